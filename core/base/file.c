@@ -1,0 +1,239 @@
+// Files: see file.h.
+#include "core/base/file.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "core/base/memory.h"
+
+static enum error_code open_code(void)
+{
+    return errno == ENOENT || errno == ENOTDIR ? ERR_NOT_FOUND : errno == EACCES ? ERR_DENIED : ERR_FAILED;
+}
+
+int file_read(const char *path, size_t limit, char **data, size_t *size, struct error *e)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return error_set_errno(e, open_code(), "cannot open %s", path);
+    char *buffer = NULL;
+    size_t length = 0, capacity = 0;
+    for (;;) {
+        if (length + 1 >= capacity) {
+            capacity = capacity ? 2 * capacity : 1 << 16;
+            buffer = xrealloc(buffer, capacity, 1);
+        }
+        ssize_t n = read(fd, buffer + length, capacity - length - 1);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0) {
+            error_set_errno(e, ERR_FAILED, "cannot read %s", path);
+            break;
+        }
+        length += (size_t)n;
+        if (length > limit) {
+            error_set(e, ERR_INVALID, "%s is larger than the %zu bytes allowed", path, limit);
+            break;
+        }
+        if (n == 0) {
+            close(fd);
+            buffer[length] = 0;
+            *data = buffer;
+            *size = length;
+            return 0;
+        }
+    }
+    close(fd);
+    free(buffer);
+    return -1;
+}
+
+struct file_writer {
+    FILE *stream;
+    char *path, *temporary;
+};
+
+struct file_writer *file_writer_open(const char *path, struct error *e)
+{
+    struct file_writer *w = xcalloc(1, sizeof *w);
+    w->path = xstrdup(path);
+    w->temporary = xprintf("%s.tmp-XXXXXX", path);
+    int fd = mkostemp(w->temporary, O_CLOEXEC);
+    if (fd < 0 || fchmod(fd, 0644) || !(w->stream = fdopen(fd, "w+"))) {
+        error_set_errno(e, open_code(), "cannot create a file beside %s", path);
+        if (fd >= 0) {
+            close(fd);
+            unlink(w->temporary);
+        }
+        free(w->path);
+        free(w->temporary);
+        free(w);
+        return NULL;
+    }
+    return w;
+}
+
+FILE *file_writer_stream(struct file_writer *w)
+{
+    return w->stream;
+}
+
+static void writer_free(struct file_writer *w)
+{
+    free(w->path);
+    free(w->temporary);
+    free(w);
+}
+
+static int sync_parent(const char *path, struct error *e)
+{
+    char *copy = xstrdup(path), *slash = strrchr(copy, '/');
+    const char *parent = !slash ? "." : slash == copy ? "/" : (*slash = 0, copy);
+    int rc = file_sync_dir(parent, e);
+    free(copy);
+    return rc;
+}
+
+int file_writer_commit(struct file_writer *w, struct error *e)
+{
+    int failed = fflush(w->stream) || ferror(w->stream) || fsync(fileno(w->stream));
+    int saved = errno;
+    if (fclose(w->stream) && !failed)
+        failed = 1, saved = errno;
+    errno = saved;
+    if (failed || rename(w->temporary, w->path)) {
+        error_set_errno(e, ERR_FAILED, "cannot write %s", w->path);
+        unlink(w->temporary);
+        writer_free(w);
+        return -1;
+    }
+    int rc = sync_parent(w->path, e);
+    writer_free(w);
+    return rc;
+}
+
+void file_writer_abandon(struct file_writer *w)
+{
+    if (!w)
+        return;
+    fclose(w->stream);
+    unlink(w->temporary);
+    writer_free(w);
+}
+
+int file_write_atomic(const char *path, const void *data, size_t size, struct error *e)
+{
+    struct file_writer *w = file_writer_open(path, e);
+    if (!w)
+        return -1;
+    if (size && fwrite(data, 1, size, w->stream) != size) {
+        error_set_errno(e, ERR_FAILED, "cannot write %s", path);
+        file_writer_abandon(w);
+        return -1;
+    }
+    return file_writer_commit(w, e);
+}
+
+int file_map_open(const char *path, struct file_map *map, struct error *e)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return error_set_errno(e, open_code(), "cannot open %s", path);
+    struct stat st;
+    if (fstat(fd, &st) || !S_ISREG(st.st_mode)) {
+        close(fd);
+        return error_set(e, ERR_INVALID, "%s is not a regular file", path);
+    }
+    map->size = (size_t)st.st_size;
+    map->data = NULL;
+    if (map->size) {
+        void *p = mmap(NULL, map->size, PROT_READ, MAP_SHARED, fd, 0);
+        if (p == MAP_FAILED) {
+            close(fd);
+            return error_set_errno(e, ERR_FAILED, "cannot map %s", path);
+        }
+        map->data = p;
+    }
+    close(fd);
+    return 0;
+}
+
+void file_map_close(struct file_map *map)
+{
+    if (map->data)
+        munmap((void *)map->data, map->size);
+    map->data = NULL;
+    map->size = 0;
+}
+
+int file_exists(const char *path)
+{
+    return access(path, F_OK) == 0;
+}
+
+int file_make_dirs(const char *path, struct error *e)
+{
+    char *copy = xstrdup(path);
+    int rc = 0;
+    for (char *p = copy + 1; !rc; p++) {
+        if (*p && *p != '/')
+            continue;
+        char c = *p;
+        *p = 0;
+        if (mkdir(copy, 0777) && errno != EEXIST)
+            rc = error_set_errno(e, open_code(), "cannot create the directory %s", copy);
+        *p = c;
+        if (!c)
+            break;
+    }
+    struct stat st;
+    if (!rc && (stat(path, &st) || !S_ISDIR(st.st_mode)))
+        rc = error_set(e, ERR_INVALID, "%s is not a directory", path);
+    free(copy);
+    return rc;
+}
+
+int file_remove_tree(const char *path, struct error *e)
+{
+    if (!unlink(path) || errno == ENOENT)
+        return 0;
+    DIR *d = opendir(path);
+    if (!d)
+        return error_set_errno(e, ERR_FAILED, "cannot remove %s", path);
+    int rc = 0;
+    for (struct dirent *entry; !rc && (entry = readdir(d));) {
+        if (!strcmp(entry->d_name, ".") || !strcmp(entry->d_name, ".."))
+            continue;
+        char *child = file_join(path, entry->d_name);
+        rc = file_remove_tree(child, e);
+        free(child);
+    }
+    closedir(d);
+    if (!rc && rmdir(path))
+        rc = error_set_errno(e, ERR_FAILED, "cannot remove %s", path);
+    return rc;
+}
+
+int file_sync_dir(const char *path, struct error *e)
+{
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return error_set_errno(e, open_code(), "cannot open the directory %s", path);
+    int rc = fsync(fd);
+    if (rc)
+        error_set_errno(e, ERR_FAILED, "cannot sync the directory %s", path);
+    close(fd);
+    return rc;
+}
+
+char *file_join(const char *directory, const char *name)
+{
+    size_t n = strlen(directory);
+    return xprintf("%s%s%s", directory, n && directory[n - 1] == '/' ? "" : "/", name);
+}

@@ -1,0 +1,40 @@
+// Files: whole reads, durable atomic writes, mappings, directories. All descriptors are O_CLOEXEC.
+#ifndef ISLR_BASE_FILE_H
+#define ISLR_BASE_FILE_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "core/base/error.h"
+
+// Reads a whole file of at most `limit` bytes; *data is malloc'ed with a NUL behind the last byte.
+int file_read(const char *path, size_t limit, char **data, size_t *size, struct error *e);
+
+// Writes beside the target under a temporary name, fsyncs, renames over it and fsyncs the directory: a reader and a
+// crash see the old file or the new one, whole.
+int file_write_atomic(const char *path, const void *data, size_t size, struct error *e);
+
+// The same for content that is produced piece by piece: write to file_writer_stream(), then commit or abandon.
+struct file_writer;
+struct file_writer *file_writer_open(const char *path, struct error *e);
+FILE *file_writer_stream(struct file_writer *w);
+int file_writer_commit(struct file_writer *w,
+                       struct error *e);         // frees w, also on failure (then the target is untouched)
+void file_writer_abandon(struct file_writer *w); // removes the temporary; NULL is fine
+
+// A read-only mapping of a whole file.
+struct file_map {
+    const uint8_t *data;
+    size_t size;
+};
+int file_map_open(const char *path, struct file_map *map, struct error *e);
+void file_map_close(struct file_map *map);
+
+int file_exists(const char *path);
+int file_make_dirs(const char *path, struct error *e);    // like mkdir -p
+int file_remove_tree(const char *path, struct error *e);  // like rm -rf; a missing path is fine; follows no links
+int file_sync_dir(const char *path, struct error *e);     // fsync of a directory
+char *file_join(const char *directory, const char *name); // "directory/name", malloc'ed
+
+#endif
