@@ -1,0 +1,434 @@
+// The one interface between the model and a device. A device implements struct backend_ops: memory, streams, and the
+// fused operations of the model's layers. CPU and CUDA pass the same tests (tests/kernels), against double-precision
+// references.
+//
+// Rules that hold for every operation:
+//  * Pointers are device memory unless a name says host. A caller never reads or writes through them.
+//  * Operations are queued on a stream in order and return at once (the CPU's run before they return). They cannot be
+//    refused for their arguments: those are the caller's contract (asserted). What fails later (a device error) is kept
+//    and reported by `synchronize`.
+//  * No operation allocates after its first use with a shape; nothing waits for the host.
+//  * Activations and work copies of weights have the run's type (fp32, bf16; fp16 on CUDA). Statistics, softmax, losses,
+//    parameters, gradients and moments are fp32; sums over many elements are made in a fixed order that depends on the
+//    shape alone, so that the same call gives the same bits.
+//  * A gradient output overwrites: every parameter has exactly one writer a step. What adds says so ("accumulate").
+//  * Scalars that change from step to step are read from device memory (struct step_scalars), so that a whole step can
+//    be recorded once and replayed.
+#ifndef ISLR_KERNELS_BACKEND_H
+#define ISLR_KERNELS_BACKEND_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/base/error.h"
+#include "kernels/landmarks.h"
+
+enum dtype { DTYPE_F32, DTYPE_BF16, DTYPE_F16 };
+
+static inline size_t dtype_size(enum dtype type)
+{
+    return type == DTYPE_F32 ? 4 : 2;
+}
+
+// A row-major matrix or a part of one: row r starts at data + r*stride elements.
+struct mat {
+    void *data;
+    enum dtype type;
+    int rows, columns, stride;
+};
+
+// The scalars of a training step; one struct in device memory for each model, uploaded before the step.
+struct step_scalars {
+    uint32_t step;      // s, from 1; also the dropout counter
+    float lr;           // learning rate of this step
+    float bias1, bias2; // 1 - beta1^s, 1 - beta2^s
+    float ema_alpha;    // teacher = alpha*teacher + (1-alpha)*student
+    float consistency;  // weight of the consistency loss
+    float loss_scale;   // gradients are loss_scale times too large until the optimizer divides (1 but for fp16)
+    float reserved;
+};
+
+// Dropout: element (row, column) is kept where its 16 random bits are >= round(p*65536), and scaled by 1/(1-p). The
+// bits are lane column%8 (low half of word 0 first) of philox4x32(seed, column/8, row id, step, RNG_DROPOUT<<24 |
+// site): nothing is stored, the backward draws them again. p = 0: none.
+struct dropout {
+    float p;
+    uint64_t seed;
+    const struct step_scalars *scalars; // device; for the step
+    uint32_t site;                      // which layer of which model
+};
+
+// The rows of a batch. Padded: clip b's frames are rows b*frames.. Packed: only its first offset[b+1]-offset[b] frames
+// are there. `count` may exceed offset[clips]: the tail rows are padding that belongs to no clip (shapes come in few
+// sizes); operations may compute on them but never let them reach a clip, a statistic or a parameter's gradient (where
+// an operation takes a struct rows, it writes zeros there).
+struct rows {
+    int clips;
+    int frames;            // L: most frames of a clip
+    int count;             // rows of the matrices
+    const int32_t *offset; // device [clips+1], offset[0] = 0
+    const int32_t *length; // device [clips]: real frames: attended to, averaged; <= offset[b+1]-offset[b]
+    const int32_t
+        *id; // device [count]: (clip's place in the whole batch over all ranks)*frames + frame; -1 in the tail
+};
+
+struct stream;
+
+// ---- linear layers: PyTorch's convention, weight [out, in] --------------------------------------------------------
+
+// y [M,out] = x [M,in] weight^T + bias
+struct linear_forward {
+    struct mat x, weight, y; // x and weight of one type; y of that type or fp32
+    const void *bias;        // [out] of the weight's type, or NULL
+    int constant;            // the weight will not change until forget(): the device may keep it packed
+};
+// dx [M,in] = dy [M,out] weight (+ dx if accumulate)
+struct linear_backward_input {
+    struct mat dy, weight, dx;
+    int accumulate;
+};
+// dweight [out,in] fp32 = dy^T x; dbias [out] fp32 = column sums of dy (NULL: not wanted)
+struct linear_backward_weight {
+    struct mat dy, x;
+    float *dweight, *dbias;
+};
+
+// ---- embedding stage (reference section 3, performance.md 3) ------------------------------------------------------
+// xyz -> conv5 -> conv5 -> concat(xyz, .) -> pos_dense -> dense(concat(type, landmark, position)) holds no non-linearity
+// after the norms of the two embeddings, so it is one 9-tap convolution 3 -> 16 over time plus a bias for each landmark
+// (and one for padding frames). Frames 0, 1, F-2, F-1 have their own taps, because each convolution pads with zeros by
+// itself.
+
+enum { EMBED_DIM = 16, EMBED_TAPS = 9, EMBED_CLASSES = 5 };
+// Frame classes: 0: f = 0, 1: f = 1, 2: interior, 3: f = F-2, 4: f = F-1 (F >= 5 keeps them apart; shorter F: see
+// collapse)
+
+// The stage's parameters, or their gradients, fp32, shapes as published.
+struct embed_parameters {
+    float *type_embed; // [9,16]
+    float *type_norm_weight, *type_norm_bias;
+    float *landmark_embed; // [101,16]
+    float *landmark_norm_weight, *landmark_norm_bias;
+    float *conv0;                             // pos_cnn.0.weight [8,3,5]
+    float *conv1;                             // pos_cnn.1.weight [16,8,5]
+    float *pos_dense_weight, *pos_dense_bias; // [16,19], [16]
+    float *dense_weight, *dense_bias;         // [16,48], [16]
+};
+
+// One batch: x [clips, frames, 100, 3] fp32, zero in padding frames. Outputs, each [clips*frames, points*16], padded
+// rows: full is the features themselves; the four parts are centred by group over real frames and zero in padding
+// frames.
+struct embed_forward {
+    struct embed_parameters parameters;
+    const float *x;
+    const int32_t *length; // device [clips]
+    int clips, frames;
+    float *collapsed;             // device scratch [EMBED_COLLAPSED_SIZE], filled here and read by the backward
+    struct mat full;              // 1600 columns
+    struct mat left, right, lips; // 336 columns
+    struct mat face;              // 400 columns
+};
+struct embed_backward {
+    struct embed_parameters parameters;
+    struct embed_parameters gradients; // row 0 of both embeddings gets zero
+    const float *x;
+    const int32_t *length;
+    int clips, frames;
+    const float *collapsed;
+    struct mat dfull, dleft, dright, dlips, dface;
+};
+// Floats of `collapsed`: the taps of the frame classes [5][9][3][16] and the biases [101][16] (row 0: padding).
+enum { EMBED_COLLAPSED_SIZE = EMBED_CLASSES * EMBED_TAPS * 3 * EMBED_DIM + (LANDMARKS + 1) * EMBED_DIM };
+
+// ---- BatchNorm1d + Dropout + Mish --------------------------------------------------------------------------------
+
+// y = mish(dropout(weight*(z-mean)*rstd + bias)), rows masked to zero from length[] on if `length` is given.
+// Statistics belong to groups of `group_rows` consecutive rows (padding rows included), biased variance. In running
+// mode (evaluation, or a frozen model) the running buffers are used, and not moved.
+struct batchnorm_forward {
+    struct mat z, y;
+    int group_rows;
+    int running; // 1: use running statistics
+    const float *weight, *bias;
+    float *running_mean, *running_var; // moved by momentum*(mean over groups of batch mean and of unbiased variance)
+    float momentum, eps;
+    float *mean, *rstd; // [groups, columns], kept for the backward
+    struct dropout dropout;
+    int frames;            // rows a clip; row r is frame r%frames of clip r/frames
+    uint32_t first_row_id; // id of row 0: ids are consecutive (padded rows)
+    const int32_t *length; // device [clips], or NULL: no mask
+};
+struct batchnorm_backward {
+    struct mat z, dy, dz; // dz may be dy
+    int group_rows, running;
+    const float *weight, *bias;
+    const float *mean, *rstd;
+    float *dweight, *dbias;
+    struct dropout dropout;
+    int frames;
+    uint32_t first_row_id;
+    const int32_t *length;
+};
+
+// y = max(a, b) elementwise; the backward splits the gradient evenly where they are equal, as PyTorch does.
+struct maximum_forward {
+    struct mat a, b, y;
+};
+struct maximum_backward {
+    struct mat a, b, dy, da, db;
+};
+
+// ---- rows ---------------------------------------------------------------------------------------------------------
+
+// Padded rows [clips*frames, C] -> packed rows, and the transpose of that (padding rows not in the pack get zero).
+struct pack_rows {
+    struct rows rows;
+    struct mat padded, packed;
+};
+struct unpack_rows {
+    struct rows rows;
+    struct mat packed, padded;
+};
+
+// Manifold mixup: y[b] = c[b]*x[b] + (1-c[b])*x[partner[b]] frame by frame over packed rows (x's frames beyond the
+// partner's pack count as zero). partner[b] is a clip of the same rank. y is not x.
+struct mixup_forward {
+    struct rows rows;
+    struct mat x, y;
+    const int32_t *partner;   // device [clips]: a permutation
+    const float *coefficient; // device [clips]
+};
+// dx[b] = c[b]*dy[b] + (1-c[i])*dy[i] with partner[i] = b
+struct mixup_backward {
+    struct rows rows;
+    struct mat dy, dx;
+    const int32_t *inverse; // device [clips]: partner[inverse[b]] = b
+    const float *coefficient;
+};
+
+// y [clips, C] = mean over the first length[b] rows of clip b
+struct mean_forward {
+    struct rows rows;
+    struct mat x, y;
+};
+struct mean_backward {
+    struct rows rows;
+    struct mat dy, dx;
+};
+
+// ---- encoder ------------------------------------------------------------------------------------------------------
+
+// sum = dropout_in(x) + residual (none if residual.data is NULL); y = dropout_out(weight*(sum-mean)*rstd + bias).
+// Statistics over a row's columns, biased variance. `sum` is stored (it may be x) unless sum.data is NULL.
+struct layernorm_forward {
+    struct mat x, residual, sum, y;
+    const float *weight, *bias;
+    float eps;
+    float *mean, *rstd; // [rows]; NULL: not kept
+    struct dropout dropout_in, dropout_out;
+    const int32_t *id; // device [rows] row ids for dropout; NULL: the row's number
+};
+// From dy: dsum (the gradient of `sum`, so also of the residual) and dx = dropout_in applied to it (dx.data NULL, or
+// dsum itself where there is no dropout: not written twice). Gradients of weight and bias.
+struct layernorm_backward {
+    struct mat dy, sum, dsum, dx;
+    const float *weight;
+    const float *mean, *rstd;
+    float *dweight, *dbias;
+    struct dropout dropout_in, dropout_out;
+    const int32_t *id;
+};
+
+// y = mish(z) + residual, and back: dz = dy * mish'(z)
+struct mish_forward {
+    struct mat z, residual, y;
+};
+struct mish_backward {
+    struct mat z, dy, dz;
+};
+
+// DeBERTa's disentangled attention with shared projections (He et al. 2021; formula in reference section 3).
+// qkv holds query | key | value side by side [rows, 3h], head i its columns i*s.. of each third, s = h/heads; rel the
+// same of the 2L relative rows (the value third is not read). slot[(i-j)+L-1] is c(i,j). Queries from length[b] on get
+// zero. scale = sqrt(3 s). Dropout on the probabilities: row id = query's id, column = head*round_up(L,8) + key frame.
+struct attention_forward {
+    struct rows rows;
+    int heads;
+    struct mat qkv, rel;
+    const int32_t *slot;      // device [2L-1]
+    struct mat context;       // [rows, h]
+    float *row_max, *row_sum; // [rows, heads] of the softmax, kept for the backward; NULL: not kept
+    struct dropout dropout;
+};
+struct attention_backward {
+    struct rows rows;
+    int heads;
+    struct mat qkv, rel;
+    const int32_t *slot;
+    struct mat dcontext;
+    struct mat dqkv, drel; // drel's value third gets zero
+    const float *row_max, *row_sum;
+    struct dropout dropout;
+};
+
+// ---- losses -------------------------------------------------------------------------------------------------------
+
+// Per group of `group` consecutive clips: cross-entropy of softmax(logits) against
+// t(1-smoothing) + (1-t) smoothing/(C-1), t = c*onehot(label) + (1-c)*onehot(label[partner]); without the `ousm` clips
+// of highest CE (ties: the later clip goes first), mean of the rest; plus consistency * mean over the group of sum over
+// classes of (softmax(logits) - softmax(teacher))^2. Reference section 4. dlogits = gradient * loss_scale *
+// group_weight (1/number of groups over all ranks).
+struct loss_forward_backward {
+    const float *logits, *teacher; // [clips, classes] fp32; teacher NULL: no consistency
+    const int32_t *label;          // [clips]
+    const int32_t *partner;        // [clips] or NULL: not mixed
+    const float *coefficient;      // [clips] or NULL
+    int clips, group, classes, ousm;
+    float smoothing, group_weight;
+    const struct step_scalars *scalars;
+    struct mat dlogits; // [clips, classes]
+    float *losses;      // [clips/group, 3]: loss, ce, consistency (weighted: loss = ce + consistency)
+};
+
+// ---- optimizer: flat buffers --------------------------------------------------------------------------------------
+
+enum { PARAMETER_ALIGN = 16 }; // every tensor starts at a multiple of so many elements of the flat buffer
+
+// Sum of squares of n fp32 values, added up in double in a fixed order.
+struct sum_squares {
+    const float *x;
+    size_t count;
+    double *out; // device [1]
+};
+
+// One step of AdamW (decoupled decay; Loshchilov and Hutter 2019, as torch.optim.AdamW) behind gradient clipping:
+// g = gradient/loss_scale * min(1, clip/(norm+1e-6)), norm = sqrt(*square_norm)/loss_scale. If the norm is not finite
+// nothing is changed. Then the work copy, and the EMA with its own work copy.
+struct adamw {
+    float *weight, *m, *v;
+    const float *gradient;
+    size_t count;
+    const uint8_t *decay; // device [count/PARAMETER_ALIGN]: 1 where weight decay applies
+    float beta1, beta2, eps, weight_decay;
+    float clip; // <= 0: no clipping
+    const double *square_norm;
+    const struct step_scalars *scalars;
+    enum dtype work_type; // of the two below; DTYPE_F32: there are none
+    void *work;           // work copy of the weights, or NULL
+    float *ema;           // or NULL
+    void *ema_work;       // or NULL
+};
+
+// y = x converted (fp32 <-> work types)
+struct convert {
+    const void *x;
+    void *y;
+    enum dtype from, to;
+    size_t count;
+};
+
+// ---- augmentation -------------------------------------------------------------------------------------------------
+
+// What happens to one view of one clip, drawn on the host (core/train/augment.c): reference section 5, in the table's
+// order.
+struct augment_plan {
+    int32_t clip;         // index in the set
+    int32_t partner;      // clip whose face is put in, or -1
+    int32_t first, count; // frames kept of the clip's: crop
+    uint32_t flags;
+    float cosine, sine; // rotation in x,y
+    float factor[3];    // scale and distortion
+    int32_t reserved;
+};
+enum augment_flag {
+    AUGMENT_PARTNER_FLIP = 1,        // the partner has the other dominant hand: mirrored before its face is taken
+    AUGMENT_FACE_PER_COORDINATE = 2, // CODE: a coordinate of zero range alone is left out
+    AUGMENT_FILL_HAND = 4,
+    AUGMENT_INTERPOLATE = 8,
+    AUGMENT_FLIP = 16
+};
+struct augment {
+    const float *frames;             // the set: clip i is [count[i], 100, 3] at offset[i] (in floats)
+    const int64_t *offset;           // device
+    const int32_t *frame_count;      // device
+    const struct augment_plan *plan; // device [views]
+    int views, max_frames;
+    float *out; // [views, max_frames, 100, 3], zero from plan.count on
+};
+
+// ---- the table ----------------------------------------------------------------------------------------------------
+
+struct device_info {
+    char name[128];
+    size_t memory_total, memory_free;
+    int threads;      // CPU threads, or multiprocessors
+    int has_bf16;     // in hardware
+    char detail[256]; // instruction set, library versions
+};
+
+struct backend_ops {
+    const char *kind; // "cpu" | "cuda"
+
+    void (*close)(struct backend *b);
+    void (*describe)(struct backend *b, struct device_info *info);
+    void *(*allocate)(struct backend *b, size_t size, struct error *e); // zeroed, 64-byte aligned at least
+    void (*release)(struct backend *b, void *p);
+    struct stream *(*stream_create)(struct backend *b, struct error *e);
+    void (*stream_destroy)(struct stream *s);
+    // Waits until all that was queued is done; reports a device error of it.
+    int (*synchronize)(struct stream *s, struct error *e);
+    // `later` goes on only when what is queued on `earlier` so far is done.
+    void (*order)(struct stream *earlier, struct stream *later);
+    void (*forget)(struct backend *b); // drops all packed copies of constant weights
+
+    void (*upload)(struct stream *s, void *device, const void *host,
+                   size_t size); // host memory may be reused after return
+    void (*download)(struct stream *s, void *host, const void *device,
+                     size_t size); // host memory is valid after synchronize
+    void (*copy)(struct stream *s, void *to, const void *from, size_t size);
+    void (*zero)(struct stream *s, void *p, size_t size);
+
+    void (*linear_forward)(struct stream *s, const struct linear_forward *a);
+    void (*linear_backward_input)(struct stream *s, const struct linear_backward_input *a);
+    void (*linear_backward_weight)(struct stream *s, const struct linear_backward_weight *a);
+    void (*embed_forward)(struct stream *s, const struct embed_forward *a);
+    void (*embed_backward)(struct stream *s, const struct embed_backward *a);
+    void (*batchnorm_forward)(struct stream *s, const struct batchnorm_forward *a);
+    void (*batchnorm_backward)(struct stream *s, const struct batchnorm_backward *a);
+    void (*maximum_forward)(struct stream *s, const struct maximum_forward *a);
+    void (*maximum_backward)(struct stream *s, const struct maximum_backward *a);
+    void (*pack_rows)(struct stream *s, const struct pack_rows *a);
+    void (*unpack_rows)(struct stream *s, const struct unpack_rows *a);
+    void (*mixup_forward)(struct stream *s, const struct mixup_forward *a);
+    void (*mixup_backward)(struct stream *s, const struct mixup_backward *a);
+    void (*mean_forward)(struct stream *s, const struct mean_forward *a);
+    void (*mean_backward)(struct stream *s, const struct mean_backward *a);
+    void (*layernorm_forward)(struct stream *s, const struct layernorm_forward *a);
+    void (*layernorm_backward)(struct stream *s, const struct layernorm_backward *a);
+    void (*mish_forward)(struct stream *s, const struct mish_forward *a);
+    void (*mish_backward)(struct stream *s, const struct mish_backward *a);
+    void (*attention_forward)(struct stream *s, const struct attention_forward *a);
+    void (*attention_backward)(struct stream *s, const struct attention_backward *a);
+    void (*loss_forward_backward)(struct stream *s, const struct loss_forward_backward *a);
+    void (*sum_squares)(struct stream *s, const struct sum_squares *a);
+    void (*adamw)(struct stream *s, const struct adamw *a);
+    void (*convert)(struct stream *s, const struct convert *a);
+    void (*augment)(struct stream *s, const struct augment *a);
+};
+
+struct backend {
+    const struct backend_ops *op; // a device's own struct begins with this one
+};
+
+struct stream {
+    const struct backend_ops *op; // likewise
+    struct backend *backend;
+};
+
+// queue(s, mish_forward, .z = z, .residual = r, .y = y): one operation with named arguments.
+#define queue(s, name, ...) ((s)->op->name((s), &(const struct name){__VA_ARGS__}))
+
+// The CPU backend; threads <= 0: all cores this process may use.
+struct backend *backend_cpu_open(int threads, struct error *e);
+
+#endif
