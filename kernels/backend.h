@@ -72,6 +72,7 @@ struct rows {
         *id; // device [count]: (clip's place in the whole batch over all ranks)*frames + frame; -1 in the tail
 };
 
+struct backend;
 struct stream;
 
 // ---- linear layers: PyTorch's convention, weight [out, in] --------------------------------------------------------
