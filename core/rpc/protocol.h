@@ -1,0 +1,36 @@
+// The wire's version, limits and times, all in one place. Both ends are built from this file; a limit that a user may
+// want to see is shown by `islrd doctor` from here.
+#ifndef ISLR_RPC_PROTOCOL_H
+#define ISLR_RPC_PROTOCOL_H
+
+// Both ends must say the same number in Hello and Welcome; additions that an older peer may ignore do not change it.
+#define RPC_PROTOCOL 1
+
+// Frames: u32 big-endian length, then that many bytes of one Envelope. A longer frame ends the connection before
+// anything is allocated for it.
+#define RPC_FRAME_MAX_STRANGER (64u << 10) // until the peer has been recognised
+#define RPC_FRAME_MAX          (1u << 20)
+#define RPC_UNPACK_FACTOR      16           // an unpacked message may take this many times its frame's limit in memory
+#define RPC_CHUNK_MAX          (256u << 10) // data bytes of one Chunk or Put
+
+// Write queue of one connection. Above HIGH a connection is "full": pushes wait for on_drained (below LOW), and a
+// server's connection is not read from until then; a send that would go over MAX drops the connection.
+#define RPC_QUEUE_HIGH (1u << 20)
+#define RPC_QUEUE_LOW  (256u << 10)
+#define RPC_QUEUE_MAX  (8u << 20)
+
+#define RPC_CONNECTIONS_MAX 4096 // of one listener; further ones are closed at once
+#define RPC_BACKLOG         512
+
+#define RPC_HANDSHAKE_MS 10000 // from the connection to Hello and Welcome
+#define RPC_PARTIAL_MS   30000 // from a frame's first byte to its last
+#define RPC_STALL_MS     60000 // a write queue that does not move
+#define RPC_PING_MS      10000 // a dialled connection that is otherwise quiet says so this often
+#define RPC_IDLE_MS      30000 // without a byte for so long the other end is taken for dead (a worker's lease)
+#define RPC_CALL_MS      30000 // a request's answer
+
+// Reconnecting: first wait, doubled up to the last, each with a random quarter more or less.
+#define RPC_BACKOFF_FIRST_MS 50
+#define RPC_BACKOFF_LAST_MS  2000
+
+#endif
