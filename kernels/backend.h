@@ -220,7 +220,8 @@ struct mean_backward {
 // ---- encoder ------------------------------------------------------------------------------------------------------
 
 // sum = dropout_in(x) + residual (none if residual.data is NULL); y = dropout_out(weight*(sum-mean)*rstd + bias).
-// Statistics over a row's columns, biased variance. `sum` is stored (it may be x) unless sum.data is NULL.
+// Statistics over a row's columns, biased variance. `sum` is stored (it may be x) unless sum.data is NULL. Each matrix
+// here and in the backward may be fp32 or of the run's type, whatever the others are.
 struct layernorm_forward {
     struct mat x, residual, sum, y;
     const float *weight, *bias;
@@ -229,8 +230,8 @@ struct layernorm_forward {
     struct dropout dropout_in, dropout_out;
     const int32_t *id; // device [rows] row ids for dropout; NULL: the row's number
 };
-// From dy: dsum (the gradient of `sum`, so also of the residual) and dx = dropout_in applied to it (dx.data NULL, or
-// dsum itself where there is no dropout: not written twice). Gradients of weight and bias.
+// From dy: dsum (the gradient of `sum`, so also of the residual) and dx = dropout_in applied to it; either may have data
+// NULL (not wanted), and dx may be dsum where there is no dropout_in. Gradients of weight and bias.
 struct layernorm_backward {
     struct mat dy, sum, dsum, dx;
     const float *weight;
