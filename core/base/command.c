@@ -1,0 +1,55 @@
+// Dispatch to a program's commands: see command.h.
+#include "core/base/command.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "core/base/error.h"
+#include "core/base/nearest.h"
+
+enum { NAMES_MAX = 64 };
+
+static void print_help(const char *program, const char *about, const struct command *commands)
+{
+    printf("%s: %s\n\nusage: %s COMMAND [OPTION..]   (%s COMMAND --help: its options and an example)\n\n", program,
+           about, program, program);
+    for (const struct command *c = commands; c->name; c++)
+        printf("  %-14s %s\n", c->name, c->summary);
+    printf("\n  %-14s %s\n  %-14s %s\n", "--help", "this text", "--version", "the program's version");
+    printf("\nExit codes: 0 done; 1 the work failed; 2 bad usage or an invalid job; 3 no such thing; 4 server not\n"
+           "reachable; 5 not permitted; 6 timed out; 7 damaged data; 130 interrupted.\n");
+}
+
+static int fault_unknown(const char *program, const struct command *commands, const char *given)
+{
+    const char *names[NAMES_MAX];
+    size_t count = 0;
+    for (const struct command *c = commands; c->name && count < NAMES_MAX; c++)
+        names[count++] = c->name;
+    const char *near = nearest_name(given, names, count);
+    fprintf(stderr, "%s: there is no command '%s'", program, given);
+    if (near)
+        fprintf(stderr, "; did you mean '%s'?", near);
+    fprintf(stderr, " (%s --help lists them)\n", program);
+    return ERR_INVALID;
+}
+
+int command_main(const char *program, const char *about, const struct command *commands, int argc, char **argv)
+{
+    if (argc < 2) {
+        fprintf(stderr, "%s: a command is missing (%s --help lists them)\n", program, program);
+        return ERR_INVALID;
+    }
+    if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") || !strcmp(argv[1], "help")) {
+        print_help(program, about, commands);
+        return 0;
+    }
+    if (!strcmp(argv[1], "--version")) {
+        printf("%s %s\n", program, ISLR_VERSION);
+        return 0;
+    }
+    for (const struct command *c = commands; c->name; c++)
+        if (!strcmp(argv[1], c->name))
+            return c->run(argc - 1, argv + 1);
+    return fault_unknown(program, commands, argv[1]);
+}

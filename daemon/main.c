@@ -1,0 +1,12 @@
+// islrd: the table of its commands. A row per file; who adds a command adds its file to meson.build and its row here,
+// in the order of a user's way.
+#include "daemon/command.h"
+
+static const struct command commands[] = {
+    {0},
+};
+
+int main(int argc, char **argv)
+{
+    return command_main("islrd", "training system for isolated sign language recognition", commands, argc, argv);
+}
