@@ -1,0 +1,248 @@
+// The CPU backend: choice of the instruction set, memory, streams (which run at once). Operations: the other files.
+// Environment: ISLR_CPU_ISA=v2|v3|v4|v4bf16 takes a lower instruction set than the machine's best (for tests).
+#include "kernels/cpu/cpu.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "core/base/memory.h"
+#include "core/base/parallel.h"
+
+struct isa {
+    const char *name;
+    int (*supported)(void);
+    void (*fill)(struct backend_ops *op);
+};
+
+static int has_v2(void)
+{
+    return __builtin_cpu_supports("sse4.2") && __builtin_cpu_supports("popcnt");
+}
+
+static int has_v3(void)
+{
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2");
+}
+
+static int has_v4(void)
+{
+    return has_v3() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+           __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq") &&
+           __builtin_cpu_supports("avx512vl");
+}
+
+void cpu_fill_v2(struct backend_ops *op);
+void cpu_fill_v3(struct backend_ops *op);
+void cpu_fill_v4(struct backend_ops *op);
+
+#ifdef CPU_BUILT_V4BF16
+void cpu_fill_v4bf16(struct backend_ops *op);
+
+static int has_v4bf16(void)
+{
+    return has_v4() && __builtin_cpu_supports("avx512bf16");
+}
+#endif
+
+static const struct isa isas[] = {
+    // best last
+    {"v2", has_v2, cpu_fill_v2},
+    {"v3", has_v3, cpu_fill_v3},
+    {"v4", has_v4, cpu_fill_v4},
+#ifdef CPU_BUILT_V4BF16
+    {"v4bf16", has_v4bf16, cpu_fill_v4bf16},
+#endif
+};
+enum { ISAS = sizeof isas / sizeof *isas };
+
+static const struct isa *choose_isa(struct error *e)
+{
+    const char *wanted = getenv("ISLR_CPU_ISA");
+    if (wanted && !*wanted)
+        wanted = NULL;
+    __builtin_cpu_init();
+    for (int i = ISAS - 1; i >= 0; i--) {
+        if (wanted ? !strcmp(wanted, isas[i].name) : isas[i].supported()) {
+            if (isas[i].supported())
+                return &isas[i];
+            error_set(e, ERR_FAILED, "ISLR_CPU_ISA=%s: this processor does not have these instructions", wanted);
+            return NULL;
+        }
+    }
+    if (wanted)
+        error_set(e, ERR_INVALID, "ISLR_CPU_ISA=%s: not one of v2, v3, v4, v4bf16", wanted);
+    else
+        error_set(e, ERR_FAILED, "this processor is too old: the CPU backend needs x86-64-v2 (SSE4.2, POPCNT)");
+    return NULL;
+}
+
+// ---- memory -------------------------------------------------------------------------------------------------------
+
+enum { HUGE_PAGE = 2 << 20 };
+
+// Aligned memory or NULL; large blocks are put on huge pages, which matrix products like.
+static void *obtain(size_t size)
+{
+    size_t alignment = size >= HUGE_PAGE ? HUGE_PAGE : 64;
+    void *p = NULL;
+    if (posix_memalign(&p, alignment, size ? size : 1))
+        return NULL;
+    if (alignment == HUGE_PAGE)
+        madvise(p, size, MADV_HUGEPAGE); // a hint
+    return p;
+}
+
+static void *allocate(struct backend *b, size_t size, struct error *e)
+{
+    (void)b;
+    void *p = obtain(size);
+    if (!p) {
+        error_set(e, ERR_FAILED, "out of memory: %zu MiB on the CPU", size >> 20);
+        return NULL;
+    }
+    memset(p, 0, size);
+    return p;
+}
+
+static void release(struct backend *b, void *p)
+{
+    (void)b;
+    free(p);
+}
+
+void *cpu_scratch(struct stream *s, size_t size)
+{
+    struct cpu_stream *c = (struct cpu_stream *)s;
+    if (c->scratch_size < size) {
+        free(c->scratch);
+        c->scratch = obtain(size);
+        if (!c->scratch) {
+            fprintf(stderr, "out of memory: %zu MiB of scratch\n", size >> 20);
+            abort();
+        }
+        c->scratch_size = size;
+    }
+    return c->scratch;
+}
+
+// ---- streams ------------------------------------------------------------------------------------------------------
+
+static struct stream *stream_create(struct backend *b, struct error *e)
+{
+    (void)e;
+    struct cpu_stream *s = xcalloc(1, sizeof *s);
+    s->base.op = b->op;
+    s->base.backend = b;
+    return &s->base;
+}
+
+static void stream_destroy(struct stream *s)
+{
+    if (!s)
+        return;
+    free(((struct cpu_stream *)s)->scratch);
+    free(s);
+}
+
+static int synchronize(struct stream *s, struct error *e)
+{
+    (void)s, (void)e;
+    return 0;
+}
+
+static void order(struct stream *earlier, struct stream *later)
+{
+    (void)earlier, (void)later;
+}
+
+static void move(struct stream *s, void *to, const void *from, size_t size)
+{
+    (void)s;
+    if (size)
+        memmove(to, from, size);
+}
+
+static void zero(struct stream *s, void *p, size_t size)
+{
+    (void)s;
+    if (size)
+        memset(p, 0, size);
+}
+
+// ---- backend ------------------------------------------------------------------------------------------------------
+
+// The processor's name as the kernel prints it.
+static void read_processor_name(char *name, size_t size)
+{
+    snprintf(name, size, "x86-64 processor");
+    FILE *f = fopen("/proc/cpuinfo", "r");
+    if (!f)
+        return;
+    char line[512];
+    while (fgets(line, sizeof line, f)) {
+        char *value = strchr(line, ':');
+        if (strncmp(line, "model name", 10) || !value)
+            continue;
+        value += strspn(value, ": \t");
+        value[strcspn(value, "\n")] = 0;
+        snprintf(name, size, "%s", value);
+        break;
+    }
+    fclose(f);
+}
+
+static void describe(struct backend *b, struct device_info *info)
+{
+    struct cpu_backend *cpu = (struct cpu_backend *)b;
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    *info = (struct device_info){.threads = cpu->threads};
+    read_processor_name(info->name, sizeof info->name);
+    info->memory_total = (size_t)sysconf(_SC_PHYS_PAGES) * page;
+    info->memory_free = (size_t)sysconf(_SC_AVPHYS_PAGES) * page;
+#ifdef CPU_BUILT_V4BF16
+    info->has_bf16 = has_v4bf16();
+#endif
+    snprintf(info->detail, sizeof info->detail, "instruction set %s", cpu->isa);
+}
+
+static void forget(struct backend *b)
+{
+    (void)b;
+}
+
+static void close_backend(struct backend *b)
+{
+    free(b);
+}
+
+struct backend *backend_cpu_open(int threads, struct error *e)
+{
+    const struct isa *isa = choose_isa(e);
+    if (!isa)
+        return NULL;
+    struct cpu_backend *b = xcalloc(1, sizeof *b);
+    b->isa = isa->name;
+    b->threads = threads > 0 ? threads : parallel_cores();
+    b->ops = (struct backend_ops){
+        .kind = "cpu",
+        .close = close_backend,
+        .describe = describe,
+        .allocate = allocate,
+        .release = release,
+        .stream_create = stream_create,
+        .stream_destroy = stream_destroy,
+        .synchronize = synchronize,
+        .order = order,
+        .forget = forget,
+        .upload = move,
+        .download = move,
+        .copy = move,
+        .zero = zero,
+    };
+    isa->fill(&b->ops);
+    b->base.op = &b->ops;
+    return &b->base;
+}

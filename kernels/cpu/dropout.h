@@ -1,0 +1,141 @@
+// Dropout factors of a row, VLEN at a time, drawn as struct dropout (backend.h) says: 16 bits an element from
+// philox4x32 (core/base/philox.h), VLEN blocks of 8 elements at once.
+//
+//     struct dropout_draw draw = dropout_begin(&a->dropout);       once an operation
+//     struct dropout_row row; dropout_row_begin(&row, &draw, id[r], 0);   once a row
+//     for (int c = 0; c < columns; c += VLEN)                      every column in order
+//         x * dropout_next(&row, c)                                0 or 1/(1-p)
+#ifndef ISLR_KERNELS_CPU_DROPOUT_H
+#define ISLR_KERNELS_CPU_DROPOUT_H
+
+#include "core/base/philox.h"
+#include "kernels/cpu/vector.h"
+
+enum { DROPOUT_SPAN = 8 * VLEN }; // elements drawn at once
+
+struct dropout_draw {
+    int on;
+    uint32_t threshold; // kept where the 16 bits are not below it
+    float scale;
+    uint64_t seed;
+    uint32_t step, purpose;
+};
+
+struct dropout_row {
+    const struct dropout_draw *draw;
+    uint32_t id;
+    uint32_t first_block;
+    uint16_t bits[DROPOUT_SPAN] __attribute__((aligned(64)));
+};
+
+VEC_INLINE struct dropout_draw dropout_begin(const struct dropout *d)
+{
+    struct dropout_draw draw = {0};
+    if (d->p <= 0)
+        return draw;
+    assert(d->p < 1 && d->scalars);
+    draw.on = 1;
+    draw.threshold = (uint32_t)((double)d->p * 65536 + 0.5);
+    draw.scale = 1 / (1 - d->p);
+    draw.seed = d->seed;
+    draw.step = d->scalars->step;
+    draw.purpose = (uint32_t)RNG_DROPOUT << 24 | d->site;
+    return draw;
+}
+
+// `first_column`: a multiple of 8; dropout_next counts from it.
+VEC_INLINE void dropout_row_begin(struct dropout_row *row, const struct dropout_draw *draw, int32_t id,
+                                  int first_column)
+{
+    row->draw = draw;
+    row->id = (uint32_t)id;
+    row->first_block = (uint32_t)first_column / 8;
+}
+
+// High and low halves of m * x, lane by lane.
+VEC_INLINE void philox_multiply(uint32_t m, vu x, vu *high, vu *low)
+{
+    vu even, odd; // 64-bit products of the even and odd lanes
+#if defined(__AVX512F__)
+    __m512i factor = _mm512_set1_epi32((int)m);
+    even = (vu)_mm512_mul_epu32((__m512i)x, factor);
+    odd = (vu)_mm512_mul_epu32(_mm512_srli_epi64((__m512i)x, 32), factor);
+    *high = (vu)_mm512_mask_blend_epi32(0xAAAA, _mm512_srli_epi64((__m512i)even, 32), (__m512i)odd);
+    *low = (vu)_mm512_mask_blend_epi32(0xAAAA, (__m512i)even, _mm512_slli_epi64((__m512i)odd, 32));
+#elif defined(__AVX2__)
+    __m256i factor = _mm256_set1_epi32((int)m);
+    even = (vu)_mm256_mul_epu32((__m256i)x, factor);
+    odd = (vu)_mm256_mul_epu32(_mm256_srli_epi64((__m256i)x, 32), factor);
+    *high = (vu)_mm256_blend_epi32(_mm256_srli_epi64((__m256i)even, 32), (__m256i)odd, 0xAA);
+    *low = (vu)_mm256_blend_epi32((__m256i)even, _mm256_slli_epi64((__m256i)odd, 32), 0xAA);
+#else
+    __m128i factor = _mm_set1_epi32((int)m);
+    even = (vu)_mm_mul_epu32((__m128i)x, factor);
+    odd = (vu)_mm_mul_epu32(_mm_srli_epi64((__m128i)x, 32), factor);
+    *high = (vu)_mm_blend_epi16(_mm_srli_epi64((__m128i)even, 32), (__m128i)odd, 0xCC);
+    *low = (vu)_mm_blend_epi16((__m128i)even, _mm_slli_epi64((__m128i)odd, 32), 0xCC);
+#endif
+}
+
+// Blocks first_block + column/8 .. of the row, to row->bits in the elements' order.
+static __attribute__((noinline, unused)) void dropout_refill(struct dropout_row *row, int column)
+{
+    // Lane 4g+k draws block k*(VLEN/4)+g, so that a 4x4 transposition within each 16 bytes leaves the words of the
+    // blocks in memory order.
+    vu block;
+    for (int i = 0; i < VLEN; i++)
+        block[i] = (uint32_t)(i % 4 * (VLEN / 4) + i / 4);
+    const struct dropout_draw *d = row->draw;
+    vu c0 = block + (row->first_block + (uint32_t)column / 8);
+    vu c1 = (vu){} + row->id, c2 = (vu){} + d->step, c3 = (vu){} + d->purpose;
+    uint32_t k0 = (uint32_t)d->seed, k1 = (uint32_t)(d->seed >> 32);
+    for (int round = 0; round < 10; round++) {
+        vu high0, low0, high1, low1;
+        philox_multiply(0xD2511F53u, c0, &high0, &low0);
+        philox_multiply(0xCD9E8D57u, c2, &high1, &low1);
+        c0 = high1 ^ c1 ^ k0;
+        c2 = high0 ^ c3 ^ k1;
+        c1 = low1;
+        c3 = low0;
+        k0 += 0x9E3779B9u;
+        k1 += 0xBB67AE85u;
+    }
+#if defined(__AVX512F__)
+    __m512i a = _mm512_unpacklo_epi32((__m512i)c0, (__m512i)c1), b = _mm512_unpackhi_epi32((__m512i)c0, (__m512i)c1);
+    __m512i c = _mm512_unpacklo_epi32((__m512i)c2, (__m512i)c3), e = _mm512_unpackhi_epi32((__m512i)c2, (__m512i)c3);
+    _mm512_store_si512(row->bits, _mm512_unpacklo_epi64(a, c));
+    _mm512_store_si512(row->bits + 32, _mm512_unpackhi_epi64(a, c));
+    _mm512_store_si512(row->bits + 64, _mm512_unpacklo_epi64(b, e));
+    _mm512_store_si512(row->bits + 96, _mm512_unpackhi_epi64(b, e));
+#elif defined(__AVX2__)
+    __m256i a = _mm256_unpacklo_epi32((__m256i)c0, (__m256i)c1), b = _mm256_unpackhi_epi32((__m256i)c0, (__m256i)c1);
+    __m256i c = _mm256_unpacklo_epi32((__m256i)c2, (__m256i)c3), e = _mm256_unpackhi_epi32((__m256i)c2, (__m256i)c3);
+    _mm256_store_si256((__m256i *)row->bits, _mm256_unpacklo_epi64(a, c));
+    _mm256_store_si256((__m256i *)(row->bits + 16), _mm256_unpackhi_epi64(a, c));
+    _mm256_store_si256((__m256i *)(row->bits + 32), _mm256_unpacklo_epi64(b, e));
+    _mm256_store_si256((__m256i *)(row->bits + 48), _mm256_unpackhi_epi64(b, e));
+#else
+    __m128i a = _mm_unpacklo_epi32((__m128i)c0, (__m128i)c1), b = _mm_unpackhi_epi32((__m128i)c0, (__m128i)c1);
+    __m128i c = _mm_unpacklo_epi32((__m128i)c2, (__m128i)c3), e = _mm_unpackhi_epi32((__m128i)c2, (__m128i)c3);
+    _mm_store_si128((__m128i *)row->bits, _mm_unpacklo_epi64(a, c));
+    _mm_store_si128((__m128i *)(row->bits + 8), _mm_unpackhi_epi64(a, c));
+    _mm_store_si128((__m128i *)(row->bits + 16), _mm_unpacklo_epi64(b, e));
+    _mm_store_si128((__m128i *)(row->bits + 24), _mm_unpackhi_epi64(b, e));
+#endif
+}
+
+// Factors of columns `column`.. (a multiple of VLEN, called in ascending order from 0): 0 or 1/(1-p); 1 without dropout.
+VEC_INLINE vf dropout_next(struct dropout_row *row, int column)
+{
+    if (!row->draw->on)
+        return vec_set(1);
+    int within = column % DROPOUT_SPAN;
+    if (within == 0)
+        dropout_refill(row, column);
+    vh bits;
+    memcpy(&bits, row->bits + within, sizeof bits);
+    vi kept = (vi)(__builtin_convertvector(bits, vu) >= row->draw->threshold);
+    return vec_select(kept, vec_set(row->draw->scale), vec_set(0));
+}
+
+#endif
