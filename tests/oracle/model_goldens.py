@@ -42,7 +42,7 @@ def batch(sizes, padded, dtype):
 
 
 def run(sizes, case, dtype, trace=None):
-    """One training forward and backward: (model, logits, [loss, ce, consistency], gradients)."""
+    """One training forward and backward: (model, logits, [loss, ce, weighted consistency], gradients)."""
     groups, drop, layer, padded = CASES[case]
     model = Model(sizes).fill("model").to(dtype).train()
     model.set_groups(groups)
@@ -55,8 +55,8 @@ def run(sizes, case, dtype, trace=None):
     teacher = torch.from_numpy(filler.symmetric("batch/teacher", (clips, sizes.classes), 3.0)).to(dtype)
     logits = model(x, mask, mixup, trace)
     ce = losses.ousm(losses.cross_entropy(logits, targets, SMOOTHING), drop, groups)
-    consistency = losses.consistency(logits, teacher)
-    loss = ce + WEIGHT * consistency
+    consistency = WEIGHT * losses.consistency(logits, teacher)
+    loss = ce + consistency
     loss.backward()
     gradients = {n: p.grad for n, p in model.named_parameters()}
     return model, logits, torch.stack([loss, ce, consistency]), gradients
@@ -105,7 +105,8 @@ def write_model(name):
         tensors |= {"input/x": x, "input/mask": mask, "input/labels": targets.argmax(1)}
         tensors |= {"input/coefficients": filler.coefficients("batch", len(x))}
         tensors |= {f"input/permutation{g}": filler.permutation("batch", len(x), g) for g in (1, 2)}
-        tensors |= {f"parameter/{n}": t for n, t in Model(sizes).fill("model").tensors().items()}
+        weights = Model(sizes).fill("model").tensors()
+        tensors |= {f"parameter_summary/{n}": filler.summary(n, t.numpy()) for n, t in weights.items()}
     golden.write(name, tensors, **metadata)
 
 
