@@ -13,14 +13,19 @@ struct address {
 };
 
 int address_parse(const char *text, struct address *out, struct error *e);
-void address_format(const struct address *a, char text[300]);
+#define ADDRESS_TEXT 300
+void address_format(const struct address *a, char text[ADDRESS_TEXT]);
 
 // The state directory of a server run by this user when --dir does not say otherwise, malloc'ed: /var/lib/islr for root,
 // else $XDG_STATE_HOME/islr, else ~/.local/state/islr.
 char *address_default_directory(void);
 
 // The socket of a server whose state directory is `directory` (NULL: the default one), malloc'ed: DIRECTORY/islr.sock.
-// islrd serve listens there and islrctl looks there.
+// islrd serve listens there.
 char *address_default_socket(const char *directory);
+
+// Where a client looks for a local server that was not named, malloc'ed: this user's default socket, or the system's
+// server's (root's default) if only that one exists.
+char *address_find_socket(void);
 
 #endif

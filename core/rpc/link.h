@@ -17,7 +17,8 @@ struct link_events {
     void (*on_message)(struct link *l, Islr__Envelope *m); // as peer_events.on_message
     void (*on_drained)(struct link *l);                    // may be NULL
     // Not up, or no longer. again_ms: the next try comes by itself after so long; -1: none does (reconnect is off, or
-    // the server answered Hello with a Fault: it will say the same again). After -1 only link_close() is left.
+    // the server answered Hello with a Fault other than ERR_UNREACHABLE: it would say the same again). After -1 only
+    // link_close() is left.
     void (*on_down)(struct link *l, const struct error *why, int again_ms);
     void (*on_closed)(struct link *l); // the link is freed when it returns; may be NULL
 };

@@ -2,7 +2,7 @@
 //
 // Everything happens on the loop's thread. A peer comes from a listener (listen.h) or a link (link.h). It lives until its
 // on_close has returned: on_close comes exactly once, last, from the loop and never from within a peer_ function; between
-// peer_close() and on_close nothing else is called. Every callback may close its peer.
+// peer_close() and on_close only the open requests' on_reply are called, each once. Every callback may close its peer.
 //
 // The peer itself answers Ping, matches replies to requests, bounds its write queue, and gives up on a handshake, a
 // partial frame, a stalled writer or a silent partner that takes too long (times in protocol.h).
@@ -41,7 +41,7 @@ void *peer_context(const struct peer *p);
 const struct peer_identity *peer_identity(const struct peer *p);
 
 // The handshake is over: full-sized frames from now on. A server calls it when it has accepted Hello, just before it
-// sends Welcome; a peer of a server that gets anything before Hello should answer with a Fault of id 0 (peer_end()).
+// sends Welcome. Before that a server's peer delivers nothing but Hello; anything else ends the connection.
 void peer_recognise(struct peer *p);
 
 // Queues a message (packed at once: it may live on the stack). Returns -1 when it is larger than a frame may be (nothing
@@ -74,9 +74,25 @@ Islr__Envelope *peer_keep_message(struct peer *p);
 void peer_set_keepalive(struct peer *p, uint64_t ping_ms, uint64_t idle_ms);
 uint64_t peer_silent_ms(const struct peer *p); // since the last byte from the other end
 
+// Stops reading from the other end (and minding its silence) while `on`: back-pressure of the owner's own, besides that
+// of a full queue.
+void peer_throttle(struct peer *p, int on);
+
 // Closes now; what is queued is lost. `why` (NULL: orderly) comes back in on_close.
 void peer_close(struct peer *p, const struct error *why);
 // Sends a Fault with id 0 (why NULL: nothing), reads no more, and closes when the queue is out.
 void peer_end(struct peer *p, const struct error *why);
+
+// ---- for listen.c and link.c ------------------------------------------------------------------------------------
+
+struct peer_setup {
+    int server; // accepted: unrecognised at first, throttled while its queue is full
+    struct peer_identity identity;
+    void (*on_gone)(struct peer *p, void *owner); // after on_close, the peer is about to be freed; may be NULL
+    void *owner;
+};
+struct peer *peer_create(uv_loop_t *loop, const struct peer_setup *setup);
+struct transport_user peer_transport_user(struct peer *p);
+void peer_attach(struct peer *p, struct transport *t); // once, before peer_start()
 
 #endif

@@ -4,7 +4,7 @@
 //
 // Lifetimes are libuv's: all calls and callbacks on the loop's thread; transport_close() may be called from any callback
 // and at any time, ends all other callbacks at once, and on_closed comes later, once, from the loop, when the transport
-// is already freed.
+// is already freed. Reading is off at first. What is written before a handshake of the transport's own is over waits.
 #ifndef ISLR_RPC_TRANSPORT_H
 #define ISLR_RPC_TRANSPORT_H
 
@@ -16,7 +16,6 @@
 
 struct transport_user {
     void *context;
-    void (*on_open)(void *context); // bytes may flow (a TLS handshake is over); called once, not from within open
     void (*on_bytes)(void *context, const uint8_t *data, size_t size);
     void (*on_written)(void *context);                      // the queue got shorter
     void (*on_end)(void *context, const struct error *why); // ERR_NONE: the other end has finished orderly
@@ -29,18 +28,19 @@ struct transport {
 };
 
 struct transport_ops {
-    void (*write)(struct transport *t, uint8_t *data, size_t size); // takes the malloc'ed data; failures reach on_end
-    size_t (*queued)(const struct transport *t);                    // bytes not yet with the kernel
-    void (*read)(struct transport *t, int on);                      // back-pressure: off stops on_bytes
+    // Takes the malloc'ed data. Later failures reach on_end; -1: it failed at once.
+    int (*write)(struct transport *t, uint8_t *data, size_t size, struct error *e);
+    size_t (*queued)(const struct transport *t); // bytes not yet with the kernel
+    void (*read)(struct transport *t, int on);   // back-pressure: off stops on_bytes
     void (*close)(struct transport *t);
 };
 
-// Over a connected or accepted stream, malloc'ed, of which it takes ownership. Reading begins with on_open.
+// Over a connected or accepted stream, malloc'ed, of which it takes ownership.
 struct transport *transport_stream(uv_stream_t *stream, const struct transport_user *user);
 
-static inline void transport_write(struct transport *t, uint8_t *data, size_t size)
+static inline int transport_write(struct transport *t, uint8_t *data, size_t size, struct error *e)
 {
-    t->ops->write(t, data, size);
+    return t->ops->write(t, data, size, e);
 }
 static inline size_t transport_queued(const struct transport *t)
 {

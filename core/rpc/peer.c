@@ -1,0 +1,606 @@
+// One connection that speaks envelopes: see peer.h.
+#include "core/rpc/peer.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/base/memory.h"
+#include "core/rpc/frame.h"
+#include "core/rpc/protocol.h"
+#include "core/rpc/transport.h"
+
+enum {
+    LINGER_MS = 1000, // after peer_end()'s last byte the other end may take so long to hang up
+    ABSENCE_MS = 2000 // a timer that is late by so much says that this process was not running
+};
+
+// A request of ours that waits for replies.
+struct pending {
+    struct pending *next;
+    uint64_t id;
+    uint64_t deadline; // loop time in ms, 0: none
+    peer_reply_fn on_reply;
+    void *context;
+};
+
+// Bytes that arrived while the peer was throttled; at most what one read gave.
+struct held {
+    uint8_t *data;
+    size_t size;
+};
+
+struct peer {
+    uv_loop_t *loop;
+    struct transport *transport; // NULL once it is closed
+    struct peer_setup setup;
+    struct peer_events events;
+    void *context;
+    uv_timer_t timer;   // rings at the earliest deadline, or before
+    uint64_t timer_due; // 0: not set
+    int timer_closed;
+    struct frame_reader reader;
+    struct held held;
+    struct pending *pending; // newest first
+    uint64_t last_id;
+    Islr__Envelope *current; // being delivered
+    struct error why;
+
+    int started;
+    int recognised; // full-sized frames
+    int full;       // above RPC_QUEUE_HIGH, until it falls below RPC_QUEUE_LOW
+    int throttled;  // by the owner
+    int taking;     // inside take_bytes()
+    int ending;     // peer_end(): flushing, input is discarded
+    int closing;
+
+    // loop times in ms; 0: does not apply
+    uint64_t opened, heard, sent, pinged, partial_since, moved, linger_until;
+    uint64_t ping_ms, idle_ms;
+};
+
+static uint64_t now(const struct peer *p)
+{
+    return uv_now(p->loop);
+}
+
+static int listening(const struct peer *p)
+{
+    return !p->throttled && !(p->full && p->setup.server);
+}
+
+// ---- deadlines ------------------------------------------------------------------------------------------------------
+
+static void earlier(uint64_t *due, uint64_t candidate)
+{
+    if (candidate && (!*due || candidate < *due))
+        *due = candidate;
+}
+
+static uint64_t ping_due(const struct peer *p)
+{
+    if (!p->ping_ms || !p->recognised || p->ending)
+        return 0;
+    uint64_t heard = p->heard > p->pinged ? p->heard : p->pinged;
+    return (p->sent < heard ? p->sent : heard) + p->ping_ms;
+}
+
+static uint64_t next_due(const struct peer *p)
+{
+    uint64_t due = 0;
+    if (p->linger_until)
+        return p->linger_until;
+    if (!p->recognised)
+        earlier(&due, p->opened + RPC_HANDSHAKE_MS);
+    if (p->partial_since && listening(p))
+        earlier(&due, p->partial_since + RPC_PARTIAL_MS);
+    if (p->moved)
+        earlier(&due, p->moved + RPC_STALL_MS);
+    if (p->idle_ms && listening(p) && p->recognised)
+        earlier(&due, p->heard + p->idle_ms);
+    earlier(&due, ping_due(p));
+    for (const struct pending *r = p->pending; r; r = r->next)
+        earlier(&due, r->deadline);
+    return due;
+}
+
+static void ring(uv_timer_t *timer);
+
+static void arm(struct peer *p)
+{
+    if (p->closing || !p->started)
+        return;
+    uint64_t due = next_due(p);
+    if (!due || (p->timer_due && p->timer_due <= due))
+        return;
+    p->timer_due = due;
+    uv_timer_start(&p->timer, ring, due > now(p) ? due - now(p) : 0, 0);
+}
+
+static void close_late(struct peer *p, const char *text)
+{
+    struct error why;
+    error_set(&why, ERR_TIMEOUT, "%s", text);
+    peer_close(p, &why);
+}
+
+static int reached(const struct peer *p, uint64_t due)
+{
+    return due && now(p) >= due;
+}
+
+static void expire_requests(struct peer *p)
+{
+    for (struct pending **at = &p->pending; *at && !p->closing;) {
+        struct pending *r = *at;
+        if (!reached(p, r->deadline)) {
+            at = &r->next;
+            continue;
+        }
+        *at = r->next;
+        struct error why;
+        error_set(&why, ERR_TIMEOUT, "no answer came in time");
+        r->on_reply(p, r->context, NULL, &why);
+        free(r);
+        at = &p->pending; // the callback may have changed the list
+    }
+}
+
+static void ping(struct peer *p)
+{
+    Islr__Ping ping = ISLR__PING__INIT;
+    Islr__Envelope m = ENVELOPE(PING, ping, &ping);
+    m.has_id = 1;
+    m.id = ++p->last_id;
+    p->pinged = now(p);
+    peer_send(p, &m, NULL);
+}
+
+// A process that was stopped or suspended has not listened: what it did not hear meanwhile is no sign of death.
+static void forgive_own_absence(struct peer *p)
+{
+    if (now(p) < p->timer_due + ABSENCE_MS)
+        return;
+    p->heard = now(p);
+    if (p->moved)
+        p->moved = now(p);
+    if (p->partial_since)
+        p->partial_since = now(p);
+}
+
+static void ring(uv_timer_t *timer)
+{
+    struct peer *p = timer->data;
+    forgive_own_absence(p);
+    p->timer_due = 0;
+    if (p->linger_until) {
+        if (reached(p, p->linger_until))
+            peer_close(p, &p->why);
+    } else if (!p->recognised && reached(p, p->opened + RPC_HANDSHAKE_MS)) {
+        close_late(p, "the handshake took too long");
+    } else if (p->partial_since && listening(p) && reached(p, p->partial_since + RPC_PARTIAL_MS)) {
+        close_late(p, "a message was begun and not finished in time");
+    } else if (p->moved && reached(p, p->moved + RPC_STALL_MS)) {
+        close_late(p, "the other end does not read what it is sent");
+    } else if (p->idle_ms && p->recognised && listening(p) && reached(p, p->heard + p->idle_ms)) {
+        close_late(p, "nothing was heard from the other end for too long");
+    } else {
+        if (reached(p, ping_due(p)))
+            ping(p);
+        expire_requests(p);
+    }
+    arm(p);
+}
+
+// ---- creation and end -----------------------------------------------------------------------------------------------
+
+struct peer *peer_create(uv_loop_t *loop, const struct peer_setup *setup)
+{
+    struct peer *p = xcalloc(1, sizeof *p);
+    p->loop = loop;
+    p->setup = *setup;
+    p->reader.limit = RPC_FRAME_MAX_STRANGER;
+    p->idle_ms = RPC_IDLE_MS;
+    p->ping_ms = setup->server ? 0 : RPC_PING_MS;
+    p->opened = p->heard = p->sent = now(p);
+    uv_timer_init(loop, &p->timer);
+    p->timer.data = p;
+    return p;
+}
+
+static void fail_requests(struct peer *p)
+{
+    struct error why = p->why;
+    if (why.code == ERR_NONE)
+        error_set(&why, ERR_UNREACHABLE, "the connection was closed");
+    while (p->pending) {
+        struct pending *r = p->pending;
+        p->pending = r->next;
+        r->on_reply(p, r->context, NULL, &why);
+        free(r);
+    }
+}
+
+static void finish(struct peer *p)
+{
+    if (p->transport || !p->timer_closed)
+        return;
+    fail_requests(p);
+    if (p->started)
+        p->events.on_close(p, &p->why);
+    if (p->setup.on_gone)
+        p->setup.on_gone(p, p->setup.owner);
+    frame_reader_free(&p->reader);
+    free(p->held.data);
+    free(p);
+}
+
+static void timer_closed(uv_handle_t *handle)
+{
+    struct peer *p = handle->data;
+    p->timer_closed = 1;
+    finish(p);
+}
+
+static void transport_closed(void *context)
+{
+    struct peer *p = context;
+    p->transport = NULL;
+    finish(p);
+}
+
+void peer_close(struct peer *p, const struct error *why)
+{
+    if (p->closing)
+        return;
+    p->closing = 1;
+    if (why != &p->why)
+        p->why = why ? *why : (struct error){ERR_NONE, ""};
+    uv_close((uv_handle_t *)&p->timer, timer_closed);
+    if (p->transport)
+        transport_close(p->transport);
+}
+
+static void flushed(struct peer *p)
+{
+    p->linger_until = now(p) + LINGER_MS;
+    arm(p);
+}
+
+void peer_end(struct peer *p, const struct error *why)
+{
+    if (p->closing || p->ending)
+        return;
+    if (why) {
+        peer_reply_fault(p, 0, why);
+        p->why = *why;
+    }
+    if (p->closing)
+        return;
+    p->ending = 1;
+    transport_read(p->transport, 1); // only to see the other end hang up
+    if (!transport_queued(p->transport))
+        flushed(p);
+}
+
+void peer_start(struct peer *p, const struct peer_events *events, void *context)
+{
+    p->events = *events;
+    p->context = context;
+    p->started = 1;
+    transport_read(p->transport, listening(p));
+    arm(p);
+}
+
+// ---- sending --------------------------------------------------------------------------------------------------------
+
+int peer_send(struct peer *p, const Islr__Envelope *m, struct error *e)
+{
+    if (p->closing || p->ending)
+        return error_set(e, ERR_UNREACHABLE, "the connection is closing");
+    size_t size;
+    uint8_t *frame = envelope_pack(m, RPC_FRAME_MAX, &size, e);
+    if (!frame)
+        return -1;
+    size_t queued = transport_queued(p->transport);
+    struct error why;
+    if (queued + size > RPC_QUEUE_MAX) {
+        free(frame);
+        error_set(&why, ERR_UNREACHABLE, "the other end reads too slowly: %zu bytes wait for it", queued);
+        peer_close(p, &why);
+        return error_set(e, why.code, "%s", why.text);
+    }
+    if (transport_write(p->transport, frame, size, &why)) {
+        peer_close(p, &why);
+        return error_set(e, why.code, "%s", why.text);
+    }
+    p->sent = now(p);
+    queued = transport_queued(p->transport);
+    if (queued && !p->moved)
+        p->moved = now(p);
+    if (queued > RPC_QUEUE_HIGH && !p->full) {
+        p->full = 1;
+        transport_read(p->transport, listening(p));
+    }
+    arm(p);
+    return 0;
+}
+
+static void take_bytes(struct peer *p, const uint8_t *data, size_t size);
+
+// Reads on after a throttle was lifted: first what had arrived before.
+static void listen_again(struct peer *p)
+{
+    if (p->closing || !listening(p) || p->taking)
+        return;
+    p->heard = now(p); // silence while nobody listened does not count
+    struct held held = p->held;
+    memset(&p->held, 0, sizeof p->held);
+    if (held.size)
+        take_bytes(p, held.data, held.size);
+    free(held.data);
+    if (!p->closing)
+        transport_read(p->transport, listening(p) || p->ending);
+    arm(p);
+}
+
+static void transport_written(void *context)
+{
+    struct peer *p = context;
+    size_t queued = transport_queued(p->transport);
+    p->moved = queued ? now(p) : 0;
+    if (p->ending) {
+        if (!queued && !p->linger_until)
+            flushed(p);
+        return;
+    }
+    if (!p->full || queued >= RPC_QUEUE_LOW)
+        return;
+    p->full = 0;
+    if (p->events.on_drained && p->started)
+        p->events.on_drained(p);
+    listen_again(p);
+}
+
+int peer_is_full(const struct peer *p)
+{
+    return p->full;
+}
+
+size_t peer_queued(const struct peer *p)
+{
+    return p->closing ? 0 : transport_queued(p->transport);
+}
+
+int peer_reply(struct peer *p, uint64_t id, Islr__Envelope *m, struct error *e)
+{
+    m->has_id = 1;
+    m->id = id;
+    return peer_send(p, m, e);
+}
+
+void peer_reply_ok(struct peer *p, uint64_t id)
+{
+    Islr__Ok ok = ISLR__OK__INIT;
+    Islr__Envelope m = ENVELOPE(OK, ok, &ok);
+    peer_reply(p, id, &m, NULL);
+}
+
+void peer_reply_fault(struct peer *p, uint64_t id, const struct error *why)
+{
+    struct error clean = *why;
+    envelope_clean_text(clean.text);
+    Islr__Fault fault = ISLR__FAULT__INIT;
+    fault.has_code = 1;
+    fault.code = clean.code;
+    fault.text = clean.text;
+    Islr__Envelope m = ENVELOPE(FAULT, fault, &fault);
+    peer_reply(p, id, &m, NULL);
+}
+
+// ---- requests -------------------------------------------------------------------------------------------------------
+
+uint64_t peer_request(struct peer *p, Islr__Envelope *m, uint64_t timeout_ms, peer_reply_fn on_reply, void *context,
+                      struct error *e)
+{
+    m->has_id = 1;
+    m->id = ++p->last_id;
+    if (peer_send(p, m, e))
+        return 0;
+    struct pending *r = xcalloc(1, sizeof *r);
+    r->id = m->id;
+    r->deadline = timeout_ms ? now(p) + timeout_ms : 0;
+    r->on_reply = on_reply;
+    r->context = context;
+    r->next = p->pending;
+    p->pending = r;
+    arm(p);
+    return r->id;
+}
+
+static struct pending **find_request(struct peer *p, uint64_t id)
+{
+    struct pending **at = &p->pending;
+    while (*at && (*at)->id != id)
+        at = &(*at)->next;
+    return at;
+}
+
+void peer_forget(struct peer *p, uint64_t id)
+{
+    struct pending **at = find_request(p, id), *r = *at;
+    if (!r)
+        return;
+    *at = r->next;
+    free(r);
+}
+
+static void deliver_reply(struct peer *p, const Islr__Envelope *m)
+{
+    struct pending **at = find_request(p, m->id), *r = *at;
+    if (!r)
+        return; // forgotten, given up, or the Ok of a Ping
+    peer_reply_fn on_reply = r->on_reply;
+    void *context = r->context;
+    r->deadline = 0;
+    if (envelope_is_last_reply(m)) {
+        *at = r->next;
+        free(r);
+    }
+    struct error why;
+    if (m->body_case == ISLR__ENVELOPE__BODY_FAULT) {
+        envelope_fault_error(m->fault, &why);
+        on_reply(p, context, NULL, &why);
+    } else {
+        on_reply(p, context, m, NULL);
+    }
+}
+
+// ---- receiving ------------------------------------------------------------------------------------------------------
+
+static void deliver(struct peer *p, const Islr__Envelope *m)
+{
+    if (p->setup.server && !p->recognised && m->body_case != ISLR__ENVELOPE__BODY_HELLO) {
+        struct error why;
+        error_set(&why, ERR_DENIED, "the first message must be hello, not %s", envelope_name(m));
+        peer_end(p, &why);
+    } else if (m->body_case == ISLR__ENVELOPE__BODY__NOT_SET) {
+        struct error why;
+        error_set(&why, ERR_INVALID, "a message came that this program does not know; it speaks protocol %d",
+                  RPC_PROTOCOL);
+        if (m->id)
+            peer_reply_fault(p, m->id, &why);
+    } else if (m->body_case == ISLR__ENVELOPE__BODY_PING && p->recognised) {
+        peer_reply_ok(p, m->id);
+    } else if (m->body_case == ISLR__ENVELOPE__BODY_FAULT && m->id == 0) {
+        struct error why;
+        envelope_fault_error(m->fault, &why);
+        peer_close(p, &why);
+    } else if (envelope_is_reply(m)) {
+        deliver_reply(p, m);
+    } else {
+        p->events.on_message(p, p->current);
+    }
+}
+
+static void take_frame(struct peer *p)
+{
+    struct error why;
+    p->current = envelope_unpack(p->reader.body, p->reader.length, (size_t)RPC_UNPACK_FACTOR * p->reader.limit, &why);
+    if (!p->current) {
+        peer_end(p, &why);
+        return;
+    }
+    deliver(p, p->current);
+    envelope_free(p->current);
+    p->current = NULL;
+}
+
+// Frame by frame, until the bytes are used up or the peer is to be left waiting.
+static void take_bytes(struct peer *p, const uint8_t *data, size_t size)
+{
+    struct error why;
+    p->taking = 1;
+    while (size && !p->closing && !p->ending && listening(p)) {
+        int rc = frame_reader_take(&p->reader, &data, &size, &why);
+        if (rc < 0)
+            peer_end(p, &why);
+        if (rc > 0) {
+            p->partial_since = 0;
+            take_frame(p);
+        }
+    }
+    p->taking = 0;
+    if (!p->partial_since && frame_reader_partial(&p->reader))
+        p->partial_since = now(p);
+    if (!size || p->closing || p->ending)
+        return;
+    p->held.data = xmalloc(size);
+    p->held.size = size;
+    memcpy(p->held.data, data, size);
+}
+
+static void transport_bytes(void *context, const uint8_t *data, size_t size)
+{
+    struct peer *p = context;
+    p->heard = now(p);
+    if (p->ending)
+        return;
+    take_bytes(p, data, size);
+    if (!p->closing)
+        transport_read(p->transport, listening(p) || p->ending);
+    arm(p);
+}
+
+static void transport_ended(void *context, const struct error *why)
+{
+    struct peer *p = context;
+    struct error cut;
+    if (p->ending) {
+        peer_close(p, &p->why);
+    } else if (why->code == ERR_NONE && frame_reader_partial(&p->reader)) {
+        error_set(&cut, ERR_UNREACHABLE, "the connection ended in the middle of a message");
+        peer_close(p, &cut);
+    } else {
+        peer_close(p, why);
+    }
+}
+
+Islr__Envelope *peer_keep_message(struct peer *p)
+{
+    Islr__Envelope *m = p->current;
+    p->current = NULL;
+    return m;
+}
+
+// ---- the rest -------------------------------------------------------------------------------------------------------
+
+struct transport_user peer_transport_user(struct peer *p)
+{
+    return (struct transport_user){p, transport_bytes, transport_written, transport_ended, transport_closed};
+}
+
+void peer_attach(struct peer *p, struct transport *t)
+{
+    p->transport = t;
+}
+
+void *peer_context(const struct peer *p)
+{
+    return p->context;
+}
+
+const struct peer_identity *peer_identity(const struct peer *p)
+{
+    return &p->setup.identity;
+}
+
+void peer_recognise(struct peer *p)
+{
+    p->recognised = 1;
+    p->reader.limit = RPC_FRAME_MAX;
+    p->heard = now(p);
+    arm(p);
+}
+
+void peer_set_keepalive(struct peer *p, uint64_t ping_ms, uint64_t idle_ms)
+{
+    p->ping_ms = ping_ms;
+    p->idle_ms = idle_ms;
+    arm(p);
+}
+
+uint64_t peer_silent_ms(const struct peer *p)
+{
+    return now(p) - p->heard;
+}
+
+void peer_throttle(struct peer *p, int on)
+{
+    p->throttled = on;
+    if (p->closing || p->ending || !p->started)
+        return;
+    if (on)
+        transport_read(p->transport, 0);
+    else
+        listen_again(p);
+}
