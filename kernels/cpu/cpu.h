@@ -82,6 +82,8 @@ static inline int chunk_end(struct chunks c, int chunk, int items)
 
 // The operations of this directory's files; a line for each, in the order of struct backend_ops.
 #define CPU_OPERATIONS(OP)                                                                                             \
+    OP(maximum_forward)                                                                                                \
+    OP(maximum_backward)                                                                                               \
     OP(mish_forward)                                                                                                   \
     OP(mish_backward)
 
