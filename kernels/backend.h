@@ -375,6 +375,8 @@ struct backend_ops {
     void (*describe)(struct backend *b, struct device_info *info);
     void *(*allocate)(struct backend *b, size_t size, struct error *e); // zeroed, 64-byte aligned at least
     void (*release)(struct backend *b, void *p);
+    // A device address of read-only host memory that stays where it is, or NULL where the device wants its own copy.
+    const void *(*share)(struct backend *b, const void *host, size_t size);
     struct stream *(*stream_create)(struct backend *b, struct error *e);
     void (*stream_destroy)(struct stream *s);
     // Waits until all that was queued is done; reports a device error of it.
