@@ -8,7 +8,7 @@
 
 #include "core/base/random.h"
 
-static struct tensor *place(struct tensor *t, size_t *size, int dims, const int *shape)
+static struct layout_entry *place(struct layout_entry *t, size_t *size, int dims, const int *shape)
 {
     t->dims = dims;
     t->count = 1;
@@ -32,7 +32,7 @@ static int add(struct layout *l, const char *prefix, const char *suffix, enum te
                int s0, int s1, int s2)
 {
     int shape[3] = {s0, s1, s2};
-    struct tensor *t = place(&l->parameters[l->parameter_count], &l->size, dims, shape);
+    struct layout_entry *t = place(&l->parameters[l->parameter_count], &l->size, dims, shape);
     snprintf(t->name, sizeof t->name, "%s%s", prefix, suffix);
     t->decay = (uint8_t)decays(t->name);
     t->init = init;
@@ -43,7 +43,7 @@ static int add(struct layout *l, const char *prefix, const char *suffix, enum te
 
 static int add_buffer(struct layout *l, const char *prefix, const char *suffix, enum tensor_init init, int size)
 {
-    struct tensor *t = place(&l->buffers[l->buffer_count], &l->buffer_size, 1, &size);
+    struct layout_entry *t = place(&l->buffers[l->buffer_count], &l->buffer_size, 1, &size);
     snprintf(t->name, sizeof t->name, "%s%s", prefix, suffix);
     t->init = init;
     return l->buffer_count++;
@@ -137,7 +137,7 @@ void layout_make(struct layout *l, const struct model_config *c)
     add_linear(l, "logits", c->classes, c->widths[ENCODERS], &l->logits_weight, &l->logits_bias);
 }
 
-const struct tensor *layout_find(const struct layout *l, const char *name, int *is_buffer)
+const struct layout_entry *layout_find(const struct layout *l, const char *name, int *is_buffer)
 {
     *is_buffer = 0;
     for (int i = 0; i < l->parameter_count; i++)
@@ -150,7 +150,7 @@ const struct tensor *layout_find(const struct layout *l, const char *name, int *
     return NULL;
 }
 
-static void initialise(const struct tensor *t, struct rng r, float *v)
+static void initialise(const struct layout_entry *t, struct rng r, float *v)
 {
     for (size_t i = 0; i < t->count; i++) {
         switch (t->init) {
@@ -188,7 +188,7 @@ void layout_decay(const struct layout *l, uint8_t *decay)
 {
     memset(decay, 0, l->size / PARAMETER_ALIGN);
     for (int i = 0; i < l->parameter_count; i++) {
-        const struct tensor *t = &l->parameters[i];
+        const struct layout_entry *t = &l->parameters[i];
         if (t->decay)
             memset(decay + t->offset / PARAMETER_ALIGN, 1, (t->count + PARAMETER_ALIGN - 1) / PARAMETER_ALIGN);
     }

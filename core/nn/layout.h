@@ -19,7 +19,7 @@ enum tensor_init {
     INIT_ZERO
 };
 
-struct tensor {
+struct layout_entry {
     char name[80];
     int dims;
     int shape[3];
@@ -49,11 +49,11 @@ struct encoder_tensors {
 enum part { PART_LEFT, PART_RIGHT, PART_LIPS, PART_FACE, PART_FULL, PARTS };
 
 struct layout {
-    struct tensor parameters[MAX_TENSORS];
+    struct layout_entry parameters[MAX_TENSORS];
     int parameter_count;
     size_t size;         // floats of the flat parameter buffer, gaps for alignment included
     size_t scalar_count; // parameters in the published sense: without the gaps
-    struct tensor buffers[2 * (PARTS + 1)];
+    struct layout_entry buffers[2 * (PARTS + 1)];
     int buffer_count;
     size_t buffer_size; // floats
 
@@ -70,7 +70,7 @@ struct layout {
 void layout_make(struct layout *l, const struct model_config *c);
 
 // The tensor of that name among parameters and buffers, or NULL; *is_buffer says which.
-const struct tensor *layout_find(const struct layout *l, const char *name, int *is_buffer);
+const struct layout_entry *layout_find(const struct layout *l, const char *name, int *is_buffer);
 
 // Fresh weights as PyTorch's defaults draw them, into host memory: parameters [l->size], buffers [l->buffer_size].
 // `stream` tells models of one run apart.

@@ -100,7 +100,7 @@ float *model_parameter(const struct model *m, int tensor)
 
 struct mat model_weight(const struct model *m, int tensor)
 {
-    const struct tensor *t = &m->layout.parameters[tensor];
+    const struct layout_entry *t = &m->layout.parameters[tensor];
     int columns = t->dims > 1 ? t->shape[1] : t->shape[0];
     return mat_at((char *)m->work + t->offset * dtype_size(m->type), m->type, t->dims > 1 ? t->shape[0] : 1, columns);
 }

@@ -1,0 +1,258 @@
+// One training step of the three models: see step.h.
+#include "core/train/step.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/base/memory.h"
+#include "core/train/recipe.h"
+
+static int divide_batch(struct step_space *t, struct error *e)
+{
+    const Islr__Train *train = t->job->train;
+    int ranks = comm_size(t->comm);
+    t->total_groups = (int)(train->batch / train->group);
+    if (t->total_groups % ranks)
+        return error_set(e, ERR_INVALID, "a batch of %u clips has %d groups of %u, which %d ranks cannot share evenly",
+                         train->batch, t->total_groups, train->group, ranks);
+    t->groups = t->total_groups / ranks;
+    t->clips = t->groups * (int)train->group;
+    t->first_clip = comm_rank(t->comm) * t->clips;
+    return 0;
+}
+
+static int create_learners(struct step_space *t, enum dtype type, struct error *e)
+{
+    int classes = set_sign_count(t->data->set);
+    struct model_config student = recipe_student(t->job, classes), distilled = recipe_distilled(t->job, classes);
+    size_t backward = 0;
+    for (int i = 0; i < LEARNERS; i++) {
+        if (i == DISTILLED && !t->distills)
+            continue;
+        struct learner_options o = {.backend = t->backend,
+                                    .config = i == DISTILLED ? &distilled : &student,
+                                    .type = type,
+                                    .clips = t->clips,
+                                    .group = (int)t->job->train->group,
+                                    .seed = t->job->train->seed,
+                                    .scalars = t->scalars};
+        if (learner_create(&t->learner[i], i, &o, e))
+            return -1;
+        size_t size = backward_space_size(&t->learner[i].model, t->clips);
+        backward = size > backward ? size : backward;
+    }
+    return backward_space_create(&t->backward, t->backend, backward, e);
+}
+
+static int create_buffers(struct step_space *t, struct error *e)
+{
+    const struct backend_ops *op = t->backend->op;
+    size_t n = (size_t)t->clips;
+    if (!(t->stream = op->stream_create(t->backend, e)) ||
+        !(t->scalars = op->allocate(t->backend, sizeof *t->scalars, e)) ||
+        !(t->label = op->allocate(t->backend, n * sizeof *t->label, e)) ||
+        !(t->coefficient = op->allocate(t->backend, n * sizeof *t->coefficient, e)) ||
+        !(t->plans = op->allocate(t->backend, n * sizeof *t->plans, e)))
+        return -1;
+    t->host_plans = xcalloc(n, sizeof *t->host_plans);
+    t->host_label = xcalloc(n, sizeof *t->host_label);
+    t->length = xcalloc(n, sizeof *t->length);
+    mixup_plan_create(&t->mixup, t->clips);
+    return 0;
+}
+
+int step_create(struct step_space *t, const struct step_options *o, struct error *e)
+{
+    *t = (struct step_space){
+        .job = o->job, .backend = o->backend, .comm = o->comm, .data = o->data, .distills = o->job->distill->enabled};
+    if (schedule_make(&t->schedule, o->job, o->data->train_count, e) || divide_batch(t, e))
+        return -1;
+    t->augmenter = augmenter_create(o->data->set, o->data->train, o->data->train_count, o->job->augment,
+                                    o->job->train->seed, t->schedule.epochs);
+    if (!create_buffers(t, e) && !create_learners(t, o->type, e))
+        return 0;
+    step_destroy(t);
+    return -1;
+}
+
+void step_destroy(struct step_space *t)
+{
+    void *const owned[] = {t->scalars, t->label, t->coefficient, t->plans};
+    for (int i = 0; i < LEARNERS; i++)
+        learner_destroy(&t->learner[i]);
+    backward_space_destroy(&t->backward);
+    for (size_t i = 0; i < sizeof owned / sizeof *owned; i++)
+        if (owned[i])
+            t->backend->op->release(t->backend, owned[i]);
+    if (t->stream)
+        t->stream->op->stream_destroy(t->stream);
+    augmenter_destroy(t->augmenter);
+    mixup_plan_destroy(&t->mixup);
+    free(t->host_plans);
+    free(t->host_label);
+    free(t->length);
+    memset(t, 0, sizeof *t);
+}
+
+// Draws the model's view of the clips and queues its making.
+static void make_view(struct step_space *t, struct learner *l, const uint32_t *clips, uint32_t epoch)
+{
+    int max_len = l->model.config.max_len;
+    for (int i = 0; i < t->clips; i++) {
+        t->host_plans[i] = augmenter_draw(t->augmenter, clips[i], l->role, epoch);
+        t->length[i] = t->host_plans[i].count;
+    }
+    t->stream->op->upload(t->stream, t->plans, t->host_plans, (size_t)t->clips * sizeof *t->plans);
+    queue(t->stream, augment, .frames = t->data->frames, .offset = t->data->offset, .frame_count = t->data->frame_count,
+          .plan = t->plans, .views = t->clips, .max_frames = max_len, .out = l->x);
+    l->view = view_build(&l->views, t->stream,
+                         &(struct view_input){.clips = t->clips,
+                                              .frames = max_len,
+                                              .first_clip = (uint32_t)t->first_clip,
+                                              .x = l->x,
+                                              .length = t->length,
+                                              .partner = t->mixup.any ? t->mixup.partner : NULL,
+                                              .coefficient = t->mixup.coefficient,
+                                              .layer = t->mixup.layer[l->role]});
+}
+
+static void make_batch(struct step_space *t, uint32_t step, const uint32_t *clips)
+{
+    const Islr__Train *train = t->job->train;
+    uint32_t epoch = schedule_epoch(&t->schedule, step);
+    struct step_scalars scalars = schedule_scalars(&t->schedule, step);
+    mixup_draw(&t->mixup, t->job->mixup, train->seed, step, epoch, t->schedule.epochs,
+               t->first_clip / (int)train->group, (int)train->group);
+    for (int i = 0; i < t->clips; i++)
+        t->host_label[i] = set_clip(t->data->set, clips[i])->label;
+    const struct backend_ops *op = t->backend->op;
+    op->upload(t->stream, t->scalars, &scalars, sizeof scalars);
+    op->upload(t->stream, t->label, t->host_label, (size_t)t->clips * sizeof *t->label);
+    op->upload(t->stream, t->coefficient, t->mixup.coefficient, (size_t)t->clips * sizeof *t->coefficient);
+    for (int i = 0; i < LEARNERS; i++)
+        if (i != DISTILLED || t->distills)
+            make_view(t, &t->learner[i], clips, epoch);
+}
+
+static void forward_and_backward(struct step_space *t, struct reducer *reducers)
+{
+    struct learner_targets targets = {.label = t->label,
+                                      .mixed = t->mixup.any,
+                                      .coefficient = t->coefficient,
+                                      .ousm = (int)t->job->train->ousm,
+                                      .smoothing = (float)t->job->train->smoothing,
+                                      .group_weight = 1.0f / (float)t->total_groups};
+    struct learner *teacher = &t->learner[TEACHER];
+    learner_forward(teacher, t->stream);
+    targets.teacher = teacher->space.logits.data;
+    for (int i = 0; i < LEARNERS; i++) {
+        struct learner *l = &t->learner[i];
+        if (i == TEACHER || (i == DISTILLED && !t->distills))
+            continue;
+        if (i == DISTILLED)
+            l->mode.train = l->mode.dropout = !t->frozen;
+        learner_forward(l, t->stream);
+        struct gradient_watch watch = reducer_begin(&reducers[i], t->comm, l->gradient, l->model.layout.size);
+        learner_backward(l, &t->backward, t->stream, &targets, comm_size(t->comm) > 1 ? &watch : NULL);
+    }
+}
+
+// BatchNorm's running statistics follow a linear recursion, so their mean over the ranks is what all groups together give.
+// Done every step, it keeps the ranks' models the same to the bit.
+static int average_buffers(struct step_space *t, struct error *e)
+{
+    int ranks = comm_size(t->comm);
+    for (int i = 0; i < LEARNERS && ranks > 1; i++) {
+        struct model *m = &t->learner[i].model;
+        if (!m->backend || (i == DISTILLED && t->frozen))
+            continue;
+        if (comm_sum_f32(t->comm, m->buffers, m->layout.buffer_size, e))
+            return error_prefix(e, "BatchNorm statistics of the %s", learner_names[i]);
+        for (size_t k = 0; k < m->layout.buffer_size; k++)
+            m->buffers[k] /= (float)ranks;
+    }
+    return 0;
+}
+
+// Losses are means over all groups of all ranks; gradient norms are the same everywhere.
+static int collect(struct step_space *t, struct step_result *out, struct error *e)
+{
+    float *losses = xcalloc((size_t)t->groups * 3, sizeof *losses);
+    double sums[LEARNERS * 3] = {0}, squares[LEARNERS] = {0};
+    int rc = 0;
+    for (int i = 0; i < LEARNERS && !rc; i++) {
+        struct learner *l = &t->learner[i];
+        if (!l->losses)
+            continue;
+        t->stream->op->download(t->stream, losses, l->losses, (size_t)t->groups * 3 * sizeof *losses);
+        t->stream->op->download(t->stream, &squares[i], l->square_norm, sizeof squares[i]);
+        rc = t->stream->op->synchronize(t->stream, e);
+        for (int g = 0; g < t->groups; g++)
+            for (int k = 0; k < 3; k++)
+                sums[i * 3 + k] += (double)losses[g * 3 + k] / t->total_groups;
+    }
+    free(losses);
+    if (rc || comm_sum_f64(t->comm, sums, LEARNERS * 3, e))
+        return -1;
+    out->finite = 1;
+    for (int i = 0; i < LEARNERS; i++) {
+        out->learner[i] = (struct step_losses){sums[i * 3], sums[i * 3 + 1], sums[i * 3 + 2], sqrt(squares[i])};
+        out->finite &= isfinite(out->learner[i].loss) && isfinite(squares[i]);
+    }
+    return 0;
+}
+
+int step_run(struct step_space *t, uint32_t step, const uint32_t *batch, struct step_result *out, struct error *e)
+{
+    struct reducer reducers[LEARNERS];
+    make_batch(t, step, batch + t->first_clip);
+    forward_and_backward(t, reducers);
+    if (comm_reduce_wait(t->comm, e) || average_buffers(t, e))
+        return -1;
+    learner_update(&t->learner[STUDENT], t->stream, t->job->train, &t->learner[TEACHER]);
+    if (t->distills)
+        learner_update(&t->learner[DISTILLED], t->stream, t->job->train, NULL);
+    out->lr = schedule_lr(&t->schedule, step);
+    return collect(t, out, e);
+}
+
+static const char *first_not_finite(const struct layout *l, const float *values)
+{
+    for (int i = l->parameter_count - 1; i >= 0; i--) { // from the output back: the first that a backward pass reaches
+        const struct layout_entry *t = &l->parameters[i];
+        for (size_t k = 0; k < t->count; k++)
+            if (!isfinite(values[t->offset + k]))
+                return t->name;
+    }
+    return NULL;
+}
+
+int step_find_not_finite(struct step_space *t, char *text, size_t size, struct error *e)
+{
+    snprintf(text, size, "the losses alone");
+    for (int i = 0; i < LEARNERS; i++) {
+        const struct learner *l = &t->learner[i];
+        const struct layout *layout = &l->model.layout;
+        const float *const sources[] = {l->model.weight, l->gradient};
+        float *values = xcalloc(layout->size + 1, sizeof *values);
+        for (int k = 0; k < 2; k++) {
+            if (!sources[k])
+                continue;
+            t->stream->op->download(t->stream, values, sources[k], layout->size * sizeof *values);
+            if (t->stream->op->synchronize(t->stream, e)) {
+                free(values);
+                return -1;
+            }
+            const char *name = first_not_finite(layout, values);
+            if (name) {
+                snprintf(text, size, "%s%s of the %s", k ? "the gradient of " : "", name, learner_names[i]);
+                free(values);
+                return 0;
+            }
+        }
+        free(values);
+    }
+    return 0;
+}

@@ -1,0 +1,66 @@
+// One training step of the three models (reference sections 4 and 5): views, forwards, losses, backwards, sums over the
+// ranks, updates. Owns all that a step needs on the device.
+#ifndef ISLR_TRAIN_STEP_H
+#define ISLR_TRAIN_STEP_H
+
+#include "core/comm/comm.h"
+#include "core/train/augment.h"
+#include "core/train/dataset.h"
+#include "core/train/learner.h"
+#include "core/train/mixup.h"
+#include "core/train/reduce.h"
+#include "core/train/schedule.h"
+
+struct step_space {
+    const Islr__JobSpec *job;
+    struct backend *backend;
+    struct stream *stream;
+    struct comm *comm;
+    const struct dataset *data;
+    struct schedule schedule;
+    struct augmenter *augmenter;
+    int clips, groups, first_clip; // this rank's part of every batch; first_clip: its place in the whole batch
+    int total_groups;
+    int distills; // the job has a distilled model
+    int frozen;   // the distilled model stays in evaluation mode (distill.eval_mode_from)
+    struct learner learner[LEARNERS];
+    struct backward_space backward;
+    struct step_scalars *scalars; // device
+    int32_t *label;               // device [clips]
+    float *coefficient;           // device [clips]: of the targets
+    struct augment_plan *plans;   // device [clips]
+    // host
+    struct augment_plan *host_plans; // [clips]
+    int32_t *host_label, *length;    // [clips]
+    struct mixup_plan mixup;
+};
+
+struct step_losses {
+    double loss, ce, consistency, grad_norm; // grad_norm: before clipping
+};
+struct step_result {
+    struct step_losses learner[LEARNERS]; // the teacher's are zero
+    double lr;
+    int finite;
+};
+
+struct step_options {
+    const Islr__JobSpec *job; // resolved
+    struct backend *backend;
+    struct comm *comm;
+    const struct dataset *data;
+    enum dtype type;
+};
+
+// The ranks must divide the batch's groups.
+int step_create(struct step_space *t, const struct step_options *o, struct error *e);
+void step_destroy(struct step_space *t);
+
+// Step `step` over the whole batch's clips [train.batch]; every rank calls with the same ones. A result that is not
+// finite leaves the weights as they were.
+int step_run(struct step_space *t, uint32_t step, const uint32_t *batch, struct step_result *out, struct error *e);
+
+// Names what is not finite after such a step: a parameter or a gradient ("gradient of dense.weight of the student").
+int step_find_not_finite(struct step_space *t, char *text, size_t size, struct error *e);
+
+#endif
