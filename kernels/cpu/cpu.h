@@ -33,6 +33,7 @@ struct cpu_backend {
     struct backend_ops ops; // filled for the instruction set chosen
     const char *isa;
     int threads;
+    int native_bf16;   // the machine multiplies bf16 matrices
     struct gemm *gemm; // matrix products and packed weights (gemm.h)
 };
 
@@ -40,6 +41,7 @@ struct cpu_stream {
     struct stream base;
     void *scratch;
     size_t scratch_size;
+    struct error failed; // the first failure since the last synchronize; code ERR_NONE: none
 };
 
 static inline struct cpu_backend *cpu_of(struct stream *s)
@@ -54,6 +56,9 @@ static inline int cpu_threads(struct stream *s)
 
 // At least `size` bytes, 64-byte aligned, contents undefined; valid until the next call on this stream.
 void *cpu_scratch(struct stream *s, size_t size);
+
+// Keeps an operation's failure for `synchronize`.
+void cpu_fail(struct stream *s, const struct error *e);
 
 static inline void *mat_row(const struct mat *m, int row)
 {
@@ -82,8 +87,17 @@ static inline int chunk_end(struct chunks c, int chunk, int items)
 
 // The operations of this directory's files; a line for each, in the order of struct backend_ops.
 #define CPU_OPERATIONS(OP)                                                                                             \
+    OP(linear_forward)                                                                                                 \
+    OP(linear_backward_input)                                                                                          \
+    OP(linear_backward_weight)                                                                                         \
     OP(maximum_forward)                                                                                                \
     OP(maximum_backward)                                                                                               \
+    OP(pack_rows)                                                                                                      \
+    OP(unpack_rows)                                                                                                    \
+    OP(mixup_forward)                                                                                                  \
+    OP(mixup_backward)                                                                                                 \
+    OP(mean_forward)                                                                                                   \
+    OP(mean_backward)                                                                                                  \
     OP(mish_forward)                                                                                                   \
     OP(mish_backward)
 
