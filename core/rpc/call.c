@@ -143,6 +143,7 @@ int rpc_stream(struct caller *c, Islr__Envelope *request, uint64_t timeout_ms, r
 {
     if (!c->up)
         return error_set(e, ERR_UNREACHABLE, "the connection to the server is lost");
+    uv_update_time(&c->loop); // the loop has stood still since the last call
     c->on_reply = on_reply;
     c->context = context;
     c->done = c->result = 0;

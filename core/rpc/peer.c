@@ -1,195 +1,14 @@
-// One connection that speaks envelopes: see peer.h.
+// One connection that speaks envelopes: see peer.h. Its life, and bytes in and out.
 #include "core/rpc/peer.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #include "core/base/memory.h"
-#include "core/rpc/frame.h"
+#include "core/rpc/peer_internal.h"
 #include "core/rpc/protocol.h"
-#include "core/rpc/transport.h"
 
-enum {
-    LINGER_MS = 1000, // after peer_end()'s last byte the other end may take so long to hang up
-    ABSENCE_MS = 2000 // a timer that is late by so much says that this process was not running
-};
-
-// A request of ours that waits for replies.
-struct pending {
-    struct pending *next;
-    uint64_t id;
-    uint64_t deadline; // loop time in ms, 0: none
-    peer_reply_fn on_reply;
-    void *context;
-};
-
-// Bytes that arrived while the peer was throttled; at most what one read gave.
-struct held {
-    uint8_t *data;
-    size_t size;
-};
-
-struct peer {
-    uv_loop_t *loop;
-    struct transport *transport; // NULL once it is closed
-    struct peer_setup setup;
-    struct peer_events events;
-    void *context;
-    uv_timer_t timer;   // rings at the earliest deadline, or before
-    uint64_t timer_due; // 0: not set
-    int timer_closed;
-    struct frame_reader reader;
-    struct held held;
-    struct pending *pending; // newest first
-    uint64_t last_id;
-    Islr__Envelope *current; // being delivered
-    struct error why;
-
-    int started;
-    int recognised; // full-sized frames
-    int full;       // above RPC_QUEUE_HIGH, until it falls below RPC_QUEUE_LOW
-    int throttled;  // by the owner
-    int taking;     // inside take_bytes()
-    int ending;     // peer_end(): flushing, input is discarded
-    int closing;
-
-    // loop times in ms; 0: does not apply
-    uint64_t opened, heard, sent, pinged, partial_since, moved, linger_until;
-    uint64_t ping_ms, idle_ms;
-};
-
-static uint64_t now(const struct peer *p)
-{
-    return uv_now(p->loop);
-}
-
-static int listening(const struct peer *p)
-{
-    return !p->throttled && !(p->full && p->setup.server);
-}
-
-// ---- deadlines ------------------------------------------------------------------------------------------------------
-
-static void earlier(uint64_t *due, uint64_t candidate)
-{
-    if (candidate && (!*due || candidate < *due))
-        *due = candidate;
-}
-
-static uint64_t ping_due(const struct peer *p)
-{
-    if (!p->ping_ms || !p->recognised || p->ending)
-        return 0;
-    uint64_t heard = p->heard > p->pinged ? p->heard : p->pinged;
-    return (p->sent < heard ? p->sent : heard) + p->ping_ms;
-}
-
-static uint64_t next_due(const struct peer *p)
-{
-    uint64_t due = 0;
-    if (p->linger_until)
-        return p->linger_until;
-    if (!p->recognised)
-        earlier(&due, p->opened + RPC_HANDSHAKE_MS);
-    if (p->partial_since && listening(p))
-        earlier(&due, p->partial_since + RPC_PARTIAL_MS);
-    if (p->moved)
-        earlier(&due, p->moved + RPC_STALL_MS);
-    if (p->idle_ms && listening(p) && p->recognised)
-        earlier(&due, p->heard + p->idle_ms);
-    earlier(&due, ping_due(p));
-    for (const struct pending *r = p->pending; r; r = r->next)
-        earlier(&due, r->deadline);
-    return due;
-}
-
-static void ring(uv_timer_t *timer);
-
-static void arm(struct peer *p)
-{
-    if (p->closing || !p->started)
-        return;
-    uint64_t due = next_due(p);
-    if (!due || (p->timer_due && p->timer_due <= due))
-        return;
-    p->timer_due = due;
-    uv_timer_start(&p->timer, ring, due > now(p) ? due - now(p) : 0, 0);
-}
-
-static void close_late(struct peer *p, const char *text)
-{
-    struct error why;
-    error_set(&why, ERR_TIMEOUT, "%s", text);
-    peer_close(p, &why);
-}
-
-static int reached(const struct peer *p, uint64_t due)
-{
-    return due && now(p) >= due;
-}
-
-static void expire_requests(struct peer *p)
-{
-    for (struct pending **at = &p->pending; *at && !p->closing;) {
-        struct pending *r = *at;
-        if (!reached(p, r->deadline)) {
-            at = &r->next;
-            continue;
-        }
-        *at = r->next;
-        struct error why;
-        error_set(&why, ERR_TIMEOUT, "no answer came in time");
-        r->on_reply(p, r->context, NULL, &why);
-        free(r);
-        at = &p->pending; // the callback may have changed the list
-    }
-}
-
-static void ping(struct peer *p)
-{
-    Islr__Ping ping = ISLR__PING__INIT;
-    Islr__Envelope m = ENVELOPE(PING, ping, &ping);
-    m.has_id = 1;
-    m.id = ++p->last_id;
-    p->pinged = now(p);
-    peer_send(p, &m, NULL);
-}
-
-// A process that was stopped or suspended has not listened: what it did not hear meanwhile is no sign of death.
-static void forgive_own_absence(struct peer *p)
-{
-    if (now(p) < p->timer_due + ABSENCE_MS)
-        return;
-    p->heard = now(p);
-    if (p->moved)
-        p->moved = now(p);
-    if (p->partial_since)
-        p->partial_since = now(p);
-}
-
-static void ring(uv_timer_t *timer)
-{
-    struct peer *p = timer->data;
-    forgive_own_absence(p);
-    p->timer_due = 0;
-    if (p->linger_until) {
-        if (reached(p, p->linger_until))
-            peer_close(p, &p->why);
-    } else if (!p->recognised && reached(p, p->opened + RPC_HANDSHAKE_MS)) {
-        close_late(p, "the handshake took too long");
-    } else if (p->partial_since && listening(p) && reached(p, p->partial_since + RPC_PARTIAL_MS)) {
-        close_late(p, "a message was begun and not finished in time");
-    } else if (p->moved && reached(p, p->moved + RPC_STALL_MS)) {
-        close_late(p, "the other end does not read what it is sent");
-    } else if (p->idle_ms && p->recognised && listening(p) && reached(p, p->heard + p->idle_ms)) {
-        close_late(p, "nothing was heard from the other end for too long");
-    } else {
-        if (reached(p, ping_due(p)))
-            ping(p);
-        expire_requests(p);
-    }
-    arm(p);
-}
+enum { LINGER_MS = 1000 }; // after peer_end()'s last byte the other end may take so long to hang up
 
 // ---- creation and end -----------------------------------------------------------------------------------------------
 
@@ -201,30 +20,16 @@ struct peer *peer_create(uv_loop_t *loop, const struct peer_setup *setup)
     p->reader.limit = RPC_FRAME_MAX_STRANGER;
     p->idle_ms = RPC_IDLE_MS;
     p->ping_ms = setup->server ? 0 : RPC_PING_MS;
-    p->opened = p->heard = p->sent = now(p);
-    uv_timer_init(loop, &p->timer);
-    p->timer.data = p;
+    p->opened = p->heard = p->sent = peer_now(p);
+    peer_timer_init(p);
     return p;
-}
-
-static void fail_requests(struct peer *p)
-{
-    struct error why = p->why;
-    if (why.code == ERR_NONE)
-        error_set(&why, ERR_UNREACHABLE, "the connection was closed");
-    while (p->pending) {
-        struct pending *r = p->pending;
-        p->pending = r->next;
-        r->on_reply(p, r->context, NULL, &why);
-        free(r);
-    }
 }
 
 static void finish(struct peer *p)
 {
     if (p->transport || !p->timer_closed)
         return;
-    fail_requests(p);
+    peer_fail_requests(p);
     if (p->started)
         p->events.on_close(p, &p->why);
     if (p->setup.on_gone)
@@ -262,8 +67,8 @@ void peer_close(struct peer *p, const struct error *why)
 
 static void flushed(struct peer *p)
 {
-    p->linger_until = now(p) + LINGER_MS;
-    arm(p);
+    p->linger_until = peer_now(p) + LINGER_MS;
+    peer_timer_arm(p);
 }
 
 void peer_end(struct peer *p, const struct error *why)
@@ -287,8 +92,8 @@ void peer_start(struct peer *p, const struct peer_events *events, void *context)
     p->events = *events;
     p->context = context;
     p->started = 1;
-    transport_read(p->transport, listening(p));
-    arm(p);
+    transport_read(p->transport, peer_listening(p));
+    peer_timer_arm(p);
 }
 
 // ---- sending --------------------------------------------------------------------------------------------------------
@@ -313,15 +118,15 @@ int peer_send(struct peer *p, const Islr__Envelope *m, struct error *e)
         peer_close(p, &why);
         return error_set(e, why.code, "%s", why.text);
     }
-    p->sent = now(p);
+    p->sent = peer_now(p);
     queued = transport_queued(p->transport);
     if (queued && !p->moved)
-        p->moved = now(p);
+        p->moved = peer_now(p);
     if (queued > RPC_QUEUE_HIGH && !p->full) {
         p->full = 1;
-        transport_read(p->transport, listening(p));
+        transport_read(p->transport, peer_listening(p));
     }
-    arm(p);
+    peer_timer_arm(p);
     return 0;
 }
 
@@ -330,24 +135,24 @@ static void take_bytes(struct peer *p, const uint8_t *data, size_t size);
 // Reads on after a throttle was lifted: first what had arrived before.
 static void listen_again(struct peer *p)
 {
-    if (p->closing || !listening(p) || p->taking)
+    if (p->closing || !peer_listening(p) || p->taking)
         return;
-    p->heard = now(p); // silence while nobody listened does not count
+    p->heard = peer_now(p); // silence while nobody listened does not count
     struct held held = p->held;
     memset(&p->held, 0, sizeof p->held);
     if (held.size)
         take_bytes(p, held.data, held.size);
     free(held.data);
     if (!p->closing)
-        transport_read(p->transport, listening(p) || p->ending);
-    arm(p);
+        transport_read(p->transport, peer_listening(p) || p->ending);
+    peer_timer_arm(p);
 }
 
 static void transport_written(void *context)
 {
     struct peer *p = context;
     size_t queued = transport_queued(p->transport);
-    p->moved = queued ? now(p) : 0;
+    p->moved = queued ? peer_now(p) : 0;
     if (p->ending) {
         if (!queued && !p->linger_until)
             flushed(p);
@@ -397,64 +202,6 @@ void peer_reply_fault(struct peer *p, uint64_t id, const struct error *why)
     peer_reply(p, id, &m, NULL);
 }
 
-// ---- requests -------------------------------------------------------------------------------------------------------
-
-uint64_t peer_request(struct peer *p, Islr__Envelope *m, uint64_t timeout_ms, peer_reply_fn on_reply, void *context,
-                      struct error *e)
-{
-    m->has_id = 1;
-    m->id = ++p->last_id;
-    if (peer_send(p, m, e))
-        return 0;
-    struct pending *r = xcalloc(1, sizeof *r);
-    r->id = m->id;
-    r->deadline = timeout_ms ? now(p) + timeout_ms : 0;
-    r->on_reply = on_reply;
-    r->context = context;
-    r->next = p->pending;
-    p->pending = r;
-    arm(p);
-    return r->id;
-}
-
-static struct pending **find_request(struct peer *p, uint64_t id)
-{
-    struct pending **at = &p->pending;
-    while (*at && (*at)->id != id)
-        at = &(*at)->next;
-    return at;
-}
-
-void peer_forget(struct peer *p, uint64_t id)
-{
-    struct pending **at = find_request(p, id), *r = *at;
-    if (!r)
-        return;
-    *at = r->next;
-    free(r);
-}
-
-static void deliver_reply(struct peer *p, const Islr__Envelope *m)
-{
-    struct pending **at = find_request(p, m->id), *r = *at;
-    if (!r)
-        return; // forgotten, given up, or the Ok of a Ping
-    peer_reply_fn on_reply = r->on_reply;
-    void *context = r->context;
-    r->deadline = 0;
-    if (envelope_is_last_reply(m)) {
-        *at = r->next;
-        free(r);
-    }
-    struct error why;
-    if (m->body_case == ISLR__ENVELOPE__BODY_FAULT) {
-        envelope_fault_error(m->fault, &why);
-        on_reply(p, context, NULL, &why);
-    } else {
-        on_reply(p, context, m, NULL);
-    }
-}
-
 // ---- receiving ------------------------------------------------------------------------------------------------------
 
 static void deliver(struct peer *p, const Islr__Envelope *m)
@@ -476,7 +223,7 @@ static void deliver(struct peer *p, const Islr__Envelope *m)
         envelope_fault_error(m->fault, &why);
         peer_close(p, &why);
     } else if (envelope_is_reply(m)) {
-        deliver_reply(p, m);
+        peer_deliver_reply(p, m);
     } else {
         p->events.on_message(p, p->current);
     }
@@ -500,7 +247,7 @@ static void take_bytes(struct peer *p, const uint8_t *data, size_t size)
 {
     struct error why;
     p->taking = 1;
-    while (size && !p->closing && !p->ending && listening(p)) {
+    while (size && !p->closing && !p->ending && peer_listening(p)) {
         int rc = frame_reader_take(&p->reader, &data, &size, &why);
         if (rc < 0)
             peer_end(p, &why);
@@ -511,7 +258,7 @@ static void take_bytes(struct peer *p, const uint8_t *data, size_t size)
     }
     p->taking = 0;
     if (!p->partial_since && frame_reader_partial(&p->reader))
-        p->partial_since = now(p);
+        p->partial_since = peer_now(p);
     if (!size || p->closing || p->ending)
         return;
     p->held.data = xmalloc(size);
@@ -522,13 +269,13 @@ static void take_bytes(struct peer *p, const uint8_t *data, size_t size)
 static void transport_bytes(void *context, const uint8_t *data, size_t size)
 {
     struct peer *p = context;
-    p->heard = now(p);
+    p->heard = peer_now(p);
     if (p->ending)
         return;
     take_bytes(p, data, size);
     if (!p->closing)
-        transport_read(p->transport, listening(p) || p->ending);
-    arm(p);
+        transport_read(p->transport, peer_listening(p) || p->ending);
+    peer_timer_arm(p);
 }
 
 static void transport_ended(void *context, const struct error *why)
@@ -578,20 +325,20 @@ void peer_recognise(struct peer *p)
 {
     p->recognised = 1;
     p->reader.limit = RPC_FRAME_MAX;
-    p->heard = now(p);
-    arm(p);
+    p->heard = peer_now(p);
+    peer_timer_arm(p);
 }
 
 void peer_set_keepalive(struct peer *p, uint64_t ping_ms, uint64_t idle_ms)
 {
     p->ping_ms = ping_ms;
     p->idle_ms = idle_ms;
-    arm(p);
+    peer_timer_arm(p);
 }
 
 uint64_t peer_silent_ms(const struct peer *p)
 {
-    return now(p) - p->heard;
+    return peer_now(p) - p->heard;
 }
 
 void peer_throttle(struct peer *p, int on)
