@@ -3,6 +3,10 @@
 #ifndef ISLR_BASE_ERROR_H
 #define ISLR_BASE_ERROR_H
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 // The values are the programs' exit codes (interface.md), so main() can return them as they are.
 enum error_code {
     ERR_NONE = 0,
@@ -31,5 +35,9 @@ int error_set_errno(struct error *e, enum error_code code, const char *format, .
 
 // Puts "<context>: " before the text. Always returns -1.
 int error_prefix(struct error *e, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif
