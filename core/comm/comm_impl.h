@@ -1,0 +1,37 @@
+// What an implementation of struct comm is made of. For core/comm alone.
+#ifndef ISLR_COMM_COMM_IMPL_H
+#define ISLR_COMM_COMM_IMPL_H
+
+#include "core/comm/comm.h"
+
+enum comm_type { COMM_F32, COMM_F64 };
+
+// Arguments have been checked, sizes of 0 included, when these are called. Those with an `e` return 0 or -1.
+struct comm_ops {
+    int (*barrier)(struct comm *c, struct error *e);
+    int (*broadcast)(struct comm *c, void *data, size_t size, int root, struct error *e);
+    int (*all_gather)(struct comm *c, const void *mine, size_t size, void *all, struct error *e);
+    int (*gather_variable)(struct comm *c, const void *mine, const size_t *sizes, int root, void *all, struct error *e);
+    void (*reduce_begin)(struct comm *c, void *data, size_t count, enum comm_type type);
+    void (*progress)(struct comm *c);
+    int (*reduce_wait)(struct comm *c, struct error *e);
+    struct comm *(*create_group)(struct comm *c, const int *ranks, int count, int tag, struct error *e);
+    void (*close)(struct comm *c); // frees c
+    void (*abort)(struct comm *c, int exit_code) __attribute__((noreturn));
+};
+
+// The head of every implementation's struct.
+struct comm {
+    const struct comm_ops *ops;
+    int rank, size;
+    const char *const *hosts; // [size]
+    double timeout_seconds;
+};
+
+// The environment's ISLR_COMM_TIMEOUT, or COMM_TIMEOUT_SECONDS.
+int comm_timeout_default(double *seconds, struct error *e);
+
+// Opens MPI's world (comm_mpi.c). `launched`: as how many ranks the launcher says it started us, or 0 where it does not.
+struct comm *comm_mpi_open_world(int launched, struct error *e);
+
+#endif
