@@ -61,7 +61,7 @@ bool set_folds_given(const struct set *s); // the folds were read from a file, s
 // folds and options give the same hash, however many threads and ranks prepared them and wherever they lay.
 const struct hash *set_hash(const struct set *s);
 
-// What the set was made from: prepare.h, prepare_plan_key().
+// What the set was made from: prepare_plan.h.
 const struct hash *set_source_key(const struct set *s);
 
 size_t set_skipped_count(const struct set *s);
