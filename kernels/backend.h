@@ -377,6 +377,8 @@ struct backend_ops {
     void (*release)(struct backend *b, void *p);
     // A device address of read-only host memory that stays where it is, or NULL where the device wants its own copy.
     const void *(*share)(struct backend *b, const void *host, size_t size);
+    // Where the host reaches device memory (allocate's) directly, or NULL where it does not. Synchronize first.
+    void *(*host_address)(struct backend *b, void *device);
     struct stream *(*stream_create)(struct backend *b, struct error *e);
     void (*stream_destroy)(struct stream *s);
     // Waits until all that was queued is done; reports a device error of it.
