@@ -90,6 +90,8 @@ static inline int chunk_end(struct chunks c, int chunk, int items)
     OP(linear_forward)                                                                                                 \
     OP(linear_backward_input)                                                                                          \
     OP(linear_backward_weight)                                                                                         \
+    OP(batchnorm_forward)                                                                                              \
+    OP(batchnorm_backward)                                                                                             \
     OP(maximum_forward)                                                                                                \
     OP(maximum_backward)                                                                                               \
     OP(pack_rows)                                                                                                      \
