@@ -75,6 +75,11 @@ def clips(tag, lengths, max_len):
     return x
 
 
+def lengths(tag, count, max_len):
+    """[count] of 1..max_len"""
+    return [int(n) for n in 1 + bits(f"{tag}/length", count) % np.uint64(max_len)]
+
+
 def labels(tag, count, classes):
     return (bits(f"{tag}/label", count) % np.uint64(classes)).astype(np.int64)
 

@@ -291,11 +291,21 @@ class Model(nn.Module):
         return {n: t for n, t in self.state_dict().items() if not n.endswith("num_batches_tracked")}
 
     @torch.no_grad()
+    def take(self, tensors):
+        """Takes a checkpoint's tensors; PyTorch's counters are ignored, anything else must match."""
+        given = {n: t for n, t in tensors.items() if not n.endswith("num_batches_tracked")}
+        own = self.tensors()
+        assert given.keys() == own.keys(), sorted(given.keys() ^ own.keys())
+        for name, t in own.items():
+            assert given[name].shape == t.shape, name
+            t.copy_(given[name])
+        return self
+
+    @torch.no_grad()
     def fill(self, tag):
         """Takes the filler's weights and buffers (tests/golden/README.md)."""
-        for name, t in self.tensors().items():
-            t.copy_(torch.from_numpy(filler.parameter(tag, name, tuple(t.shape))))
-        return self
+        shapes = {n: tuple(t.shape) for n, t in self.tensors().items()}
+        return self.take({n: torch.from_numpy(filler.parameter(tag, n, s)) for n, s in shapes.items()})
 
 
 def frame_mask(lengths, max_len):

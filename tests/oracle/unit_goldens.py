@@ -12,7 +12,7 @@ from model import Encoder, Model, Sizes, frame_mask, log_bucket
 ENCODER = {"width": 32, "out_width": 48, "heads": 4}
 ENCODER_LENGTHS = {9: [9, 1, 5], 25: [25, 1, 13], 80: [80, 1, 41]}
 EMBED_FRAMES = (1, 2, 3, 4, 5, 6, 7, 9, 25, 80)
-EMBED_COMPLETE = 9  # the number of frames whose outputs are kept whole
+EMBED_COMPLETE = 3  # the number of frames whose outputs are kept whole
 BUCKETS = (2, 3, 4, 5, 8, 9, 16, 25, 32, 60, 80, 100, 128, 384)
 
 
