@@ -1,0 +1,35 @@
+// A run's state between two steps: all that a bit-identical continuation needs beside the job and the data. What is
+// random is drawn from counters (seed, epoch, step), so the step's number stands for sampler and generators.
+#ifndef ISLR_TRAIN_STATE_H
+#define ISLR_TRAIN_STATE_H
+
+#include "core/base/hash.h"
+#include "core/train/step.h"
+
+enum { STATE_BEST_MAX = 16 };
+
+// Checkpoints kept for their accuracy.
+struct state_best {
+    uint32_t epoch;
+    double accuracy;
+};
+
+struct run_state {
+    uint32_t step;   // done; 0 before the first
+    uint32_t frozen; // step_space.frozen
+    uint32_t best_count;
+    struct state_best best[STATE_BEST_MAX]; // best first
+};
+
+// What of a job decides its mathematics: hash of the resolved job without name, resources, retries, limits and the
+// interval of resume points. A resume point of another hash is refused.
+struct hash state_job_hash(const Islr__JobSpec *job);
+
+// Writes a resume point of the three models and their moments into `directory`. Called on one rank; all have the same.
+int state_save(const char *directory, const struct run_state *state, struct step_space *t, struct error *e);
+
+// Loads the newest whole resume point; ERR_NOT_FOUND if there is none.
+int state_load(const char *directory, const struct log *log, struct run_state *state, struct step_space *t,
+               struct error *e);
+
+#endif
