@@ -10,6 +10,7 @@
 
 #include "core/base/memory.h"
 #include "core/base/parallel.h"
+#include "kernels/cpu/gemm.h"
 
 struct isa {
     const char *name;
@@ -130,6 +131,12 @@ void *cpu_scratch(struct stream *s, size_t size)
 
 // ---- streams ------------------------------------------------------------------------------------------------------
 
+static const void *share(struct backend *b, const void *host, size_t size)
+{
+    (void)b, (void)size;
+    return host;
+}
+
 static struct stream *stream_create(struct backend *b, struct error *e)
 {
     (void)e;
@@ -147,10 +154,22 @@ static void stream_destroy(struct stream *s)
     free(s);
 }
 
+void cpu_fail(struct stream *s, const struct error *e)
+{
+    struct cpu_stream *c = (struct cpu_stream *)s;
+    if (c->failed.code == ERR_NONE)
+        c->failed = *e;
+}
+
 static int synchronize(struct stream *s, struct error *e)
 {
-    (void)s, (void)e;
-    return 0;
+    struct cpu_stream *c = (struct cpu_stream *)s;
+    if (c->failed.code == ERR_NONE)
+        return 0;
+    if (e)
+        *e = c->failed;
+    c->failed.code = ERR_NONE;
+    return -1;
 }
 
 static void order(struct stream *earlier, struct stream *later)
@@ -202,19 +221,19 @@ static void describe(struct backend *b, struct device_info *info)
     read_processor_name(info->name, sizeof info->name);
     info->memory_total = (size_t)sysconf(_SC_PHYS_PAGES) * page;
     info->memory_free = (size_t)sysconf(_SC_AVPHYS_PAGES) * page;
-#ifdef CPU_BUILT_V4BF16
-    info->has_bf16 = has_v4bf16();
-#endif
-    snprintf(info->detail, sizeof info->detail, "instruction set %s", cpu->isa);
+    info->has_bf16 = cpu->native_bf16;
+    char library[32];
+    snprintf(info->detail, sizeof info->detail, "instruction set %s, %s", cpu->isa, gemm_library(library));
 }
 
 static void forget(struct backend *b)
 {
-    (void)b;
+    gemm_forget(((struct cpu_backend *)b)->gemm);
 }
 
 static void close_backend(struct backend *b)
 {
+    gemm_destroy(((struct cpu_backend *)b)->gemm);
     free(b);
 }
 
@@ -225,6 +244,7 @@ struct backend *backend_cpu_open(int threads, struct error *e)
         return NULL;
     struct cpu_backend *b = xcalloc(1, sizeof *b);
     b->isa = isa->name;
+    b->native_bf16 = !strcmp(isa->name, "v4bf16") && gemm_has_bf16();
     b->threads = threads > 0 ? threads : parallel_cores();
     b->ops = (struct backend_ops){
         .kind = "cpu",
@@ -232,6 +252,7 @@ struct backend *backend_cpu_open(int threads, struct error *e)
         .describe = describe,
         .allocate = allocate,
         .release = release,
+        .share = share,
         .stream_create = stream_create,
         .stream_destroy = stream_destroy,
         .synchronize = synchronize,
@@ -243,6 +264,11 @@ struct backend *backend_cpu_open(int threads, struct error *e)
         .zero = zero,
     };
     isa->fill(&b->ops);
+    b->gemm = gemm_create(b->threads, e);
+    if (!b->gemm) {
+        free(b);
+        return NULL;
+    }
     b->base.op = &b->ops;
     return &b->base;
 }
