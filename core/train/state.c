@@ -101,6 +101,16 @@ int state_save(const char *directory, const struct run_state *state, struct step
     return rc;
 }
 
+static void refresh_work_copies(struct step_space *t)
+{
+    for (int i = 0; i < LEARNERS; i++) {
+        struct model *m = &t->learner[i].model;
+        if (m->backend && m->work != m->weight)
+            queue(t->stream, convert, .x = m->weight, .y = m->work, .from = DTYPE_F32, .to = m->type,
+                  .count = m->layout.size);
+    }
+}
+
 static int load_parts(const struct resume_point *point, struct step_space *t, struct error *e)
 {
     struct state_part parts[STATE_PARTS_MAX];
@@ -112,12 +122,7 @@ static int load_parts(const struct resume_point *point, struct step_space *t, st
                              s ? "of the wrong size" : "missing");
         t->stream->op->upload(t->stream, parts[i].device, s->data, s->size);
     }
-    for (int i = 0; i < LEARNERS; i++) {
-        struct model *m = &t->learner[i].model;
-        if (m->backend && m->work != m->weight)
-            queue(t->stream, convert, .x = m->weight, .y = m->work, .from = DTYPE_F32, .to = m->type,
-                  .count = m->layout.size);
-    }
+    refresh_work_copies(t);
     return t->stream->op->synchronize(t->stream, e);
 }
 
@@ -143,4 +148,29 @@ int state_load(const char *directory, const struct log *log, struct run_state *s
     }
     resume_close(&point);
     return rc;
+}
+
+int state_share(struct run_state *state, struct step_space *t, struct error *e)
+{
+    struct state_part parts[STATE_PARTS_MAX];
+    int n = list_parts(t, parts), rc = 0;
+    if (comm_size(t->comm) == 1)
+        return 0;
+    if (comm_broadcast(t->comm, state, sizeof *state, 0, e))
+        return -1;
+    t->frozen = (int)state->frozen;
+    for (int i = 0; i < n && !rc; i++) {
+        void *copy = xmalloc(parts[i].size);
+        t->stream->op->download(t->stream, copy, parts[i].device, parts[i].size);
+        rc = t->stream->op->synchronize(t->stream, e) || comm_broadcast(t->comm, copy, parts[i].size, 0, e);
+        if (!rc) {
+            t->stream->op->upload(t->stream, parts[i].device, copy, parts[i].size);
+            rc = t->stream->op->synchronize(t->stream, e);
+        }
+        free(copy);
+    }
+    if (rc)
+        return -1;
+    refresh_work_copies(t);
+    return t->stream->op->synchronize(t->stream, e);
 }

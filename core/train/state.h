@@ -4,6 +4,7 @@
 #define ISLR_TRAIN_STATE_H
 
 #include "core/base/hash.h"
+#include "core/base/log.h"
 #include "core/train/step.h"
 
 enum { STATE_BEST_MAX = 16 };
@@ -28,8 +29,11 @@ struct hash state_job_hash(const Islr__JobSpec *job);
 // Writes a resume point of the three models and their moments into `directory`. Called on one rank; all have the same.
 int state_save(const char *directory, const struct run_state *state, struct step_space *t, struct error *e);
 
-// Loads the newest whole resume point; ERR_NOT_FOUND if there is none.
+// Loads the newest whole resume point; ERR_NOT_FOUND if there is none. Called on one rank.
 int state_load(const char *directory, const struct log *log, struct run_state *state, struct step_space *t,
                struct error *e);
+
+// Gives rank 0's state to the others, after a fresh start as after a state_load(). Collective.
+int state_share(struct run_state *state, struct step_space *t, struct error *e);
 
 #endif

@@ -1,0 +1,213 @@
+// data.fold "all": every fold is trained in DIR/fold-N, one after the other; their held-out predictions together give the
+// cross-validated accuracy.
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <jansson.h>
+
+#include "core/base/file.h"
+#include "core/base/memory.h"
+#include "core/base/npy.h"
+#include "core/spec/spec.h"
+#include "core/train/run.h"
+
+// One fold's sink: what it tells goes to the run's, with the fold in the names.
+struct fold_sink {
+    const struct run_sink *outer;
+    uint32_t fold, folds;
+};
+
+static void fold_metrics(void *context, const struct sink_metrics *m)
+{
+    const struct fold_sink *f = context;
+    char names[RUN_METRICS_MAX][64];
+    struct sink_metric metrics[RUN_METRICS_MAX];
+    struct sink_metrics out = *m;
+    for (int i = 0; i < m->count && i < RUN_METRICS_MAX; i++) {
+        snprintf(names[i], sizeof names[i], "fold-%u/%s", f->fold, m->metrics[i].name);
+        metrics[i] = (struct sink_metric){names[i], m->metrics[i].value};
+    }
+    out.metrics = metrics;
+    if (f->outer->metrics)
+        f->outer->metrics(f->outer->context, &out);
+}
+
+static void fold_log(void *context, enum log_level level, const char *line)
+{
+    const struct fold_sink *f = context;
+    sink_log(f->outer, level, "fold %u: %s", f->fold, line);
+}
+
+static void fold_progress(void *context, const struct sink_progress *p)
+{
+    const struct fold_sink *f = context;
+    struct sink_progress out = *p;
+    out.step += f->fold * p->steps;
+    out.steps *= f->folds;
+    if (f->outer->progress)
+        f->outer->progress(f->outer->context, &out);
+}
+
+static int fold_should_stop(void *context)
+{
+    const struct fold_sink *f = context;
+    return f->outer->should_stop ? f->outer->should_stop(f->outer->context) : 0;
+}
+
+static char *fold_path(const struct train_options *o, uint32_t fold, const char *name)
+{
+    return xprintf("%s/fold-%u%s%s", o->dir, fold, name[0] ? "/" : "", name);
+}
+
+// A fold that has its summary is done, if it is of this job.
+static int fold_done(const struct train_options *o, uint32_t fold, const Islr__JobSpec *job)
+{
+    char hex[65], *path = fold_path(o, fold, "summary.json");
+    struct hash hash = spec_hash(job);
+    hash_to_hex(&hash, hex);
+    json_t *summary = json_load_file(path, 0, NULL);
+    const char *of = json_string_value(json_object_get(summary, "job_sha256"));
+    int done = of && !strcmp(of, hex);
+    json_decref(summary);
+    free(path);
+    return done;
+}
+
+static int train_fold(const struct train_options *o, uint32_t fold, struct error *e)
+{
+    struct fold_sink context = {o->sink, fold, o->job->data->k};
+    struct run_sink sink = {.context = &context,
+                            .metrics = fold_metrics,
+                            .log = fold_log,
+                            .progress = fold_progress,
+                            .should_stop = fold_should_stop};
+    struct train_options inner = *o;
+    Islr__JobSpec *job = spec_copy(o->job);
+    char *dir = fold_path(o, fold, "");
+    free(job->data->fold);
+    job->data->fold = xprintf("%u", fold);
+    inner.job = job;
+    inner.dir = dir;
+    inner.sink = &sink;
+    int64_t done = comm_rank(o->comm) == 0 && o->resume && fold_done(o, fold, job);
+    int rc = comm_max_i64(o->comm, &done, e);
+    if (!rc && !done) {
+        rc = comm_agree(o->comm, comm_rank(o->comm) == 0 && file_make_dirs(dir, e), e) || train_one(&inner, e) ? -1 : 0;
+        if (rc)
+            error_prefix(e, "fold %u", fold);
+    }
+    spec_free(job);
+    free(dir);
+    return rc;
+}
+
+// The folds' predictions one after the other.
+struct joined {
+    float *probabilities;
+    int64_t shape[2];
+    struct strbuf csv;
+    uint64_t correct;
+};
+
+static int join_csv(struct joined *j, const char *path, struct error *e)
+{
+    char *text;
+    size_t size;
+    if (file_read(path, (size_t)1 << 32, &text, &size, e))
+        return -1;
+    char *line = strchr(text, '\n');
+    if (!j->csv.length && line)
+        strbuf_add(&j->csv, text, (size_t)(line + 1 - text));
+    for (char *end; line && (end = strchr(++line, '\n')); line = end) {
+        strbuf_add(&j->csv, line, (size_t)(end + 1 - line));
+        j->correct += end > line && end[-1] == '1';
+    }
+    free(text);
+    return 0;
+}
+
+static int join_npy(struct joined *j, const char *path, struct error *e)
+{
+    float *data;
+    int dims;
+    int64_t shape[8];
+    if (npy_read_f32(path, &data, &dims, shape, e))
+        return -1;
+    int rc = 0;
+    if (dims != 2 || (j->shape[0] && shape[1] != j->shape[1])) {
+        rc = error_set(e, ERR_DAMAGED, "%s does not fit the other folds' predictions", path);
+    } else {
+        size_t row = (size_t)shape[1];
+        j->probabilities = xrealloc(j->probabilities, (size_t)(j->shape[0] + shape[0]) * row, sizeof *data);
+        memcpy(j->probabilities + (size_t)j->shape[0] * row, data, (size_t)shape[0] * row * sizeof *data);
+        j->shape[0] += shape[0];
+        j->shape[1] = shape[1];
+    }
+    free(data);
+    return rc;
+}
+
+static int write_joined(const struct train_options *o, struct joined *j, json_t *folds, struct error *e)
+{
+    char *npy = file_join(o->dir, "predictions.npy"), *csv = file_join(o->dir, "predictions.csv");
+    char *path = file_join(o->dir, "summary.json"), *job_path = file_join(o->dir, "job.yaml");
+    char *job = spec_to_yaml(o->job);
+    double accuracy = j->shape[0] ? (double)j->correct / (double)j->shape[0] : 0;
+    json_t *root = json_pack("{s:s, s:s, s:I, s:{s:f}, s:O}", "version", ISLR_VERSION, "fold", "all", "clips",
+                             (json_int_t)j->shape[0], "final", "accuracy/cv", accuracy, "folds", folds);
+    char *text = json_dumps(root, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
+    int rc = npy_write_f32(npy, j->probabilities, 2, j->shape, e) ||
+             file_write_atomic(csv, j->csv.text, j->csv.length, e) ||
+             file_write_atomic(job_path, job, strlen(job), e) || file_write_atomic(path, text, strlen(text), e);
+    if (!rc) {
+        struct sink_metric metric = {"accuracy/cv", accuracy};
+        sink_log(o->sink, LOG_INFO, "cross-validated accuracy of the soups over %lld clips: %.4f",
+                 (long long)j->shape[0], accuracy);
+        if (o->sink->metrics)
+            o->sink->metrics(o->sink->context,
+                             &(struct sink_metrics){.step = 1, .evaluation = 1, .count = 1, .metrics = &metric});
+        if (o->sink->file)
+            o->sink->file(o->sink->context, &(struct sink_file){.what = "summary", .path = path});
+    }
+    json_decref(root);
+    free(text);
+    free(job);
+    free(job_path);
+    free(npy);
+    free(csv);
+    free(path);
+    return rc ? -1 : 0;
+}
+
+static int join_folds(const struct train_options *o, struct error *e)
+{
+    struct joined j = {0};
+    json_t *folds = json_array();
+    int rc = 0;
+    for (uint32_t fold = 0; fold < o->job->data->k && !rc; fold++) {
+        char *npy = fold_path(o, fold, "predictions.npy"), *csv = fold_path(o, fold, "predictions.csv");
+        char *summary = fold_path(o, fold, "summary.json");
+        rc = join_npy(&j, npy, e) || join_csv(&j, csv, e) ? -1 : 0;
+        json_t *root = json_load_file(summary, 0, NULL);
+        json_array_append(folds, root ? json_object_get(root, "final") : json_null());
+        json_decref(root);
+        free(npy);
+        free(csv);
+        free(summary);
+    }
+    if (!rc)
+        rc = write_joined(o, &j, folds, e);
+    json_decref(folds);
+    free(j.probabilities);
+    free(j.csv.text);
+    return rc;
+}
+
+int train_all_folds(const struct train_options *o, struct error *e)
+{
+    for (uint32_t fold = 0; fold < o->job->data->k; fold++)
+        if (train_fold(o, fold, e))
+            return -1;
+    return comm_agree(o->comm, comm_rank(o->comm) == 0 && join_folds(o, e), e);
+}

@@ -1,0 +1,10 @@
+// The prepared set of a job, made by all ranks together if it is not there yet.
+#ifndef ISLR_TRAIN_PREPARED_H
+#define ISLR_TRAIN_PREPARED_H
+
+#include "core/train/train.h"
+
+// *path is malloc'ed. Collective; all ranks must see the same file system.
+int prepared_set(const struct train_options *o, char **path, struct error *e);
+
+#endif

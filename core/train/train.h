@@ -1,0 +1,27 @@
+// A training run from its job to its final files (interface.md, "What a training run leaves"): alone or data-parallel over
+// the ranks of a communicator.
+#ifndef ISLR_TRAIN_TRAIN_H
+#define ISLR_TRAIN_TRAIN_H
+
+#include "core/comm/comm.h"
+#include "core/train/sink.h"
+#include "kernels/backend.h"
+#include "proto/job.pb-c.h"
+
+struct train_options {
+    const Islr__JobSpec *job; // complete and valid (core/spec), kind train
+    struct comm *comm;
+    struct backend *backend; // of this rank
+    const struct run_sink *sink;
+    const char *dir;   // of the run's files; used on rank 0 alone
+    const char *cache; // of prepared sets, seen by all ranks; NULL: the default one
+    int threads;       // for preparation; 0: all cores
+    int resume;        // go on from the newest resume point in dir, if there is one
+};
+
+// Collective. 0: done. ERR_INTERRUPTED: sink->should_stop() said so on some rank, and a resume point was saved.
+// ERR_INVALID: the job does not fit the data or the world, ERR_FAILED: among others a loss that is not finite.
+// data.fold "all" trains every fold in DIR/fold-N and joins their predictions.
+int train_run(const struct train_options *o, struct error *e);
+
+#endif
