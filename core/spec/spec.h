@@ -1,5 +1,5 @@
 // Jobs: YAML or JSON -> Islr__JobSpec (proto/job.proto), checked whole, and back. The mapping walks the descriptors of
-// job.proto, so a field added there is known here; its bounds stand in limits.c.
+// job.proto, so a field added there is known here; its bounds stand in bounds.c.
 //
 // A *complete* job has every field present: messages allocated, presence flags set, strings owned, lists filled with
 // their defaults (`widths` alone may be empty: they follow from transfo_dim then, spec_widths()). Everything here
@@ -45,7 +45,7 @@ Islr__JobSpec *spec_copy(const Islr__JobSpec *job);
 void spec_free(Islr__JobSpec *job); // NULL is fine; also for messages that protobuf-c unpacked with its own allocator
 
 // Text of a complete job, to free(). Both read back to the same job; floats are the shortest that do. The JSON is
-// canonical: fields in job.proto's order, no blanks, so equal jobs are equal bytes.
+// canonical: fields by their numbers, no blanks, so equal jobs are equal bytes.
 char *spec_to_yaml(const Islr__JobSpec *job);
 char *spec_to_json(const Islr__JobSpec *job);
 struct hash spec_hash(const Islr__JobSpec *job); // SHA-256 of spec_to_json()
