@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "core/base/hash.h"
@@ -71,7 +72,7 @@ static int exchange(struct comm_mpi *c, const void *mine, size_t size, char *all
     for (int r = 0; r < c->base.size; r++)
         if (r != c->base.rank && messages_send(m, mine, size, r, 0, tag, &trouble))
             goto failed;
-    return messages_wait(m, what, e);
+    return messages_wait(m, NULL, NULL, what, e);
 failed:
     comm_mpi_break(c, &trouble);
     return comm_mpi_check(c, e);
@@ -95,41 +96,60 @@ static size_t part_start(const struct comm *c, size_t size, int r)
     return size / ranks * (size_t)r + size % ranks * (size_t)r / ranks;
 }
 
-// A large broadcast leaves the root once: in phase 0 it sends each rank that rank's part, in phase 1 all ranks (the root
-// with its own) pass their part on to all that lack it. Posts this rank's messages of a phase.
-static int post_broadcast(struct comm_mpi *c, char *data, size_t size, int root, int phase, int tag, struct error *e)
+// A large broadcast leaves the root once: it sends each rank that rank's part (phase 0), and all ranks pass their part on
+// to those that lack it (phase 1; the root its own part).
+struct broadcast {
+    struct comm_mpi *comm;
+    char *data;
+    size_t size;
+    int root, tag;
+};
+
+static int send_part(const struct broadcast *b, int part, int peer, int phase, struct error *e)
 {
-    struct messages *m = &c->messages;
-    const struct comm *base = &c->base;
-    for (int r = 0; r < base->size; r++) {
-        size_t theirs = part_start(base, size, r), mine = part_start(base, size, base->rank);
-        size_t their_size = part_start(base, size, r + 1) - theirs;
-        size_t my_size = part_start(base, size, base->rank + 1) - mine;
-        int rc = 0;
-        if (r == base->rank)
-            continue;
-        if (base->rank == root)
-            rc = phase == 0 ? messages_send(m, data + theirs, their_size, r, 0, tag, e)
-                            : messages_send(m, data + mine, my_size, r, 1, tag + 1, e);
-        else if (phase == 0)
-            rc = r == root ? messages_receive(m, data + mine, my_size, r, 0, tag, e) : 0;
-        else {
-            rc = messages_receive(m, data + theirs, their_size, r, 1, tag + 1, e);
-            if (rc == 0 && r != root)
-                rc = messages_send(m, data + mine, my_size, r, 1, tag + 1, e);
-        }
-        if (rc)
-            return -1;
-    }
-    return 0;
+    size_t start = part_start(&b->comm->base, b->size, part), end = part_start(&b->comm->base, b->size, part + 1);
+    return messages_send(&b->comm->messages, b->data + start, end - start, peer, phase, b->tag + phase, e);
 }
 
-static int broadcast_small(struct comm_mpi *c, void *data, size_t size, int root, int tag, struct error *e)
+static int receive_part(const struct broadcast *b, int part, int peer, int phase, struct error *e)
 {
-    if (c->base.rank != root)
-        return messages_receive(&c->messages, data, size, root, 0, tag, e);
-    for (int r = 0; r < c->base.size; r++)
-        if (r != root && messages_send(&c->messages, data, size, r, 0, tag, e))
+    size_t start = part_start(&b->comm->base, b->size, part), end = part_start(&b->comm->base, b->size, part + 1);
+    return messages_receive(&b->comm->messages, b->data + start, end - start, peer, phase, b->tag + phase, e);
+}
+
+static int pass_on(void *context, const struct message *m, struct error *e)
+{
+    const struct broadcast *b = context;
+    int rank = b->comm->base.rank, rc = 0;
+    if (m->direction != MESSAGE_RECEIVE || m->phase != 0)
+        return 0;
+    for (int r = 0; rc == 0 && r < b->comm->base.size; r++)
+        if (r != rank && r != b->root)
+            rc = send_part(b, rank, r, 1, e);
+    return rc;
+}
+
+static int post_broadcast(const struct broadcast *b, struct error *e)
+{
+    int rank = b->comm->base.rank, rc = 0;
+    for (int r = 0; rc == 0 && r < b->comm->base.size; r++) {
+        if (r == rank)
+            continue;
+        if (rank == b->root)
+            rc = send_part(b, r, r, 0, e) || send_part(b, rank, r, 1, e);
+        else
+            rc = (r == b->root && receive_part(b, rank, r, 0, e)) || receive_part(b, r, r, 1, e);
+    }
+    return rc ? -1 : 0;
+}
+
+static int post_small_broadcast(const struct broadcast *b, struct error *e)
+{
+    struct messages *m = &b->comm->messages;
+    if (b->comm->base.rank != b->root)
+        return messages_receive(m, b->data, b->size, b->root, 1, b->tag, e);
+    for (int r = 0; r < b->comm->base.size; r++)
+        if (r != b->root && messages_send(m, b->data, b->size, r, 1, b->tag, e))
             return -1;
     return 0;
 }
@@ -137,20 +157,15 @@ static int broadcast_small(struct comm_mpi *c, void *data, size_t size, int root
 static int mpi_broadcast(struct comm *base, void *data, size_t size, int root, struct error *e)
 {
     struct comm_mpi *c = mpi_of(base);
+    struct broadcast b = {c, data, size, root, comm_mpi_next_tag(c)};
     struct error trouble;
-    int tag = comm_mpi_next_tag(c), phases = size <= BROADCAST_SMALL ? 1 : 2;
-    for (int phase = 0; phase < phases; phase++) {
-        if (comm_mpi_check(c, e))
-            return -1;
-        if (phases == 1 ? broadcast_small(c, data, size, root, tag, &trouble)
-                        : post_broadcast(c, data, size, root, phase, tag, &trouble)) {
-            comm_mpi_break(c, &trouble);
-            return comm_mpi_check(c, e);
-        }
-        if (messages_wait(&c->messages, "a broadcast", e))
-            return -1;
+    if (comm_mpi_check(c, e))
+        return -1;
+    if (size <= BROADCAST_SMALL ? post_small_broadcast(&b, &trouble) : post_broadcast(&b, &trouble)) {
+        comm_mpi_break(c, &trouble);
+        return comm_mpi_check(c, e);
     }
-    return 0;
+    return messages_wait(&c->messages, pass_on, &b, "a broadcast", e);
 }
 
 static int mpi_gather_variable(struct comm *base, const void *mine, const size_t *sizes, int root, void *all,
@@ -173,7 +188,7 @@ static int mpi_gather_variable(struct comm *base, const void *mine, const size_t
         comm_mpi_break(c, &trouble);
         return comm_mpi_check(c, e);
     }
-    return messages_wait(&c->messages, "a gathering", e);
+    return messages_wait(&c->messages, NULL, NULL, "a gathering", e);
 }
 
 // ---- the world and its groups -------------------------------------------------------------------------------------
@@ -236,12 +251,23 @@ static int gather_hosts(struct comm_mpi *c, struct error *e)
     return exchange(c, mine, sizeof mine, c->host_names[0], "joining the world", e);
 }
 
+// Some containers forbid reading another process's memory. Open MPI then says so for each large message before it takes
+// another way: tell it beforehand.
+static void avoid_forbidden_copies(void)
+{
+    char from = 1, to = 0;
+    struct iovec source = {&from, 1}, target = {&to, 1};
+    if (process_vm_readv(getpid(), &target, 1, &source, 1, 0) != 1)
+        setenv("OMPI_MCA_btl_vader_single_copy_mechanism", "none", 0);
+}
+
 struct comm *comm_mpi_open_world(int launched, struct error *e)
 {
     double timeout;
     int given = MPI_THREAD_SINGLE, size = 0;
     if (comm_timeout_default(&timeout, e))
         return NULL;
+    avoid_forbidden_copies();
     // Before MPI_Init, which talks to the launcher: once it is through, a dead launcher has been noticed.
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (MPI_Init_thread(NULL, NULL, MPI_THREAD_SERIALIZED, &given) != MPI_SUCCESS) {
@@ -293,7 +319,7 @@ static int meet_group(struct comm_mpi *world, const int *ranks, int count, int t
         comm_mpi_break(world, &trouble);
         rc = comm_mpi_check(world, e);
     } else
-        rc = messages_wait(&m, "building a group", e);
+        rc = messages_wait(&m, NULL, NULL, "building a group", e);
     for (int i = 0; rc == 0 && i < count; i++)
         if (!hash_equal(&mine, &theirs[i])) {
             error_set(&trouble, ERR_FAILED, "rank %d on %s and rank %d on %s build group %d of different ranks",

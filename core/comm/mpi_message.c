@@ -88,25 +88,25 @@ int messages_poll(struct messages *m, messages_done *done, void *context, struct
     return completed;
 }
 
-int messages_wait(struct messages *m, const char *what, struct error *e)
+int messages_wait(struct messages *m, messages_done *done, void *context, const char *what, struct error *e)
 {
     const struct messages *set = m;
     struct patience patience;
+    struct error trouble;
     patience_start(&patience);
-    while (m->open) {
-        int moved = messages_poll(m, NULL, NULL, e);
+    while (comm_mpi_check(m->comm, e) == 0 && m->open) {
+        int moved = messages_poll(m, done, context, &trouble);
         if (moved < 0) {
-            error_prefix(e, "%s", what);
-            return comm_mpi_break(m->comm, e);
-        }
-        comm_mpi_progress(&m->comm->base);
-        if (comm_mpi_check(m->comm, e))
-            return -1;
-        if (m->open && patience_spend(&patience, moved, m->comm->base.timeout_seconds)) {
-            messages_time_out(m->comm, &set, 1, what, e);
-            return comm_mpi_break(m->comm, e);
-        }
+            error_prefix(&trouble, "%s", what);
+            comm_mpi_break(m->comm, &trouble);
+        } else if (m->open && patience_spend(&patience, moved, m->comm->base.timeout_seconds)) {
+            messages_time_out(m->comm, &set, 1, what, &trouble);
+            comm_mpi_break(m->comm, &trouble);
+        } else
+            comm_mpi_progress(&m->comm->base);
     }
+    if (comm_mpi_check(m->comm, e))
+        return -1;
     messages_reset(m);
     return 0;
 }

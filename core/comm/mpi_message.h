@@ -41,8 +41,9 @@ int messages_receive(struct messages *m, void *data, size_t size, int peer, int 
 // Lets MPI move and hands what is complete to `done` (may be NULL). Returns how many were, or -1 with *e.
 int messages_poll(struct messages *m, messages_done *done, void *context, struct error *e);
 
-// Polls until none is open, while begun reductions move on. `what` names the collective in errors ("a barrier").
-int messages_wait(struct messages *m, const char *what, struct error *e);
+// Polls until none is open, while begun reductions move on. `what` names the collective in errors ("a barrier"). A failure
+// breaks the communicator.
+int messages_wait(struct messages *m, messages_done *done, void *context, const char *what, struct error *e);
 
 void messages_reset(struct messages *m); // forgets complete messages; none may be open
 void messages_free(struct messages *m);
