@@ -32,12 +32,7 @@ static bool is_leader(const struct prepare_team *team)
 // How a step went here (rc of it, *e filled if it failed) -> how it went for the team.
 static int agree(const struct prepare_team *team, int rc, struct error *e)
 {
-    if (!team)
-        return rc;
-    int worst = team->agree(team->context, rc ? (int)e->code : 0, rc ? NULL : e);
-    if (worst < 0 || rc)
-        return -1;
-    return worst ? error_set(e, (enum error_code)worst, "another member of the preparation failed") : 0;
+    return team ? team->agree(team->context, rc, e) : rc;
 }
 
 static char *part_path(const char *out, int part)
@@ -86,31 +81,42 @@ static int is_prepared(const struct job *j, struct error *e)
     return rc;
 }
 
-// The leader's beginning: 1 if there is nothing to do, 0 with the lock held, or -1.
+enum { BUSY = 1, HELD, READY }; // another process has the lock; we have it; there is nothing to do
+
+// One try of the leader to begin: one of the above, or -1.
+static int try_begin(struct job *j, struct error *e)
+{
+    int ready = j->cached ? is_prepared(j, e) : 0;
+    if (ready)
+        return ready < 0 ? -1 : READY;
+    char *lock_path = xprintf("%s.lock", j->out);
+    int rc = file_lock_try(&j->lock, lock_path, e);
+    free(lock_path);
+    if (rc > 0 && !j->cached)
+        return error_set(e, ERR_FAILED, "another preparation is writing %s now", j->out);
+    if (rc)
+        return rc < 0 ? -1 : BUSY;
+    remove_temporaries(j->out);
+    ready = j->cached ? is_prepared(j, e) : 0; // whoever had the lock before may have finished it
+    return ready < 0 ? -1 : ready ? READY : HELD;
+}
+
+// The leader's beginning; the others learn how it went. Returns HELD, READY or -1.
 static int begin(struct job *j, struct error *e)
 {
     const struct prepare_watch *watch = &j->plan->o.watch;
-    char *lock_path = xprintf("%s.lock", j->out);
-    int rc, ready = 0;
     for (;;) {
-        ready = j->cached ? is_prepared(j, e) : 0;
-        rc = ready ? 0 : file_lock_try(&j->lock, lock_path, e);
-        if (rc != 1 || !j->cached)
-            break;
-        if (watch->stopped && watch->stopped(watch->context)) {
+        int64_t state = is_leader(j->team) ? try_begin(j, e) : 0;
+        bool stopped = watch->stopped && watch->stopped(watch->context);
+        int rc = state < 0 ? -1 : 0;
+        if (!rc && stopped)
             rc = error_set(e, ERR_INTERRUPTED, "the preparation was interrupted");
-            break;
-        }
+        if (agree(j->team, rc, e) || (j->team && j->team->max(j->team->context, &state, e)))
+            return -1;
+        if (state != BUSY)
+            return (int)state;
         clock_sleep(0.1);
     }
-    if (rc == 1)
-        rc = error_set(e, ERR_FAILED, "another preparation is writing %s now", j->out);
-    if (!rc && !ready) {
-        remove_temporaries(j->out);
-        ready = j->cached ? is_prepared(j, e) : 0; // whoever had the lock may have finished it
-    }
-    free(lock_path);
-    return rc ? rc : ready;
 }
 
 static int merge(const struct job *j, struct error *e)
@@ -141,13 +147,8 @@ static int work(struct job *j, struct error *e)
 
 static int run_job(struct job *j, struct error *e)
 {
-    // Who is no leader learns from the agreement whether there is anything to do, so "ready" is an agreed value too.
-    int ready = is_leader(j->team) ? begin(j, e) : 0;
-    int rc = agree(j->team, ready < 0 ? -1 : 0, e);
-    if (!rc && j->team && (ready = j->team->agree(j->team->context, ready, e)) < 0)
-        rc = -1;
-    if (!rc && !ready)
-        rc = work(j, e);
+    int state = begin(j, e);
+    int rc = state == HELD ? work(j, e) : state < 0 ? -1 : 0;
     if (j->lock.path)
         remove_temporaries(j->out);
     file_lock_release(&j->lock);
@@ -244,14 +245,11 @@ int prepare_cached(const char *data, const char *cache, const struct prepare_opt
     if (agree(team, rc, e))
         return -1;
     bool directory = S_ISDIR(st.st_mode);
-    if (team) { // all must go the same way from here, or they would wait for each other
-        int some_do = team->agree(team->context, directory, e);
-        int some_do_not = some_do < 0 ? -1 : team->agree(team->context, !directory, e);
-        if (some_do_not < 0)
-            return -1;
-        if (some_do && some_do_not)
-            return error_set(e, ERR_FAILED, "%s is a directory for some members of the team and none for others", data);
-    }
+    int64_t some_do = directory, some_do_not = !directory; // all must go the same way, or they would wait in vain
+    if (team && (team->max(team->context, &some_do, e) || team->max(team->context, &some_do_not, e)))
+        return -1;
+    if (some_do && some_do_not)
+        return error_set(e, ERR_FAILED, "%s is a directory for some members of the team and a file for others", data);
     if (directory)
         return prepare_into_cache(data, cache, o, team, path, e);
     if (agree(team, check_set(data, o, e), e))

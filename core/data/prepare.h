@@ -34,19 +34,20 @@ struct prepare_options {
     struct prepare_watch watch;
 };
 
-// Members that prepare together. agree() is a barrier: called by all members with a value >= 0 each, it returns the
-// largest to all; -1 with `e` set if the team has fallen apart.
+// Members that prepare together (core/comm's ranks, say, whose functions these are made after). All make the same calls in
+// the same order; each call waits for all, for as long as the slowest member takes for its part. -1 with *e set also if
+// the team has fallen apart.
 struct prepare_team {
-    int rank, size;
-    int (*agree)(void *context, int mine, struct error *e);
     void *context;
+    int rank, size;
+    int (*agree)(void *context, int failed, struct error *e);   // 0 if none failed, else -1 and a failed member's error
+    int (*max)(void *context, int64_t *value, struct error *e); // the largest of all members' values
 };
 
 // Prepares `directory` into the set file `out` (replaced at the end, in one step). team NULL: alone. On failure, and when
 // the process is killed, `out` is as it was; the next preparation of the same file removes what a killed one left.
 // ERR_INVALID: layout_read(), folds_compute() and folds_read() name the faults, or broken clips with `strict`;
-// ERR_FAILED also if another preparation is writing `out` now. A member that itself did well gets the code of another
-// one's failure.
+// ERR_FAILED also if another preparation is writing `out` now.
 int prepare_set(const char *directory, const char *out, const struct prepare_options *o,
                 const struct prepare_team *team, struct error *e);
 
