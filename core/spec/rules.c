@@ -66,163 +66,162 @@ static void check_derived_widths(const struct checker *c, const struct sizes *s)
         return;
     }
     snprintf(fields, sizeof fields, "model.heads %s", field);
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < 3; i++)
         if (s->heads && w[i] % s->heads) {
             check_fault(c, fields, "heads that divide every encoder's width",
                         "%u heads do not divide the width %u that follows from %s %u", s->heads, w[i], field,
                         s->transfo_dim);
+            return;
         }
+}
 
-        static void check_sizes(const struct checker *c, const struct sizes *s)
-        {
-            char field[64];
-            snprintf(field, sizeof field, "%s.dense_dim", s->part);
-            if (s->dense_dim % WIDTH_STEP)
-                check_fault(c, field, "a multiple of 16", "%u is given", s->dense_dim);
-            snprintf(field, sizeof field, "%s.dropout_encoders", s->part);
-            if (s->n_dropouts != 3)
-                check_fault(c, field, "three, one for each encoder", "a list of %zu is given", s->n_dropouts);
-            snprintf(field, sizeof field, "%s.widths", s->part);
-            if (s->n_widths == 4)
-                check_given_widths(c, s);
-            else if (s->n_widths)
-                check_fault(c, field, "four widths, or none (they follow from transfo_dim then)",
-                            "a list of %zu is given", s->n_widths);
-            else
-                check_derived_widths(c, s);
-        }
+static void check_sizes(const struct checker *c, const struct sizes *s)
+{
+    char field[64];
+    snprintf(field, sizeof field, "%s.dense_dim", s->part);
+    if (s->dense_dim % WIDTH_STEP)
+        check_fault(c, field, "a multiple of 16", "%u is given", s->dense_dim);
+    snprintf(field, sizeof field, "%s.dropout_encoders", s->part);
+    if (s->n_dropouts != 3)
+        check_fault(c, field, "three, one for each encoder", "a list of %zu is given", s->n_dropouts);
+    snprintf(field, sizeof field, "%s.widths", s->part);
+    if (s->n_widths == 4)
+        check_given_widths(c, s);
+    else if (s->n_widths)
+        check_fault(c, field, "four widths, or none (they follow from transfo_dim then)", "a list of %zu is given",
+                    s->n_widths);
+    else
+        check_derived_widths(c, s);
+}
 
-        static void check_models(const struct checker *c, const Islr__JobSpec *job)
-        {
-            const Islr__Model *m = job->model;
-            const Islr__Distill *d = job->distill;
-            const struct sizes student = {"model",   m->dense_dim, m->transfo_dim,       m->heads,
-                                          m->widths, m->n_widths,  m->n_dropout_encoders};
-            const struct sizes distilled = {"distill", d->dense_dim, d->transfo_dim,       m->heads,
-                                            d->widths, d->n_widths,  d->n_dropout_encoders};
-            check_sizes(c, &student);
-            if (d->enabled)
-                check_sizes(c, &distilled);
-            else if (*job->init->distilled)
-                check_fault(c, "init.distilled distill.enabled", "nothing, or distill.enabled: true",
-                            "weights are given for a distilled model, but distillation is off");
-        }
+static void check_models(const struct checker *c, const Islr__JobSpec *job)
+{
+    const Islr__Model *m = job->model;
+    const Islr__Distill *d = job->distill;
+    const struct sizes student = {"model",   m->dense_dim, m->transfo_dim,       m->heads,
+                                  m->widths, m->n_widths,  m->n_dropout_encoders};
+    const struct sizes distilled = {"distill", d->dense_dim, d->transfo_dim,       m->heads,
+                                    d->widths, d->n_widths,  d->n_dropout_encoders};
+    check_sizes(c, &student);
+    if (d->enabled)
+        check_sizes(c, &distilled);
+    else if (*job->init->distilled)
+        check_fault(c, "init.distilled distill.enabled", "nothing, or distill.enabled: true",
+                    "weights are given for a distilled model, but distillation is off");
+}
 
-        // -3: neither a number nor one of the words.
-        static int parse_fold(const char *text)
-        {
-            if (!strcmp(text, "all"))
-                return SPEC_FOLD_ALL;
-            if (!strcmp(text, "full"))
-                return SPEC_FOLD_FULL;
-            size_t n = strspn(text, "0123456789");
-            if (n == 0 || n > 4 || text[n] || (n > 1 && text[0] == '0'))
-                return -3;
-            return atoi(text);
-        }
+// -3: neither a number nor one of the words.
+static int parse_fold(const char *text)
+{
+    if (!strcmp(text, "all"))
+        return SPEC_FOLD_ALL;
+    if (!strcmp(text, "full"))
+        return SPEC_FOLD_FULL;
+    size_t n = strspn(text, "0123456789");
+    if (n == 0 || n > 4 || text[n] || (n > 1 && text[0] == '0'))
+        return -3;
+    return atoi(text);
+}
 
-        int spec_fold(const Islr__JobSpec *job)
-        {
-            return parse_fold(job->data->fold);
-        }
+int spec_fold(const Islr__JobSpec *job)
+{
+    return parse_fold(job->data->fold);
+}
 
-        static void check_folds(const struct checker *c, const Islr__JobSpec *job)
-        {
-            const Islr__Data *d = job->data;
-            int fold = parse_fold(d->fold);
-            char allowed[96];
-            bool from_file = *d->fold_file; // which then says how many there are
-            if (from_file)
-                snprintf(allowed, sizeof allowed, "a fold's number, all, or full");
-            else
-                snprintf(allowed, sizeof allowed, "0 to %u (data.k is %u), all, or full", d->k ? d->k - 1 : 0, d->k);
-            if (fold == -3)
-                check_fault(c, "data.fold", allowed, "'%.200s' is given", d->fold);
-            else if (fold >= 0 && !from_file && (uint32_t)fold >= d->k)
-                check_fault(c, "data.fold data.k", allowed, "fold %d is given", fold);
-            if (fold != SPEC_FOLD_FULL && !from_file && d->k == 1)
-                check_fault(c, "data.k data.fold", "at least 2 folds, or fold: full",
-                            "with one fold nothing is left to train on");
-        }
+static void check_folds(const struct checker *c, const Islr__JobSpec *job)
+{
+    const Islr__Data *d = job->data;
+    int fold = parse_fold(d->fold);
+    char allowed[96];
+    bool from_file = *d->fold_file; // which then says how many there are
+    if (from_file)
+        snprintf(allowed, sizeof allowed, "a fold's number, all, or full");
+    else
+        snprintf(allowed, sizeof allowed, "0 to %u (data.k is %u), all, or full", d->k ? d->k - 1 : 0, d->k);
+    if (fold == -3)
+        check_fault(c, "data.fold", allowed, "'%.200s' is given", d->fold);
+    else if (fold >= 0 && !from_file && (uint32_t)fold >= d->k)
+        check_fault(c, "data.fold data.k", allowed, "fold %d is given", fold);
+    if (fold != SPEC_FOLD_FULL && !from_file && d->k == 1)
+        check_fault(c, "data.k data.fold", "at least 2 folds, or fold: full",
+                    "with one fold nothing is left to train on");
+}
 
-        static void check_training(const struct checker *c, const Islr__JobSpec *job)
-        {
-            const Islr__Train *t = job->train;
-            const Islr__Resources *r = job->resources;
-            if (t->group && t->batch % t->group)
-                check_fault(c, "train.batch train.group", "a batch that is a multiple of train.group",
-                            "a batch of %u is not a whole number of groups of %u", t->batch, t->group);
-            if (t->ousm >= t->group)
-                check_fault(c, "train.ousm train.group", "less than train.group",
-                            "leaving out %u clips of a group of %u leaves none", t->ousm, t->group);
-            if (t->n_betas != 2)
-                check_fault(c, "train.betas", "two", "a list of %zu is given", t->n_betas);
-            if (t->precision == ISLR__TRAIN__PRECISION__PRECISION_FP16 &&
-                r->device == ISLR__RESOURCES__DEVICE__DEVICE_CPU)
-                check_fault(c, "train.precision resources.device", "auto | fp32 | bf16 on CPUs",
-                            "fp16 needs a CUDA device, but resources.device is cpu");
-            uint32_t groups = t->group ? t->batch / t->group : 0, wanted = r->ranks ? r->ranks : r->min_ranks;
-            if (t->group && t->batch % t->group == 0 && wanted > groups)
-                check_fault(c,
-                            r->ranks ? "resources.ranks train.batch train.group"
-                                     : "resources.min_ranks train.batch train.group",
-                            "at most one rank for each group of the batch",
-                            "%u ranks for %u groups (batch %u, group %u)", wanted, groups, t->batch, t->group);
-        }
+static void check_training(const struct checker *c, const Islr__JobSpec *job)
+{
+    const Islr__Train *t = job->train;
+    const Islr__Resources *r = job->resources;
+    if (t->group && t->batch % t->group)
+        check_fault(c, "train.batch train.group", "a batch that is a multiple of train.group",
+                    "a batch of %u is not a whole number of groups of %u", t->batch, t->group);
+    if (t->ousm >= t->group)
+        check_fault(c, "train.ousm train.group", "less than train.group",
+                    "leaving out %u clips of a group of %u leaves none", t->ousm, t->group);
+    if (t->n_betas != 2)
+        check_fault(c, "train.betas", "two", "a list of %zu is given", t->n_betas);
+    if (t->precision == ISLR__TRAIN__PRECISION__PRECISION_FP16 && r->device == ISLR__RESOURCES__DEVICE__DEVICE_CPU)
+        check_fault(c, "train.precision resources.device", "auto | fp32 | bf16 on CPUs",
+                    "fp16 needs a CUDA device, but resources.device is cpu");
+    uint32_t groups = t->group ? t->batch / t->group : 0, wanted = r->ranks ? r->ranks : r->min_ranks;
+    if (t->group && t->batch % t->group == 0 && wanted > groups)
+        check_fault(
+            c, r->ranks ? "resources.ranks train.batch train.group" : "resources.min_ranks train.batch train.group",
+            "at most one rank for each group of the batch", "%u ranks for %u groups (batch %u, group %u)", wanted,
+            groups, t->batch, t->group);
+}
 
-        static void check_resources(const struct checker *c, const Islr__JobSpec *job)
-        {
-            const Islr__Resources *r = job->resources;
-            if (r->ranks && r->min_ranks > r->ranks)
-                check_fault(c, "resources.min_ranks resources.ranks", "at most resources.ranks",
-                            "%u of at most %u ranks", r->min_ranks, r->ranks);
-        }
+static void check_resources(const struct checker *c, const Islr__JobSpec *job)
+{
+    const Islr__Resources *r = job->resources;
+    if (r->ranks && r->min_ranks > r->ranks)
+        check_fault(c, "resources.min_ranks resources.ranks", "at most resources.ranks", "%u of at most %u ranks",
+                    r->min_ranks, r->ranks);
+}
 
-        // Fields that a kind of job must have, and those that it has no use for.
-        static void check_kind(const struct checker *c, const Islr__JobSpec *job)
-        {
-            bool trains = job->kind == ISLR__JOB_SPEC__KIND__KIND_TRAIN;
-            bool prepares = job->kind == ISLR__JOB_SPEC__KIND__KIND_PREPARE;
-            bool souping = job->kind == ISLR__JOB_SPEC__KIND__KIND_SOUP, greedy = !strcmp(job->method, "greedy");
-            bool exports = job->kind == ISLR__JOB_SPEC__KIND__KIND_EXPORT;
-            bool needs_data = exports ? false : souping ? greedy : true;
-            const char *kind = spec_kind_name(job->kind);
-            if (needs_data && !*job->data->path)
-                check_fault(c, souping ? "data.path method" : "data.path",
-                            "a directory in the competition's layout, or a prepared set", "a %s%s job needs data",
-                            souping ? "greedy " : "", kind);
-            if (!trains && !prepares && !job->n_models)
-                check_fault(c, "models", "a list of checkpoints", "a %s job needs models", kind);
-            if ((trains || prepares) && job->n_models)
-                check_fault(c, "models kind", "nothing (kinds evaluate, soup and export take models)",
-                            "models are given to a %s job", kind);
-            if (exports && !*job->format)
-                check_fault(c, "format", "onnx | tflite", "an export job needs a format");
-            if (!exports && *job->format)
-                check_fault(c, "format kind", "nothing (kind export takes a format)", "a format is given to a %s job",
-                            kind);
-            for (size_t i = 0; i < job->n_models; i++)
-                if (!*job->models[i]) {
-                    char field[32];
-                    snprintf(field, sizeof field, "models[%zu]", i);
-                    check_fault(c, field, "a file, or RUN:what on a server", "an empty name is given");
-                }
+// Fields that a kind of job must have, and those that it has no use for.
+static void check_kind(const struct checker *c, const Islr__JobSpec *job)
+{
+    bool trains = job->kind == ISLR__JOB_SPEC__KIND__KIND_TRAIN;
+    bool prepares = job->kind == ISLR__JOB_SPEC__KIND__KIND_PREPARE;
+    bool souping = job->kind == ISLR__JOB_SPEC__KIND__KIND_SOUP, greedy = !strcmp(job->method, "greedy");
+    bool exports = job->kind == ISLR__JOB_SPEC__KIND__KIND_EXPORT;
+    bool needs_data = exports ? false : souping ? greedy : true;
+    const char *kind = spec_kind_name(job->kind);
+    if (needs_data && !*job->data->path)
+        check_fault(c, souping ? "data.path method" : "data.path",
+                    "a directory in the competition's layout, or a prepared set", "a %s%s job needs data",
+                    souping ? "greedy " : "", kind);
+    if (!trains && !prepares && !job->n_models)
+        check_fault(c, "models", "a list of checkpoints", "a %s job needs models", kind);
+    if ((trains || prepares) && job->n_models)
+        check_fault(c, "models kind", "nothing (kinds evaluate, soup and export take models)",
+                    "models are given to a %s job", kind);
+    if (exports && !*job->format)
+        check_fault(c, "format", "onnx | tflite", "an export job needs a format");
+    if (!exports && *job->format)
+        check_fault(c, "format kind", "nothing (kind export takes a format)", "a format is given to a %s job", kind);
+    for (size_t i = 0; i < job->n_models; i++)
+        if (!*job->models[i]) {
+            char field[32];
+            snprintf(field, sizeof field, "models[%zu]", i);
+            check_fault(c, field, "a file, or RUN:what on a server", "an empty name is given");
         }
+}
 
-        void check_rules(const struct checker *c, const Islr__JobSpec *job)
-        {
-            bool kind_known = !c->origins || !origins_bad(c->origins, "kind");
-            if (kind_known)
-                check_kind(c, job);
-            check_models(c, job);
-            check_folds(c, job);
-            check_resources(c, job);
-            if (job->kind == ISLR__JOB_SPEC__KIND__KIND_TRAIN)
-                check_training(c, job);
-        }
+void check_rules(const struct checker *c, const Islr__JobSpec *job)
+{
+    bool kind_known = !c->origins || !origins_bad(c->origins, "kind");
+    if (kind_known)
+        check_kind(c, job);
+    check_models(c, job);
+    check_folds(c, job);
+    check_resources(c, job);
+    if (job->kind == ISLR__JOB_SPEC__KIND__KIND_TRAIN)
+        check_training(c, job);
+}
 
-        const char *spec_kind_name(Islr__JobSpec__Kind kind)
-        {
-            static const char *const names[] = {"train", "prepare", "evaluate", "soup", "export"};
-            return (unsigned)kind < sizeof names / sizeof *names ? names[kind] : "unknown";
-        }
+const char *spec_kind_name(Islr__JobSpec__Kind kind)
+{
+    static const char *const names[] = {"train", "prepare", "evaluate", "soup", "export"};
+    return (unsigned)kind < sizeof names / sizeof *names ? names[kind] : "unknown";
+}

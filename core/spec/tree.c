@@ -72,14 +72,13 @@ static int fault_syntax(struct reader *r)
     return -1;
 }
 
-// Refuses anchors and tags of a node that begins at `mark`.
-static int check_plain_node(struct reader *r, const struct fy_mark *mark, const struct fy_token *anchor,
-                            const struct fy_token *tag)
+// Refuses anchors and tags.
+static int check_plain_node(struct reader *r, struct fy_token *anchor, struct fy_token *tag)
 {
     if (anchor)
-        return refuse(r, mark, "anchors (&name) are not allowed in a job");
+        return refuse(r, fy_token_start_mark(anchor), "anchors (&name) are not allowed in a job");
     if (tag)
-        return refuse(r, mark, "tags (!name) are not allowed in a job");
+        return refuse(r, fy_token_start_mark(tag), "tags (!name) are not allowed in a job");
     return 0;
 }
 
@@ -89,7 +88,7 @@ static int read_scalar(struct reader *r, const struct fy_event *event, struct no
     const char *text = fy_token_get_text(event->scalar.value, &size);
     const struct fy_mark *mark = fy_event_start_mark((struct fy_event *)event);
     place(r, mark, &out->line, &out->column);
-    if (check_plain_node(r, mark, event->scalar.anchor, event->scalar.tag))
+    if (check_plain_node(r, event->scalar.anchor, event->scalar.tag))
         return -1;
     if (!text)
         text = "", size = 0;
@@ -188,7 +187,7 @@ static int read_collection(struct reader *r, struct fy_event *event, struct node
     bool map = event->type == FYET_MAPPING_START;
     const struct fy_mark *mark = fy_event_start_mark(event);
     place(r, mark, &out->line, &out->column);
-    if (check_plain_node(r, mark, map ? event->mapping_start.anchor : event->sequence_start.anchor,
+    if (check_plain_node(r, map ? event->mapping_start.anchor : event->sequence_start.anchor,
                          map ? event->mapping_start.tag : event->sequence_start.tag))
         return -1;
     if (r->depth == TREE_DEPTH_MAX)
