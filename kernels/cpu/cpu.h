@@ -100,8 +100,13 @@ static inline int chunk_end(struct chunks c, int chunk, int items)
     OP(mixup_backward)                                                                                                 \
     OP(mean_forward)                                                                                                   \
     OP(mean_backward)                                                                                                  \
+    OP(layernorm_forward)                                                                                              \
+    OP(layernorm_backward)                                                                                             \
     OP(mish_forward)                                                                                                   \
-    OP(mish_backward)
+    OP(mish_backward)                                                                                                  \
+    OP(sum_squares)                                                                                                    \
+    OP(adamw)                                                                                                          \
+    OP(convert)
 
 #ifdef CPU_ISA
 #define CPU_NAME_(name, isa)  cpu_##name##_##isa

@@ -18,7 +18,8 @@ VEC_INLINE vf vec_mish(vf x)
 // tanh(softplus) + x * (1 - tanh^2) * sigmoid(x), where (1 - tanh^2) = 4(1+e)^2/(n+2)^2 and sigmoid = e/(1+e).
 VEC_INLINE vf vec_mish_derivative(vf x)
 {
-    vf e = vec_exp(vec_min(x, vec_set(MISH_LINEAR_FROM)));
+    x = vec_min(x, vec_set(MISH_LINEAR_FROM)); // the slope is 1 from there on
+    vf e = vec_exp(x);
     vf n = e * (e + 2.0f);
     vf r = 1.0f / (n + 2.0f);
     return (n + x * (4.0f * r) * (e * (e + 1.0f))) * r;
