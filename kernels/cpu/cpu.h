@@ -90,6 +90,8 @@ static inline int chunk_end(struct chunks c, int chunk, int items)
     OP(linear_forward)                                                                                                 \
     OP(linear_backward_input)                                                                                          \
     OP(linear_backward_weight)                                                                                         \
+    OP(embed_forward)                                                                                                  \
+    OP(embed_backward)                                                                                                 \
     OP(batchnorm_forward)                                                                                              \
     OP(batchnorm_backward)                                                                                             \
     OP(maximum_forward)                                                                                                \
