@@ -1,0 +1,22 @@
+// What the commands of a run in the foreground share: stop signals, messages and progress on a terminal or in a log.
+#ifndef ISLR_DAEMON_CONSOLE_H
+#define ISLR_DAEMON_CONSOLE_H
+
+#include "core/base/log.h"
+#include "core/train/sink.h"
+
+// SIGINT and SIGTERM ask the run to stop at the next step; a second one ends the process at once.
+void console_catch_signals(void);
+int console_stopped(void);
+
+// A sink that writes to stderr: a line that is redrawn where that is a terminal, else a line now and then.
+struct console {
+    struct log log;
+    int terminal, drawn;
+    double told, began; // clock_seconds()
+    uint64_t began_at;  // step
+    char losses[160];   // of the last step
+};
+struct run_sink console_sink(struct console *c, int quiet); // quiet: of the ranks that are not the first
+
+#endif

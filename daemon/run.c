@@ -1,0 +1,109 @@
+// islrd run: a job in the foreground, alone or under mpirun.
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "core/base/memory.h"
+#include "core/base/options.h"
+#include "core/spec/spec.h"
+#include "core/train/device.h"
+#include "core/train/train.h"
+#include "daemon/command.h"
+#include "daemon/console.h"
+
+struct run_arguments {
+    const char *job, *out, *device;
+    struct option_list overrides;
+    int64_t threads;
+    bool resume;
+};
+
+static const char *device_of(const Islr__JobSpec *job, const char *asked)
+{
+    static const char *const names[] = {"auto", "cpu", "cuda"};
+    return strcmp(asked, "auto") ? asked : names[job->resources->device];
+}
+
+static int train(const Islr__JobSpec *job, const struct run_arguments *a, struct comm *comm, struct error *e)
+{
+    struct console console;
+    struct run_sink sink = console_sink(&console, comm_rank(comm) != 0);
+    int threads = a->threads ? (int)a->threads : device_threads(comm);
+    struct backend *backend = device_open(device_of(job, a->device), threads, comm, e);
+    if (!backend)
+        return -1;
+    struct train_options o = {.job = job,
+                              .comm = comm,
+                              .backend = backend,
+                              .sink = &sink,
+                              .dir = a->out,
+                              .threads = threads,
+                              .resume = a->resume};
+    int rc = train_run(&o, e);
+    backend->op->close(backend);
+    if (console.drawn)
+        fputs("\n", stderr);
+    return rc;
+}
+
+static int run_job(const struct run_arguments *a, struct comm *comm, struct error *e)
+{
+    Islr__JobSpec *job;
+    struct faults faults = {0};
+    if (spec_load(a->job, a->overrides.items, a->overrides.count, &job, &faults, e)) {
+        if (faults.count) {
+            if (comm_rank(comm) == 0)
+                faults_print(&faults, stderr);
+            error_set(e, ERR_INVALID, "%s is not a valid job", a->job);
+        }
+        faults_free(&faults);
+        return -1;
+    }
+    int rc;
+    if (job->kind != ISLR__JOB_SPEC__KIND__KIND_TRAIN)
+        rc = error_set(e, ERR_INVALID, "%s: kind is %s: 'islrd run' trains; there is a command for each other kind",
+                       a->job, spec_kind_name(job->kind));
+    else
+        rc = train(job, a, comm, e);
+    spec_free(job);
+    faults_free(&faults);
+    return rc;
+}
+
+int command_run(int argc, char **argv)
+{
+    struct run_arguments a = {.device = "auto"};
+    const struct option_row options[] = {
+        {'o', "out", "DIR", "where the run's files go", OPTION_STRING, &a.out},
+        {0, "resume", NULL, "go on from the newest resume point in DIR, if there is one", OPTION_FLAG, &a.resume},
+        {0, "device", "auto|cpu|cuda", "what to compute on", OPTION_CHOICE, &a.device},
+        {0, "threads", "N", "CPU threads of each rank; 0: its share of the cores", OPTION_INT, &a.threads, .max = 4096},
+        {0}};
+    const struct option_operand operands[] = {
+        {"JOB.yaml", "the job", .value = &a.job},
+        {"KEY=VALUE", "settings in place of the file's: train.lr=1e-4", .optional = true, .list = &a.overrides},
+        {0}};
+    const struct usage usage = {"islrd run", "trains a job in the foreground, alone or under mpirun", options, operands,
+                                "islrd run deploy/jobs/tiny.yaml data.path=recordings --out out/tiny\n"
+                                "mpirun -np 2 islrd run deploy/jobs/l25.yaml data.path=recordings --out out/l25"};
+    int code;
+    if (!options_parse(&usage, argc, argv, &code))
+        return code;
+    struct error e = {0};
+    if (!a.out) {
+        fprintf(stderr, "islrd run: --out DIR is needed: where the run's files go\n");
+        option_list_free(&a.overrides);
+        return ERR_INVALID;
+    }
+    console_catch_signals();
+    struct comm *comm = comm_open_world(&e);
+    int rc = comm ? run_job(&a, comm, &e) : -1;
+    option_list_free(&a.overrides);
+    // What the ranks agreed on is said once; what only one knows of is said by that one.
+    if (rc && (!comm || comm_rank(comm) == 0 || (e.code != ERR_INVALID && e.code != ERR_INTERRUPTED)))
+        fprintf(stderr, "islrd run: %s\n", e.text);
+    if (rc && comm && comm_size(comm) > 1 && e.code != ERR_INVALID && e.code != ERR_INTERRUPTED)
+        comm_abort(comm, e.code);
+    comm_close(comm);
+    return rc ? (int)e.code : 0;
+}
