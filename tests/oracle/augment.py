@@ -37,7 +37,8 @@ def resize(clip, frames):
 def face_cutmix(clip, other, zero_z_alone=False):
     """The face of `other`, of the same sign, in `clip`: to the same dominant hand, length, place and size.
 
-    Not applied where the new face has no extent in a coordinate; with `zero_z_alone` (CODE) no extent in z leaves z alone.
+    Not applied where the new face has no extent in a coordinate; with `zero_z_alone` (CODE) no extent in z leaves only
+    z as it is.
     """
     if is_left_handed(other) != is_left_handed(clip):
         other = flip(other)

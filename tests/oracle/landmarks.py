@@ -1,4 +1,4 @@
-"""The 100 landmarks of a prepared clip: where they come from, what they are, which mirror which (reference, 2 and 5)."""
+"""The 100 landmarks of a prepared clip: sources, types and mirror images (reference, sections 2 and 5)."""
 import numpy as np
 
 FRAME_ROWS = 543  # face 0-467, left hand 468-488, pose 489-521, right hand 522-542

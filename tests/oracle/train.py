@@ -3,7 +3,8 @@
 
 The program that the C engine's training is compared with: published preparation, model and recipe, in PyTorch on CPUs.
 
-usage: train.py --data DIR (--valid DIR | --holdout 3,7,12 | --fold-file CSV --fold 0) [--epochs 15] [--recipe doc|code|plain]
+usage: train.py --data DIR (--valid DIR | --holdout 3,7,12 | --fold-file CSV --fold 0) [--epochs 15]
+                [--recipe doc|code|plain] [--precision fp32|bf16] ..
 
 `doc` is the authors' description, `code` what their program does, `plain` has no augmentation, mixup or dropout.
 Prints one JSON object a line: a step's metrics, an epoch's accuracies, and at the end a summary.

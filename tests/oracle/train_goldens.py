@@ -87,7 +87,8 @@ if __name__ == "__main__":
         for variant in variants:
             new, error = variant_tensors(pair, variant)
             tensors |= new
-            metadata[f"variant/{variant}"] = dict(zip(("groups", "ousm", "mixup", "train_mode_until"), VARIANTS[variant]))
+            keys = ("groups", "ousm", "mixup", "train_mode_until")
+            metadata[f"variant/{variant}"] = dict(zip(keys, VARIANTS[variant]))
             if error:
                 metadata[f"fp32_error/{variant}"] = error
         sizes = {f"sizes/{n}": asdict(s) for n, s in zip(("student", "distilled"), PAIRS[pair])}
