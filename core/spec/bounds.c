@@ -98,7 +98,7 @@ const struct choice *choice_find(const char *field)
 
 bool bound_allows(const struct bound *l, double v)
 {
-    if (!isfinite(v))
+    if (!isfinite(v) || fpclassify(v) == FP_SUBNORMAL) // neither reads back (strtod() reports the latter)
         return false;
     return !l || (v >= l->min && v <= l->max && !(l->above && v == l->min) && !(l->below && v == l->max));
 }

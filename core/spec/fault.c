@@ -32,10 +32,10 @@ void faults_add(struct faults *f, const char *source, int line, int column, cons
                                           .nearest = nearest ? xstrdup(nearest) : NULL};
 }
 
-static size_t source_order(const struct faults *f, const char *source)
+static size_t source_order(const char *source, const char *const *sources, size_t count)
 {
     size_t i = 0;
-    while (i < f->count && strcmp(f->items[i].source, source))
+    while (i < count && strcmp(source, sources[i]))
         i++;
     return i;
 }
@@ -47,11 +47,11 @@ static int line_order(int a, int b)
     return x < y ? -1 : x > y;
 }
 
-void faults_sort(struct faults *f)
+void faults_sort(struct faults *f, const char *const *sources, size_t source_count)
 {
     size_t order[FAULTS_MAX];
     for (size_t i = 0; i < f->count; i++)
-        order[i] = source_order(f, f->items[i].source);
+        order[i] = source_order(f->items[i].source, sources, source_count);
     // Insertion: stable, and there are at most FAULTS_MAX.
     for (size_t i = 1; i < f->count; i++) {
         struct fault item = f->items[i];

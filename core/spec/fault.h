@@ -31,8 +31,8 @@ struct faults {
 void faults_add(struct faults *f, const char *source, int line, int column, const char *field, const char *allowed,
                 const char *nearest, const char *problem, ...) __attribute__((format(printf, 8, 9)));
 
-// By source in order of first appearance, then by line and column; those without a line last.
-void faults_sort(struct faults *f);
+// By source in the order of `sources` (others behind them), then by line and column; those without a line last.
+void faults_sort(struct faults *f, const char *const *sources, size_t source_count);
 
 // "job.yaml:3: train.bacth: there is no such field; allowed: epochs, steps, batch, ..; nearest: batch", one line each.
 void faults_print(const struct faults *f, FILE *stream);

@@ -26,6 +26,7 @@ struct assembly {
     struct node *file;  // NULL: none, or it cannot be read
     struct argument *arguments;
     size_t argument_count;
+    bool resolved; // `preset` is only a label
     struct origins origins;
     struct faults *faults;
 };
@@ -114,7 +115,8 @@ static void set_name(Islr__JobSpec *job)
 static Islr__JobSpec *assemble(struct assembly *a, bool readable)
 {
     Islr__JobSpec *job = spec_default();
-    find_preset(a, job);
+    if (!a->resolved)
+        find_preset(a, job);
     if (a->file) {
         const struct mapper m = {.source = a->source, .faults = a->faults, .origins = &a->origins};
         map_job(&m, a->file, job);
@@ -135,26 +137,50 @@ static Islr__JobSpec *assemble(struct assembly *a, bool readable)
     return job;
 }
 
+static void sort_faults(const struct assembly *a)
+{
+    const char **sources = xcalloc(a->argument_count + 1, sizeof *sources);
+    sources[0] = a->source;
+    for (size_t i = 0; i < a->argument_count; i++)
+        sources[i + 1] = a->arguments[i].source;
+    faults_sort(a->faults, sources, a->argument_count + 1);
+    free(sources);
+}
+
+static int read_job(struct assembly *a, const char *text, size_t size, bool json, const char *const *arguments,
+                    Islr__JobSpec **job)
+{
+    size_t before = a->faults->count + a->faults->dropped;
+    *job = NULL;
+    a->arguments = xcalloc(a->argument_count ? a->argument_count : 1, sizeof *a->arguments);
+    if (text)
+        a->file = tree_parse(a->source, text, size, json, a->faults);
+    for (size_t i = 0; i < a->argument_count; i++)
+        read_argument(&a->arguments[i], arguments[i], a->faults);
+    Islr__JobSpec *made = assemble(a, a->file || !text);
+    int rc = a->faults->count + a->faults->dropped == before ? 0 : -1;
+    if (rc) {
+        spec_free(made);
+        sort_faults(a);
+    } else {
+        *job = made;
+    }
+    assembly_free(a);
+    return rc;
+}
+
 int spec_read(const char *source, const char *text, size_t size, int json, const char *const *arguments,
               size_t argument_count, Islr__JobSpec **job, struct faults *faults)
 {
     struct assembly a = {.source = source, .argument_count = argument_count, .faults = faults};
-    size_t before = faults->count + faults->dropped;
-    *job = NULL;
-    a.arguments = xcalloc(argument_count ? argument_count : 1, sizeof *a.arguments);
-    if (text)
-        a.file = tree_parse(source, text, size, json, faults);
-    for (size_t i = 0; i < argument_count; i++)
-        read_argument(&a.arguments[i], arguments[i], faults);
-    Islr__JobSpec *made = assemble(&a, a.file || !text);
-    assembly_free(&a);
-    if (faults->count + faults->dropped == before) {
-        *job = made;
-        return 0;
-    }
-    spec_free(made);
-    faults_sort(faults);
-    return -1;
+    return read_job(&a, text, size, json, arguments, job);
+}
+
+int spec_read_resolved(const char *source, const char *text, size_t size, int json, Islr__JobSpec **job,
+                       struct faults *faults)
+{
+    struct assembly a = {.source = source, .resolved = true, .faults = faults};
+    return read_job(&a, text, size, json, NULL, job);
 }
 
 int spec_load(const char *path, const char *const *arguments, size_t argument_count, Islr__JobSpec **job,

@@ -29,6 +29,11 @@ int spec_load(const char *path, const char *const *arguments, size_t argument_co
 int spec_read(const char *source, const char *text, size_t size, int json, const char *const *arguments,
               size_t argument_count, Islr__JobSpec **job, struct faults *faults);
 
+// Reads back what spec_to_json() or spec_to_yaml() wrote. `preset` is a label here: what it once filled in stands in the
+// text, and jobs of presets that this version no longer has, or not yet, can be read.
+int spec_read_resolved(const char *source, const char *text, size_t size, int json, Islr__JobSpec **job,
+                       struct faults *faults);
+
 // Every cross-field and range rule. 0, or -1 with the faults added. `source` is what they are reported under.
 int spec_validate(const Islr__JobSpec *job, const char *source, struct faults *faults);
 

@@ -177,6 +177,10 @@ static int read_children(struct reader *r, enum fy_event_type end, struct node *
             return -1;
         rc = read_node(r, event, child);
         fy_parser_event_free(r->parser, event);
+        if (!child->line) { // nothing stands there: the place is the key's
+            child->line = child->key_line;
+            child->column = child->key_column;
+        }
         if (rc)
             return -1;
     }
