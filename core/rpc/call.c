@@ -110,6 +110,17 @@ const Islr__Welcome *caller_welcome(const struct caller *c)
     return c->welcome->welcome;
 }
 
+struct peer *caller_peer(const struct caller *c)
+{
+    return link_peer(c->link);
+}
+
+void caller_run_until(struct caller *c, const int *done)
+{
+    while (!*done)
+        uv_run(&c->loop, UV_RUN_ONCE);
+}
+
 void caller_interrupt(struct caller *c, const struct error *why)
 {
     if (c->id && !c->done) {
@@ -150,8 +161,7 @@ int rpc_stream(struct caller *c, Islr__Envelope *request, uint64_t timeout_ms, r
     c->id = peer_request(link_peer(c->link), request, timeout_ms, reply, c, e);
     if (!c->id)
         return -1;
-    while (!c->done)
-        uv_run(&c->loop, UV_RUN_ONCE);
+    caller_run_until(c, &c->done);
     if (link_peer(c->link))
         peer_forget(link_peer(c->link), c->id);
     c->id = 0;

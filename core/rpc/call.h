@@ -13,6 +13,10 @@ struct caller *caller_open(const struct address *address, const char *token, str
 void caller_close(struct caller *c);      // NULL is fine
 uv_loop_t *caller_loop(struct caller *c); // for signals and timers of the command's own
 const Islr__Welcome *caller_welcome(const struct caller *c);
+struct peer *caller_peer(const struct caller *c); // NULL: the connection is lost
+
+// For what is driven by callbacks (download.h): runs the loop until *done.
+void caller_run_until(struct caller *c, const int *done);
 
 // Sends a request and waits for its only reply, which must be of kind `expect`; envelope_free() it. NULL with the
 // Fault's code and text, ERR_UNREACHABLE when the connection is lost, or ERR_TIMEOUT after timeout_ms (0: RPC_CALL_MS).

@@ -1,0 +1,147 @@
+// Which artifacts RUN:WHAT means: see artifact_name.h.
+#include "client/artifact_name.h"
+
+#include <ctype.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/base/memory.h"
+
+static const struct {
+    const char *what, *suffix;
+} suffixes[] = {
+    {"student", ".safetensors"},
+    {"teacher", ".safetensors"},
+    {"distilled", ".safetensors"},
+    {"soup", ".safetensors"},
+    {"predictions", ".npy"},
+    {"summary", ".json"},
+    {"job", ".yaml"},
+};
+
+static const char *suffix_of(const char *what)
+{
+    for (size_t i = 0; i < sizeof suffixes / sizeof *suffixes; i++)
+        if (!strcmp(suffixes[i].what, what))
+            return suffixes[i].suffix;
+    return "";
+}
+
+static int is_model(const char *what)
+{
+    return !strcmp(suffix_of(what), ".safetensors");
+}
+
+// Names come from the server and become parts of paths.
+static int check_name(const Islr__CheckpointInfo *c, struct error *e)
+{
+    const char *s = c->what ? c->what : "";
+    int fine = islower((unsigned char)*s);
+    for (; *s; s++)
+        fine = fine && (islower((unsigned char)*s) || isdigit((unsigned char)*s) || strchr("._-", *s));
+    return fine ? 0
+                : error_set(e, ERR_DAMAGED, "the server's name of checkpoint %llu is not fit for a file",
+                            (unsigned long long)c->id);
+}
+
+// The newest of each (what, epoch) stands for it: an earlier attempt may have left another.
+static int is_newest(const Islr__CheckpointList *list, const Islr__CheckpointInfo *c)
+{
+    for (size_t i = 0; i < list->n_checkpoints; i++) {
+        const Islr__CheckpointInfo *o = list->checkpoints[i];
+        if (o->epoch == c->epoch && o->id > c->id && !strcmp(o->what, c->what))
+            return 0;
+    }
+    return 1;
+}
+
+static void add(struct artifact_choice *choice, const Islr__CheckpointInfo *c, char *path)
+{
+    choice->items = xrealloc(choice->items, choice->count + 1, sizeof *choice->items);
+    choice->items[choice->count++] = (struct artifact_item){c, path};
+}
+
+static char *layout_path(const Islr__CheckpointInfo *c)
+{
+    if (c->epoch)
+        return xprintf("checkpoints/epoch-%04u/%s%s", c->epoch, c->what, suffix_of(c->what));
+    return xprintf("%s%s%s", is_model(c->what) ? "final/" : "", c->what, suffix_of(c->what));
+}
+
+static const Islr__Value *accuracy_of(const Islr__CheckpointInfo *c)
+{
+    for (size_t i = 0; i < c->n_metrics; i++)
+        if (c->metrics[i]->name && !strncmp(c->metrics[i]->name, "accuracy", 8))
+            return c->metrics[i];
+    return NULL;
+}
+
+// Of the epochs' checkpoints the one with the highest accuracy, the later one on a tie.
+static void choose_best(const Islr__CheckpointList *list, struct artifact_choice *choice)
+{
+    const Islr__CheckpointInfo *best = NULL;
+    for (size_t i = 0; i < list->n_checkpoints; i++) {
+        const Islr__CheckpointInfo *c = list->checkpoints[i];
+        const Islr__Value *v = c->epoch && is_model(c->what) && is_newest(list, c) ? accuracy_of(c) : NULL;
+        if (v && (!best || v->value > accuracy_of(best)->value ||
+                  (v->value == accuracy_of(best)->value && c->epoch >= best->epoch)))
+            best = c;
+    }
+    if (best)
+        add(choice, best, xprintf("%s-epoch-%04u%s", best->what, best->epoch, suffix_of(best->what)));
+}
+
+static int fail_none(const Islr__CheckpointList *list, uint64_t run, const char *what, struct error *e)
+{
+    struct strbuf there = {0};
+    for (size_t i = 0; i < list->n_checkpoints; i++) {
+        const Islr__CheckpointInfo *c = list->checkpoints[i];
+        if (!is_newest(list, c))
+            continue;
+        if (c->epoch)
+            strbuf_printf(&there, "%sepoch-%u (%s)", there.length ? ", " : "", c->epoch, c->what);
+        else
+            strbuf_printf(&there, "%s%s", there.length ? ", " : "", c->what);
+    }
+    error_set(e, ERR_NOT_FOUND, "run %llu has no '%s'; there %s", (unsigned long long)run, what,
+              there.length ? "is: " : "is nothing yet");
+    if (there.length) {
+        size_t n = strlen(e->text);
+        snprintf(e->text + n, sizeof e->text - n, "%s", there.text);
+    }
+    free(there.text);
+    return -1;
+}
+
+int artifact_choose(const Islr__CheckpointList *list, uint64_t run, const char *what, struct artifact_choice *choice,
+                    struct error *e)
+{
+    unsigned epoch = 0;
+    char rest;
+    for (size_t i = 0; i < list->n_checkpoints; i++)
+        if (check_name(list->checkpoints[i], e))
+            return -1;
+    int by_epoch = sscanf(what, "epoch-%u%c", &epoch, &rest) == 1 && epoch > 0, all = !strcmp(what, "all");
+    if (!strcmp(what, "best"))
+        choose_best(list, choice);
+    for (size_t i = 0; i < list->n_checkpoints; i++) {
+        const Islr__CheckpointInfo *c = list->checkpoints[i];
+        if (!is_newest(list, c))
+            continue;
+        if (all ? strcmp(c->what, "resume") : by_epoch && c->epoch == epoch)
+            add(choice, c, layout_path(c));
+        else if (!all && !by_epoch && !c->epoch && !strcmp(c->what, what))
+            add(choice, c, xprintf("%s%s", c->what, suffix_of(c->what)));
+    }
+    return choice->count ? 0 : fail_none(list, run, what, e);
+}
+
+void artifact_choice_free(struct artifact_choice *choice)
+{
+    for (size_t i = 0; i < choice->count; i++)
+        free(choice->items[i].path);
+    free(choice->items);
+    choice->items = NULL;
+    choice->count = 0;
+}

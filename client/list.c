@@ -1,0 +1,179 @@
+// islrctl list: the queue and what has run, newest first.
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "client/command.h"
+#include "client/run.h"
+#include "client/server.h"
+#include "client/text.h"
+#include "core/base/clock.h"
+#include "core/base/memory.h"
+
+enum { STATES_MAX = 16 };
+
+struct printer {
+    bool json;
+    struct json document;
+    struct table table;
+};
+
+// "queued,running"
+static int parse_states(const char *text, Islr__RunState *states, size_t *count, struct error *e)
+{
+    while (text && *text) {
+        size_t n = strcspn(text, ",");
+        if (*count == STATES_MAX || run_state_parse(text, n, &states[*count]))
+            return error_set(e, ERR_INVALID,
+                             "'%.*s' is no state; allowed: queued, held, starting, running, stopping, succeeded, "
+                             "failed, cancelled",
+                             (int)n, text);
+        ++*count;
+        text += n + (text[n] == ',');
+    }
+    return 0;
+}
+
+static const Islr__Value *find_final(const Islr__RunSummary *s, const char *name)
+{
+    for (size_t i = 0; i < s->n_final; i++)
+        if (s->final[i]->name && !strcmp(s->final[i]->name, name))
+            return s->final[i];
+    return NULL;
+}
+
+// The best known of the final accuracies: what the run was for.
+static const Islr__Value *find_accuracy(const Islr__RunSummary *s)
+{
+    static const char *const names[] = {"accuracy/soup", "accuracy/distilled", "accuracy/student"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        const Islr__Value *v = find_final(s, names[i]);
+        if (v)
+            return v;
+    }
+    return NULL;
+}
+
+static void add_row(struct table *t, const Islr__RunSummary *s)
+{
+    char text[TEXT_SIZE];
+    int64_t until = s->ended_ms ? s->ended_ms : clock_wall_ms();
+    const Islr__Value *accuracy = find_accuracy(s);
+    table_cell(t, "%llu", (unsigned long long)s->run);
+    table_cell(t, "%s", s->name ? s->name : "");
+    table_cell(t, "%s", s->user ? s->user : "");
+    table_cell(t, "%s", run_state_name(s->state));
+    if (s->steps)
+        table_cell(t, "%llu/%llu", (unsigned long long)s->step, (unsigned long long)s->steps);
+    else
+        table_cell(t, "-");
+    if (accuracy)
+        table_cell(t, "%.4f", accuracy->value);
+    else
+        table_cell(t, "-");
+    table_cell(t, "%s", text_time(s->submitted_ms, text));
+    table_cell(t, "%s", s->started_ms ? clock_format((double)(until - s->started_ms) / 1000, text) : "-");
+    table_cell(t, "%s", s->reason ? s->reason : "");
+}
+
+static int take(void *context, const Islr__Envelope *m, struct error *e)
+{
+    struct printer *p = context;
+    if (m->body_case != ISLR__ENVELOPE__BODY_RUN_LIST)
+        return error_set(e, ERR_DAMAGED, "the server's answer (%s) is not a list of runs", envelope_name(m));
+    for (size_t i = 0; i < m->run_list->n_runs; i++) {
+        if (!p->json) {
+            add_row(&p->table, m->run_list->runs[i]);
+            continue;
+        }
+        json_begin(&p->document, NULL, '{');
+        run_json_summary(&p->document, m->run_list->runs[i]);
+        json_end(&p->document, '}');
+    }
+    return 0;
+}
+
+static void begin(struct printer *p)
+{
+    static const struct {
+        const char *title;
+        bool right;
+    } columns[] = {{"RUN", true},      {"NAME", false},      {"USER", false}, {"STATE", false}, {"STEP", true},
+                   {"ACCURACY", true}, {"SUBMITTED", false}, {"TOOK", true},  {"WHY", false}};
+    if (p->json) {
+        json_begin(&p->document, NULL, '{');
+        json_begin(&p->document, "runs", '[');
+        return;
+    }
+    for (size_t i = 0; i < sizeof columns / sizeof *columns; i++)
+        table_column(&p->table, columns[i].title, columns[i].right);
+}
+
+static void finish(struct printer *p)
+{
+    if (p->json) {
+        json_end(&p->document, ']');
+        json_end(&p->document, '}');
+        json_print(&p->document, stdout);
+        free(p->document.text.text);
+    } else {
+        table_print(&p->table, stdout);
+    }
+}
+
+static int print_list(const char *address, Islr__ListRuns *list, struct printer *p)
+{
+    struct error e = {ERR_NONE, ""};
+    int code;
+    struct caller *c = server_connect(address, &code);
+    if (!c)
+        return code;
+    Islr__Envelope m = ENVELOPE(LIST_RUNS, list_runs, list);
+    begin(p);
+    code = rpc_stream(c, &m, 30000, take, p, &e) < 0 ? client_fail(&e) : 0;
+    if (!code)
+        finish(p);
+    caller_close(c);
+    return code;
+}
+
+int command_list(int argc, char **argv)
+{
+    const char *address = NULL, *states = NULL, *user = NULL, *name = NULL, *since = NULL, *where = NULL, *sort = NULL;
+    int64_t limit = 50;
+    struct printer p = {false};
+    const struct option_row options[] = {
+        OPTION_SERVER(&address),
+        {'s', "state", "S,..", "only runs in these states", OPTION_STRING, &states},
+        {'u', "user", "USER", "only this user's", OPTION_STRING, &user},
+        {0, "name", "GLOB", "only runs whose name matches", OPTION_STRING, &name},
+        {0, "since", "TIME", "submitted since: 90s, 15m, 2h, 3d, 1w ago, or 2026-03-01[T12:00]", OPTION_STRING, &since},
+        {0, "where", "EXPR", "only runs with these figures: 'accuracy/soup>0.7 and steps>=100'", OPTION_STRING, &where},
+        {0, "sort", "FIELD", "by a field or a metric, descending with '-' before it", OPTION_STRING, &sort},
+        {'n', "limit", "N", "at most so many", OPTION_INT, &limit, .min = 1, .max = 1e6},
+        OPTION_JSON(&p.json, "{\"runs\": [{\"run\", \"name\", \"user\", \"state\", \"reason\", \"kind\", \"priority\", "
+                             "\"submitted\", \"started\", \"ended\", \"attempt\", \"ranks\", \"step\", \"steps\", "
+                             "\"final\": {metric: value}}]}; times are UTC or null"),
+        {0}};
+    const struct usage usage = {"islrctl list", "the queue and what has run, newest first", options, NULL,
+                                "islrctl list --state queued,running\nislrctl list --where 'accuracy/soup>0.7' --sort "
+                                "-accuracy/soup"};
+    struct error e = {ERR_NONE, ""};
+    Islr__RunState wanted[STATES_MAX];
+    Islr__ListRuns list = ISLR__LIST_RUNS__INIT;
+    int code;
+    if (!options_parse(&usage, argc, argv, &code))
+        return code;
+    list.states = wanted;
+    list.user = (char *)user;
+    list.name = (char *)name;
+    list.where = (char *)where;
+    list.sort = (char *)sort;
+    list.has_limit = 1;
+    list.limit = (uint32_t)limit;
+    if (parse_states(states, wanted, &list.n_states, &e) ||
+        (since && text_parse_time(since, clock_wall_ms(), &list.since_ms, &e)))
+        return client_fail(&e);
+    list.has_since_ms = since != NULL;
+    return print_list(address, &list, &p);
+}

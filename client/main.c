@@ -1,0 +1,44 @@
+// islrctl: the table of its commands. A row per file; who adds a command adds its file to meson.build and its row here,
+// in the order of a user's way.
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "client/command.h"
+#include "core/base/error.h"
+
+static const struct command commands[] = {
+    {"submit", "hand a job to the server", command_submit},
+    {"list", "the queue and what has run", command_list},
+    {"show", "everything about one run", command_show},
+    {"watch", "follow a run: progress, rate, time left", command_watch},
+    {"logs", "what a run has said", command_logs},
+    {"metrics", "a run's figures", command_metrics},
+    {"wait", "until runs have ended", command_wait},
+    {"cancel", "stop runs; they save a resume point first", command_cancel},
+    {"hold", "keep a queued run from starting", command_hold},
+    {"release", "let a held run start", command_release},
+    {"retry", "let an ended run go on from its resume point", command_retry},
+    {"set", "change a run's priority", command_set},
+    {"checkpoints", "what a run has saved", command_checkpoints},
+    {"pull", "fetch a run's checkpoints and predictions", command_pull},
+    {"pin", "keep a checkpoint from being collected", command_pin},
+    {"unpin", "let a checkpoint be collected again", command_unpin},
+    {"workers", "ranks, hosts, devices and what they do", command_workers},
+    {"status", "the server's state", command_status},
+    {0},
+};
+
+int main(int argc, char **argv)
+{
+    signal(SIGPIPE, SIG_IGN); // a server or a pager that goes away is an error like any other
+    int code = command_main("islrctl", "client of islrd, the training system for isolated sign language recognition",
+                            commands, argc, argv);
+    if (fflush(stdout) || ferror(stdout)) {
+        if (errno != EPIPE)
+            fprintf(stderr, "islrctl: cannot write the output: %s\n", strerror(errno));
+        return code ? code : ERR_FAILED;
+    }
+    return code;
+}

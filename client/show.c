@@ -1,0 +1,212 @@
+// islrctl show: everything about one run.
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "client/command.h"
+#include "client/run.h"
+#include "client/server.h"
+#include "client/text.h"
+#include "core/base/clock.h"
+#include "core/spec/spec.h"
+
+// ---- JSON -----------------------------------------------------------------------------------------------------------
+
+static void json_attempt(struct json *j, const Islr__Attempt *a)
+{
+    json_begin(j, NULL, '{');
+    json_integer(j, "number", a->number);
+    json_time(j, "started", a->started_ms);
+    json_time(j, "ended", a->ended_ms);
+    json_text(j, "outcome", a->outcome ? a->outcome : "");
+    json_text(j, "reason", a->reason ? a->reason : "");
+    json_integer(j, "resumed_from_step", (int64_t)a->resumed_from_step);
+    json_begin(j, "ranks", '[');
+    for (size_t i = 0; i < a->n_ranks; i++) {
+        json_begin(j, NULL, '{');
+        json_integer(j, "rank", a->ranks[i]->rank);
+        json_text(j, "host", a->ranks[i]->host ? a->ranks[i]->host : "");
+        json_integer(j, "pid", a->ranks[i]->pid);
+        json_text(j, "device", a->ranks[i]->device ? a->ranks[i]->device : "");
+        json_end(j, '}');
+    }
+    json_end(j, ']');
+    json_end(j, '}');
+}
+
+static void json_events(struct json *j, const Islr__RunDetail *d)
+{
+    json_begin(j, "events", '[');
+    for (size_t i = 0; i < d->n_events; i++) {
+        json_begin(j, NULL, '{');
+        json_time(j, "time", d->events[i]->time_ms);
+        json_text(j, "state", run_state_name(d->events[i]->state));
+        json_text(j, "text", d->events[i]->text ? d->events[i]->text : "");
+        json_end(j, '}');
+    }
+    json_end(j, ']');
+}
+
+static void print_json(const Islr__RunDetail *d)
+{
+    struct json j = {0};
+    json_begin(&j, NULL, '{');
+    run_json_summary(&j, d->summary);
+    json_text(&j, "job_hash", d->job_hash ? d->job_hash : "");
+    if (d->job) {
+        char *job = spec_to_json(d->job);
+        json_raw(&j, "job", job);
+        free(job);
+    } else {
+        json_null(&j, "job");
+    }
+    json_begin(&j, "attempts", '[');
+    for (size_t i = 0; i < d->n_attempts; i++)
+        json_attempt(&j, d->attempts[i]);
+    json_end(&j, ']');
+    json_begin(&j, "checkpoints", '[');
+    for (size_t i = 0; i < d->n_checkpoints; i++) {
+        json_begin(&j, NULL, '{');
+        run_json_checkpoint(&j, d->checkpoints[i]);
+        json_end(&j, '}');
+    }
+    json_end(&j, ']');
+    json_events(&j, d);
+    json_end(&j, '}');
+    json_print(&j, stdout);
+    free(j.text.text);
+}
+
+// ---- for people -----------------------------------------------------------------------------------------------------
+
+static void print_safe(const char *text)
+{
+    text_print(stdout, text ? text : "");
+}
+
+static void print_summary(const Islr__RunSummary *s)
+{
+    char time[TEXT_SIZE], took[TEXT_SIZE];
+    printf("run %llu  ", (unsigned long long)s->run);
+    print_safe(s->name);
+    printf("  (%s of ", s->kind ? s->kind : "job");
+    print_safe(s->user);
+    printf(")\nstate      %s", run_state_name(s->state));
+    if (s->reason && *s->reason) {
+        fputs(": ", stdout);
+        print_safe(s->reason);
+    }
+    printf("\nsubmitted  %s, priority %d\n", text_time(s->submitted_ms, time), s->priority);
+    if (s->started_ms) {
+        int64_t until = s->ended_ms ? s->ended_ms : clock_wall_ms();
+        printf("started    %s", text_time(s->started_ms, time));
+        printf("%s%s, %s, %u rank%s, attempt %u\n", s->ended_ms ? ", ended " : "",
+               s->ended_ms ? text_time(s->ended_ms, time) : "",
+               clock_format((double)(until - s->started_ms) / 1000, took), s->ranks, s->ranks == 1 ? "" : "s",
+               s->attempt);
+    }
+    if (s->steps)
+        printf("step       %llu of %llu\n", (unsigned long long)s->step, (unsigned long long)s->steps);
+    for (size_t i = 0; i < s->n_final; i++) {
+        fputs(i ? "           " : "figures    ", stdout);
+        print_safe(s->final[i]->name);
+        printf(" %.4f\n", s->final[i]->value);
+    }
+}
+
+static void print_attempts(const Islr__RunDetail *d)
+{
+    char time[TEXT_SIZE];
+    for (size_t i = 0; i < d->n_attempts; i++) {
+        const Islr__Attempt *a = d->attempts[i];
+        printf("  %u  %s  %s", a->number, text_time(a->started_ms, time),
+               a->outcome && *a->outcome ? a->outcome : "under way");
+        if (a->resumed_from_step)
+            printf(", resumed from step %llu", (unsigned long long)a->resumed_from_step);
+        if (a->reason && *a->reason) {
+            fputs(": ", stdout);
+            print_safe(a->reason);
+        }
+        putchar('\n');
+        for (size_t r = 0; r < a->n_ranks; r++) {
+            printf("     rank %u on ", a->ranks[r]->rank);
+            print_safe(a->ranks[r]->host);
+            printf(", pid %u, %s\n", a->ranks[r]->pid, a->ranks[r]->device ? a->ranks[r]->device : "");
+        }
+    }
+}
+
+static void print_members(const Islr__RunDetail *d)
+{
+    for (size_t i = 0; i < d->n_checkpoints; i++) {
+        const Islr__CheckpointInfo *c = d->checkpoints[i];
+        if (!c->n_members)
+            continue;
+        printf("soup %llu is the average of", (unsigned long long)c->id);
+        for (size_t m = 0; m < c->n_members; m++)
+            printf("%s %llu", m ? "," : "", (unsigned long long)c->members[m]);
+        putchar('\n');
+    }
+}
+
+static void print_text(const Islr__RunDetail *d)
+{
+    char time[TEXT_SIZE];
+    print_summary(d->summary);
+    if (d->n_attempts)
+        puts("\nattempts");
+    print_attempts(d);
+    if (d->n_checkpoints) {
+        puts("\ncheckpoints");
+        run_print_checkpoints(d->checkpoints, d->n_checkpoints, stdout);
+        print_members(d);
+    }
+    if (d->n_events)
+        puts("\nevents");
+    for (size_t i = 0; i < d->n_events; i++) {
+        printf("  %s  %-9s  ", text_time(d->events[i]->time_ms, time), run_state_name(d->events[i]->state));
+        print_safe(d->events[i]->text);
+        putchar('\n');
+    }
+    if (d->job) {
+        char *job = spec_to_yaml(d->job);
+        printf("\njob  (sha256 %s)\n", d->job_hash ? d->job_hash : "?");
+        fputs(job, stdout);
+        free(job);
+    }
+}
+
+int command_show(int argc, char **argv)
+{
+    const char *address = NULL, *name = NULL;
+    bool json = false;
+    const struct option_row options[] = {
+        OPTION_SERVER(&address),
+        OPTION_JSON(&json,
+                    "as in `list`, and \"job_hash\", \"job\", \"attempts\": [{\"number\", \"started\", \"ended\", "
+                    "\"outcome\", \"reason\", \"resumed_from_step\", \"ranks\": [{\"rank\", \"host\", \"pid\", "
+                    "\"device\"}]}], \"checkpoints\" (as in `checkpoints`), \"events\": [{\"time\", \"state\", "
+                    "\"text\"}]"),
+        {0}};
+    const struct option_operand operands[] = {{"RUN", "its number or @last", .value = &name}, {0}};
+    const struct usage usage = {"islrctl show", "everything about one run", options, operands, "islrctl show @last"};
+    struct error e = {ERR_NONE, ""};
+    uint64_t run;
+    int code;
+    if (!options_parse(&usage, argc, argv, &code))
+        return code;
+    struct caller *c = server_connect(address, &code);
+    if (!c)
+        return code;
+    Islr__Envelope *answer = run_find(c, name, &run, &e) ? NULL : run_get(c, run, &e);
+    code = answer ? 0 : client_fail(&e);
+    if (answer && answer->run_detail->job)
+        spec_complete(answer->run_detail->job);
+    if (answer && json)
+        print_json(answer->run_detail);
+    else if (answer)
+        print_text(answer->run_detail);
+    envelope_free(answer);
+    caller_close(c);
+    return code;
+}

@@ -1,0 +1,285 @@
+// islrctl submit: a job file, resolved and checked here, handed to the server; its number once it is durable there.
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include "client/command.h"
+#include "client/json.h"
+#include "client/run.h"
+#include "client/wait.h"
+#include "client/watch.h"
+#include "core/base/clock.h"
+#include "core/base/memory.h"
+#include "core/rpc/protocol.h"
+#include "core/spec/spec.h"
+
+static const double RETRY_SECONDS = 30; // a server that went away before it answered is asked again for so long
+
+struct submit {
+    const char *address, *file, *name, *key;
+    struct option_list overrides, after;
+    int64_t priority;
+    bool hold, follow, wait, dry_run, json;
+    Islr__JobSpec *job;
+    char made_key[40];
+    uint64_t *after_runs;
+    bool after_any;
+    bool sent; // the server may have it, whatever became of the answer
+};
+
+// ---- the job --------------------------------------------------------------------------------------------------------
+
+static int load_job(struct submit *s)
+{
+    struct faults faults = {0};
+    struct error e = {ERR_NONE, ""};
+    int rc = spec_load(s->file, s->overrides.items, s->overrides.count, &s->job, &faults, &e);
+    if (rc && faults.count)
+        faults_print(&faults, stderr);
+    else if (rc)
+        client_fail(&e);
+    faults_free(&faults);
+    if (rc)
+        return (int)e.code;
+    char directory[4096];
+    if (!getcwd(directory, sizeof directory)) {
+        error_set_errno(&e, ERR_FAILED, "cannot tell the current directory");
+        return client_fail(&e);
+    }
+    spec_make_absolute(s->job, directory);
+    if (s->name) {
+        free(s->job->name);
+        s->job->name = xstrdup(s->name);
+    }
+    return 0;
+}
+
+// "12", "12:any" or "@last".
+static int find_after(struct submit *s, struct caller *c, struct error *e)
+{
+    size_t any = 0;
+    s->after_runs = xcalloc(s->after.count ? s->after.count : 1, sizeof *s->after_runs);
+    for (size_t i = 0; i < s->after.count; i++) {
+        char *text = xstrdup(s->after.items[i]), *colon = strchr(text, ':');
+        int rc = 0;
+        if (colon && strcmp(colon, ":any"))
+            rc = error_set(e, ERR_INVALID, "--after: '%s' is not RUN or RUN:any", text);
+        else if (colon)
+            any++, *colon = 0;
+        rc = rc || run_find(c, text, &s->after_runs[i], e);
+        free(text);
+        if (rc)
+            return -1;
+    }
+    if (any && any < s->after.count)
+        return error_set(e, ERR_INVALID, "--after: :any must stand behind all of the runs or none");
+    s->after_any = any > 0;
+    return 0;
+}
+
+// ---- handing it over ------------------------------------------------------------------------------------------------
+
+// A key of our own, so that asking again after a lost answer cannot submit twice.
+static int make_key(struct submit *s, struct error *e)
+{
+    uint8_t bytes[16];
+    if (s->key)
+        return 0;
+    if (getentropy(bytes, sizeof bytes))
+        return error_set_errno(e, ERR_FAILED, "the system has no random bytes");
+    strcpy(s->made_key, "auto-");
+    for (size_t i = 0; i < sizeof bytes; i++)
+        snprintf(s->made_key + 5 + 2 * i, 3, "%02x", bytes[i]);
+    return 0;
+}
+
+static Islr__Envelope *send_once(struct submit *s, const struct server *server, struct error *e)
+{
+    struct caller *c = caller_open(&server->address, server->token, e);
+    Islr__Envelope *answer = NULL;
+    if (c && (s->after_runs || !find_after(s, c, e))) {
+        Islr__Submit submit = ISLR__SUBMIT__INIT;
+        submit.job = s->job;
+        submit.key = s->key ? (char *)s->key : s->made_key;
+        submit.has_priority = submit.has_hold = submit.has_after_any = submit.has_dry_run = 1;
+        submit.priority = (int32_t)s->priority;
+        submit.hold = s->hold;
+        submit.n_after = s->after.count;
+        submit.after = s->after_runs;
+        submit.after_any = s->after_any;
+        submit.dry_run = s->dry_run;
+        Islr__Envelope m = ENVELOPE(SUBMIT, submit, &submit);
+        s->sent = true;
+        answer = rpc_call(c, &m, s->dry_run ? ISLR__ENVELOPE__BODY_OK : ISLR__ENVELOPE__BODY_SUBMITTED, 0, e);
+    }
+    caller_close(c);
+    return answer;
+}
+
+// A server that is not there at all is an error at once; one that goes away before it has answered is asked again.
+static Islr__Envelope *send_job(struct submit *s, const struct server *server, struct error *e)
+{
+    double until = 0, pause = RPC_BACKOFF_FIRST_MS / 1e3;
+    if (make_key(s, e))
+        return NULL;
+    for (;;) {
+        Islr__Envelope *answer = send_once(s, server, e);
+        if (answer)
+            return answer;
+        bool lost = e->code == ERR_TIMEOUT || e->code == ERR_UNREACHABLE;
+        if (s->sent && until == 0)
+            until = clock_seconds() + RETRY_SECONDS;
+        if (!lost || clock_seconds() > until) {
+            if (lost && s->sent && !s->dry_run)
+                error_prefix(e, "not known whether the job was submitted (--key %s submits it once at most)",
+                             s->key ? s->key : s->made_key);
+            return NULL;
+        }
+        clock_sleep(pause);
+        pause = pause * 2 < RPC_BACKOFF_LAST_MS / 1e3 ? pause * 2 : RPC_BACKOFF_LAST_MS / 1e3;
+    }
+}
+
+// ---- what is printed ------------------------------------------------------------------------------------------------
+
+static void print_json(uint64_t run, bool existed, const char *state, const char *reason)
+{
+    struct json j = {0};
+    json_begin(&j, NULL, '{');
+    json_integer(&j, "run", (int64_t)run);
+    json_boolean(&j, "existed", existed);
+    if (state) {
+        json_text(&j, "state", state);
+        json_text(&j, "reason", reason);
+    }
+    json_end(&j, '}');
+    json_print(&j, stdout);
+    fflush(stdout);
+    free(j.text.text);
+}
+
+static int print_dry_run(struct submit *s, const struct server *server)
+{
+    struct error e = {ERR_NONE, ""};
+    Islr__Envelope *answer = send_job(s, server, &e);
+    if (!answer && e.code != ERR_UNREACHABLE)
+        return client_fail(&e);
+    if (!answer)
+        fprintf(stderr, "islrctl: checked here only: %s\n", e.text);
+    envelope_free(answer);
+    char *text = s->json ? spec_to_json(s->job) : spec_to_yaml(s->job);
+    fputs(text, stdout);
+    if (s->json)
+        putchar('\n');
+    free(text);
+    return 0;
+}
+
+static int wait_for(struct submit *s, const struct server *server, uint64_t run, bool existed)
+{
+    struct wait_end end = {.run = run};
+    struct error e = {ERR_NONE, ""};
+    if (wait_runs(server, &end, 1, 0, true, &e)) {
+        client_fail(&e);
+        if (e.code == ERR_INTERRUPTED)
+            fprintf(stderr, "`islrctl wait %llu` waits again\n", (unsigned long long)run);
+        return (int)e.code;
+    }
+    if (s->json)
+        print_json(run, existed, run_state_name(end.state), end.reason);
+    if (end.state != ISLR__RUN_STATE__RUN_SUCCEEDED)
+        fprintf(stderr, "run %llu: %s%s%s\n", (unsigned long long)run, run_state_name(end.state),
+                *end.reason ? ": " : "", end.reason);
+    return run_state_exit_code(end.state);
+}
+
+static int follow(struct submit *s, const struct server *server, uint64_t run, bool existed)
+{
+    struct follow_result result;
+    int code = watch_run(server, run, true, s->json, &result);
+    if (s->json && !result.detached)
+        print_json(run, existed, run_state_name(result.state), result.reason);
+    return code;
+}
+
+static int submit(struct submit *s, const struct server *server)
+{
+    struct error e = {ERR_NONE, ""};
+    Islr__Envelope *answer = send_job(s, server, &e);
+    if (!answer)
+        return client_fail(&e);
+    uint64_t run = answer->submitted->run;
+    bool existed = answer->submitted->existed;
+    envelope_free(answer);
+    if (existed && s->key)
+        fprintf(stderr, "islrctl: the key '%s' was used before: this is the first run\n", s->key);
+    if (!s->json)
+        printf("%llu\n", (unsigned long long)run);
+    else if (!s->follow && !s->wait)
+        print_json(run, existed, NULL, NULL);
+    if (fflush(stdout))
+        return ERR_FAILED;
+    if (s->follow)
+        return follow(s, server, run, existed);
+    return s->wait ? wait_for(s, server, run, existed) : 0;
+}
+
+static int submit_loaded(struct submit *s)
+{
+    struct server server;
+    struct error e = {ERR_NONE, ""};
+    int code = load_job(s);
+    if (code)
+        return code;
+    if (server_find(s->address, &server, &e))
+        return client_fail(&e);
+    code = s->dry_run ? print_dry_run(s, &server) : submit(s, &server);
+    server_free(&server);
+    return code;
+}
+
+static bool parse(struct submit *s, int argc, char **argv, int *code)
+{
+    const struct option_row options[] = {
+        OPTION_SERVER(&s->address),
+        {0, "name", "NAME", "instead of the job's own name", OPTION_STRING, &s->name},
+        {0, "key", "KEY", "idempotency: the same key gives the first run back", OPTION_STRING, &s->key},
+        {'p', "priority", "P", "higher ones start first", OPTION_INT, &s->priority, .min = -1e6, .max = 1e6},
+        {0, "after", "RUN[:any]", "start when that run has succeeded (:any: has ended)", OPTION_LIST, &s->after},
+        {0, "hold", NULL, "do not start it before `islrctl release`", OPTION_FLAG, &s->hold},
+        {'f', "follow", NULL, "show how it goes until it has ended", OPTION_FLAG, &s->follow},
+        {'w', "wait", NULL, "wait until it has ended", OPTION_FLAG, &s->wait},
+        {0, "dry-run", NULL, "check the job and print it resolved; submit nothing", OPTION_FLAG, &s->dry_run},
+        OPTION_JSON(&s->json, "{\"run\", \"existed\"}; with --follow or --wait at the end, with \"state\" and "
+                              "\"reason\"; with --dry-run the resolved job"),
+        {0}};
+    const struct option_operand operands[] = {
+        {"JOB.yaml", "the job (.json too)", .value = &s->file},
+        {"KEY=VALUE", "fields instead of the file's", true, .list = &s->overrides},
+        {0}};
+    const struct usage usage = {
+        "islrctl submit",
+        "hand a job to the server; prints the run's number once it is durable",
+        options,
+        operands,
+        "islrctl submit deploy/jobs/tiny.yaml data.path=/data/asl-signs train.lr=1e-4 --follow",
+        "With --follow and --wait the exit code is the run's own: 0 succeeded, 1 failed, 130 cancelled. Ctrl-c leaves "
+        "the run alone and says how to come back to it."};
+    return options_parse(&usage, argc, argv, code);
+}
+
+int command_submit(int argc, char **argv)
+{
+    struct submit s = {0};
+    int code;
+    if (parse(&s, argc, argv, &code))
+        code = submit_loaded(&s);
+    spec_free(s.job);
+    free(s.after_runs);
+    option_list_free(&s.overrides);
+    option_list_free(&s.after);
+    return code;
+}

@@ -1,0 +1,35 @@
+// What people read: times, sizes, tables, and texts of others made safe for a terminal.
+#ifndef ISLR_CLIENT_TEXT_H
+#define ISLR_CLIENT_TEXT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "core/base/error.h"
+
+enum { TEXT_SIZE = 64 };
+
+const char *text_time(int64_t ms, char text[TEXT_SIZE]);  // local, "2026-03-01 12:00:00"; 0: "-"
+const char *text_bytes(uint64_t n, char text[TEXT_SIZE]); // "12.3 MB"
+
+// A text that came from elsewhere. On a terminal control characters come out as '?', so that no run's name or log line
+// can move the cursor, rename the window or type; in files and pipes it stays as it is.
+void text_print(FILE *stream, const char *text);
+
+// "90s", "15m", "2h", "3d", "1w" before `now_ms`, or a local "2026-03-01" or "2026-03-01T12:00[:00]"; milliseconds.
+int text_parse_time(const char *text, int64_t now_ms, int64_t *ms, struct error *e);
+
+// A table with aligned columns. Zero-initialise; table_print() ends it.
+enum { TABLE_COLUMNS = 16 };
+struct table {
+    int columns;
+    bool right[TABLE_COLUMNS]; // numbers
+    char **cells;              // [rows, columns]
+    size_t count, capacity;
+};
+void table_column(struct table *t, const char *title, bool right); // before the first cell
+void table_cell(struct table *t, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void table_print(struct table *t, FILE *stream);
+
+#endif

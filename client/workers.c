@@ -1,0 +1,124 @@
+// islrctl workers: ranks, hosts, devices, what they do.
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "client/command.h"
+#include "client/json.h"
+#include "client/server.h"
+#include "client/text.h"
+#include "core/base/clock.h"
+
+struct printer {
+    bool json;
+    struct json document;
+    struct table table;
+};
+
+static void add_json(struct json *j, const Islr__WorkerInfo *w)
+{
+    json_begin(j, NULL, '{');
+    json_integer(j, "worker", (int64_t)w->worker);
+    json_text(j, "world", w->world ? w->world : "");
+    json_integer(j, "rank", w->rank);
+    json_integer(j, "size", w->size);
+    json_text(j, "host", w->host ? w->host : "");
+    json_integer(j, "pid", w->pid);
+    json_text(j, "device", w->device ? w->device : "");
+    json_text(j, "device_name", w->device_name ? w->device_name : "");
+    json_integer(j, "threads", w->threads);
+    json_time(j, "since", w->since_ms);
+    json_integer(j, "run", (int64_t)w->run);
+    json_text(j, "doing", w->doing ? w->doing : "");
+    json_integer(j, "step", (int64_t)w->step);
+    json_time(j, "last_contact", w->last_contact_ms);
+    json_end(j, '}');
+}
+
+static void add_row(struct table *t, const Islr__WorkerInfo *w)
+{
+    char time[TEXT_SIZE];
+    table_cell(t, "%llu", (unsigned long long)w->worker);
+    table_cell(t, "%u/%u", w->rank, w->size);
+    table_cell(t, "%s", w->host ? w->host : "");
+    table_cell(t, "%u", w->pid);
+    table_cell(t, "%s", w->device_name && *w->device_name ? w->device_name : w->device ? w->device : "");
+    table_cell(t, "%u", w->threads);
+    if (w->run)
+        table_cell(t, "run %llu, step %llu%s%s", (unsigned long long)w->run, (unsigned long long)w->step,
+                   w->doing && *w->doing ? ": " : "", w->doing ? w->doing : "");
+    else
+        table_cell(t, "idle");
+    table_cell(t, "%s", text_time(w->last_contact_ms, time));
+}
+
+static int take(void *context, const Islr__Envelope *m, struct error *e)
+{
+    struct printer *p = context;
+    if (m->body_case != ISLR__ENVELOPE__BODY_WORKER_LIST)
+        return error_set(e, ERR_DAMAGED, "the server's answer (%s) is not a list of workers", envelope_name(m));
+    for (size_t i = 0; i < m->worker_list->n_workers; i++) {
+        if (p->json)
+            add_json(&p->document, m->worker_list->workers[i]);
+        else
+            add_row(&p->table, m->worker_list->workers[i]);
+    }
+    return 0;
+}
+
+static void begin(struct printer *p)
+{
+    static const struct {
+        const char *title;
+        bool right;
+    } columns[] = {{"WORKER", true},  {"RANK", true},    {"HOST", false}, {"PID", true},
+                   {"DEVICE", false}, {"THREADS", true}, {"DOES", false}, {"LAST CONTACT", false}};
+    if (p->json) {
+        json_begin(&p->document, NULL, '{');
+        json_begin(&p->document, "workers", '[');
+        return;
+    }
+    for (size_t i = 0; i < sizeof columns / sizeof *columns; i++)
+        table_column(&p->table, columns[i].title, columns[i].right);
+}
+
+static void finish(struct printer *p)
+{
+    if (p->json) {
+        json_end(&p->document, ']');
+        json_end(&p->document, '}');
+        json_print(&p->document, stdout);
+        free(p->document.text.text);
+    } else {
+        table_print(&p->table, stdout);
+    }
+}
+
+int command_workers(int argc, char **argv)
+{
+    const char *address = NULL;
+    struct printer p = {false};
+    const struct option_row options[] = {
+        OPTION_SERVER(&address),
+        OPTION_JSON(&p.json,
+                    "{\"workers\": [{\"worker\", \"world\", \"rank\", \"size\", \"host\", \"pid\", \"device\", "
+                    "\"device_name\", \"threads\", \"since\", \"run\" (0: idle), \"doing\", \"step\", "
+                    "\"last_contact\"}]}"),
+        {0}};
+    const struct usage usage = {"islrctl workers", "ranks, hosts, devices and what they do", options, NULL,
+                                "islrctl workers"};
+    struct error e = {ERR_NONE, ""};
+    int code;
+    if (!options_parse(&usage, argc, argv, &code))
+        return code;
+    struct caller *c = server_connect(address, &code);
+    if (!c)
+        return code;
+    Islr__ListWorkers list = ISLR__LIST_WORKERS__INIT;
+    Islr__Envelope m = ENVELOPE(LIST_WORKERS, list_workers, &list);
+    begin(&p);
+    code = rpc_stream(c, &m, 30000, take, &p, &e) < 0 ? client_fail(&e) : 0;
+    if (!code)
+        finish(&p);
+    caller_close(c);
+    return code;
+}
