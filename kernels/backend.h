@@ -343,8 +343,8 @@ struct augment_plan {
     int32_t reserved;
 };
 enum augment_flag {
-    AUGMENT_PARTNER_FLIP = 1,        // the partner has the other dominant hand: mirrored before its face is taken
-    AUGMENT_FACE_PER_COORDINATE = 2, // CODE: a coordinate of zero range alone is left out
+    AUGMENT_PARTNER_FLIP = 1,     // the partner has the other dominant hand: mirrored before its face is taken
+    AUGMENT_FACE_KEEP_FLAT_Z = 2, // CODE: where z alone has no range, z is left as it was; else nothing is put in
     AUGMENT_FILL_HAND = 4,
     AUGMENT_INTERPOLATE = 8,
     AUGMENT_FLIP = 16
