@@ -54,13 +54,11 @@ char *xstrdup(const char *text)
 
 char *xprintf(const char *format, ...)
 {
-    va_list args, again;
+    va_list args;
     va_start(args, format);
-    va_copy(again, args);
-    int n = vsnprintf(NULL, 0, format, args);
-    char *text = xmalloc((size_t)n + 1);
-    vsnprintf(text, (size_t)n + 1, format, again);
-    va_end(again);
+    char *text = NULL;
+    if (vasprintf(&text, format, args) < 0)
+        text = must(NULL, 1);
     va_end(args);
     return text;
 }
