@@ -258,6 +258,8 @@ static struct node *parse(struct reader *r, const char *text, size_t size)
         faults_add(r->faults, r->source, 0, 0, "", NULL, NULL, "the YAML reader does not start");
     else
         rc = read_stream(r, root);
+    if (diag)
+        fy_diag_reset_error(diag); // frees the collected errors: fy_diag_unref() alone leaks them
     if (r->parser)
         fy_parser_destroy(r->parser);
     if (diag)
