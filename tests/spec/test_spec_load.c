@@ -32,6 +32,32 @@ static void test_presets(void **state)
     }
 }
 
+// The shipped job files say what their presets say, in so many words.
+static void test_shipped_jobs(void **state)
+{
+    (void)state;
+    const char *directory = getenv("ISLR_JOBS");
+    assert_non_null(directory);
+    for (const struct preset *p = presets; p->name; p++) {
+        char path[1024], argument[64];
+        snprintf(path, sizeof path, "%s/%s.yaml", directory, p->name);
+        snprintf(argument, sizeof argument, "preset=%s", p->name);
+        struct faults faults = {0};
+        struct error e = {0};
+        Islr__JobSpec *job;
+        const char *path_argument = "data.path=/x";
+        if (spec_load(path, &path_argument, 1, &job, &faults, &e))
+            fail_msg("%s", e.text);
+        Islr__JobSpec *preset = JOB(NULL, argument, "data.path=/x");
+        char *a = spec_to_json(job), *b = spec_to_json(preset);
+        assert_string_equal(a, b);
+        free(a);
+        free(b);
+        spec_free(job);
+        spec_free(preset);
+    }
+}
+
 // The defaults of job.proto are preset l25: what a job without a preset trains.
 static void test_default_is_l25(void **state)
 {
@@ -263,9 +289,9 @@ static void test_absolute(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_presets),    cmocka_unit_test(test_default_is_l25),   cmocka_unit_test(test_precedence),
-        cmocka_unit_test(test_arguments),  cmocka_unit_test(test_numbers),          cmocka_unit_test(test_forms),
-        cmocka_unit_test(test_round_trip), cmocka_unit_test(test_hash_tells_apart), cmocka_unit_test(test_files),
-        cmocka_unit_test(test_widths),     cmocka_unit_test(test_absolute)};
+        cmocka_unit_test(test_presets),    cmocka_unit_test(test_shipped_jobs), cmocka_unit_test(test_default_is_l25),
+        cmocka_unit_test(test_precedence), cmocka_unit_test(test_arguments),    cmocka_unit_test(test_numbers),
+        cmocka_unit_test(test_forms),      cmocka_unit_test(test_round_trip),   cmocka_unit_test(test_hash_tells_apart),
+        cmocka_unit_test(test_files),      cmocka_unit_test(test_widths),       cmocka_unit_test(test_absolute)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
