@@ -5,6 +5,7 @@
 #include "core/base/clock.h"
 #include "core/base/memory.h"
 #include "core/base/random.h"
+#include "core/nn/model.h"
 #include "core/spec/spec.h"
 #include "core/train/device.h"
 #include "core/train/recipe.h"
@@ -96,6 +97,7 @@ int bench_predict(const struct bench *b, struct error *e)
         return -1;
     struct comm *comm = comm_open_single();
     struct backend *backend = device_open(b->device, (int)b->threads, comm, e);
+    json_t *models = json_array();
     enum dtype type;
     int rc = !backend || recipe_type(job->train->precision, backend, &type, e) ? -1 : 0;
     for (int i = 0; i < 2 && !rc; i++) {
@@ -105,17 +107,20 @@ int bench_predict(const struct bench *b, struct error *e)
         if (!rc) {
             json_t *ms = bench_timing_json(t);
             double median = json_number_value(json_object_get(ms, "median")), rate = 1000 * (double)b->batch / median;
-            const char *model = i ? "distilled" : "student";
-            bench_print(b,
-                        json_pack("{s:s, s:s, s:s, s:s, s:I, s:f, s:f, s:o, s:f}", "bench", "predict", "model", model,
-                                  "preset", b->preset, "precision", dtype_name(type), "batch", (json_int_t)b->batch,
-                                  "fill", b->fill, "clips_per_second", rate, "step_ms", ms, "peak_memory_mib",
-                                  bench_peak_memory_mib()),
-                        "predict, %s %s %s, batch %lld: %.1f clips/s (%.1f ms)", b->preset, model, dtype_name(type),
-                        (long long)b->batch, rate, median);
+            if (!b->json)
+                printf("%s %s: %.1f clips/s (%.1f ms)\n", b->preset, i ? "distilled" : "student", rate, median);
+            json_array_append_new(models, json_pack("{s:s, s:f, s:o}", "model", i ? "distilled" : "student",
+                                                    "clips_per_second", rate, "step_ms", ms));
         }
         free(t.ms);
     }
+    if (!rc)
+        bench_print(b,
+                    json_pack("{s:s, s:s, s:s, s:I, s:f, s:O, s:f}", "bench", "predict", "preset", b->preset,
+                              "precision", dtype_name(type), "batch", (json_int_t)b->batch, "fill", b->fill, "models",
+                              models, "peak_memory_mib", bench_peak_memory_mib()),
+                    "%s, batch %lld, fill %.2f", dtype_name(type), (long long)b->batch, b->fill);
+    json_decref(models);
     if (backend)
         backend->op->close(backend);
     comm_close(comm);
