@@ -109,7 +109,8 @@ static inline int chunk_end(struct chunks c, int chunk, int items)
     OP(loss_forward_backward)                                                                                          \
     OP(sum_squares)                                                                                                    \
     OP(adamw)                                                                                                          \
-    OP(convert)
+    OP(convert)                                                                                                        \
+    OP(augment)
 
 #ifdef CPU_ISA
 #define CPU_NAME_(name, isa)  cpu_##name##_##isa
