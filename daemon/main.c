@@ -3,6 +3,7 @@
 #include "daemon/command.h"
 
 static const struct command commands[] = {
+    {"synth", "synthetic recordings, to try things with", command_synth},
     {"prepare", "recordings in the competition's layout become a prepared set", command_prepare},
     {0},
 };
