@@ -5,6 +5,7 @@
 static const struct command commands[] = {
     {"synth", "synthetic recordings, to try things with", command_synth},
     {"prepare", "recordings in the competition's layout become a prepared set", command_prepare},
+    {"inspect", "what a prepared set, checkpoint or artifact holds", command_inspect},
     {0},
 };
 
