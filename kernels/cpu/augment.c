@@ -65,7 +65,7 @@ static int fit(const struct range *new, const struct range *old, uint32_t flags,
     for (int c = 0; c < 3; c++) {
         float extent = new->high[c] - new->low[c];
         place[c] = extent > 0;
-        if (!place[c] && (c < 2 || !(flags & AUGMENT_FACE_PER_COORDINATE)))
+        if (!place[c] && (c < 2 || !(flags & AUGMENT_FACE_KEEP_FLAT_Z)))
             return 0;
         scale[c] = place[c] ? (old->high[c] - old->low[c]) / extent : 0;
     }
