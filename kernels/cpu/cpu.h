@@ -106,6 +106,8 @@ static inline int chunk_end(struct chunks c, int chunk, int items)
     OP(layernorm_backward)                                                                                             \
     OP(mish_forward)                                                                                                   \
     OP(mish_backward)                                                                                                  \
+    OP(attention_forward)                                                                                              \
+    OP(attention_backward)                                                                                             \
     OP(loss_forward_backward)                                                                                          \
     OP(sum_squares)                                                                                                    \
     OP(adamw)                                                                                                          \

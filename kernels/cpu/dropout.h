@@ -77,17 +77,17 @@ VEC_INLINE void philox_multiply(uint32_t m, vu x, vu *high, vu *low)
 #endif
 }
 
-// Blocks first_block + column/8 .. of the row, to row->bits in the elements' order.
-static __attribute__((noinline, unused)) void dropout_refill(struct dropout_row *row, int column)
+// The 8 elements of each of VLEN blocks, one after the other: block[i] of the row id[i].
+static __attribute__((noinline, unused)) void dropout_draw_blocks(const struct dropout_draw *d, vu block, vu id,
+                                                                  uint16_t *bits)
 {
     // Lane 4g+k draws block k*(VLEN/4)+g, so that a 4x4 transposition within each 16 bytes leaves the words of the
     // blocks in memory order.
-    vu block;
+    vi order;
     for (int i = 0; i < VLEN; i++)
-        block[i] = (uint32_t)(i % 4 * (VLEN / 4) + i / 4);
-    const struct dropout_draw *d = row->draw;
-    vu c0 = block + (row->first_block + (uint32_t)column / 8);
-    vu c1 = (vu){} + row->id, c2 = (vu){} + d->step, c3 = (vu){} + d->purpose;
+        order[i] = i % 4 * (VLEN / 4) + i / 4;
+    vu c0 = __builtin_shuffle(block, order), c1 = __builtin_shuffle(id, order);
+    vu c2 = (vu){} + d->step, c3 = (vu){} + d->purpose;
     uint32_t k0 = (uint32_t)d->seed, k1 = (uint32_t)(d->seed >> 32);
     for (int round = 0; round < 10; round++) {
         vu high0, low0, high1, low1;
@@ -103,25 +103,43 @@ static __attribute__((noinline, unused)) void dropout_refill(struct dropout_row 
 #if defined(__AVX512F__)
     __m512i a = _mm512_unpacklo_epi32((__m512i)c0, (__m512i)c1), b = _mm512_unpackhi_epi32((__m512i)c0, (__m512i)c1);
     __m512i c = _mm512_unpacklo_epi32((__m512i)c2, (__m512i)c3), e = _mm512_unpackhi_epi32((__m512i)c2, (__m512i)c3);
-    _mm512_store_si512(row->bits, _mm512_unpacklo_epi64(a, c));
-    _mm512_store_si512(row->bits + 32, _mm512_unpackhi_epi64(a, c));
-    _mm512_store_si512(row->bits + 64, _mm512_unpacklo_epi64(b, e));
-    _mm512_store_si512(row->bits + 96, _mm512_unpackhi_epi64(b, e));
+    _mm512_storeu_si512(bits, _mm512_unpacklo_epi64(a, c));
+    _mm512_storeu_si512(bits + 32, _mm512_unpackhi_epi64(a, c));
+    _mm512_storeu_si512(bits + 64, _mm512_unpacklo_epi64(b, e));
+    _mm512_storeu_si512(bits + 96, _mm512_unpackhi_epi64(b, e));
 #elif defined(__AVX2__)
     __m256i a = _mm256_unpacklo_epi32((__m256i)c0, (__m256i)c1), b = _mm256_unpackhi_epi32((__m256i)c0, (__m256i)c1);
     __m256i c = _mm256_unpacklo_epi32((__m256i)c2, (__m256i)c3), e = _mm256_unpackhi_epi32((__m256i)c2, (__m256i)c3);
-    _mm256_store_si256((__m256i *)row->bits, _mm256_unpacklo_epi64(a, c));
-    _mm256_store_si256((__m256i *)(row->bits + 16), _mm256_unpackhi_epi64(a, c));
-    _mm256_store_si256((__m256i *)(row->bits + 32), _mm256_unpacklo_epi64(b, e));
-    _mm256_store_si256((__m256i *)(row->bits + 48), _mm256_unpackhi_epi64(b, e));
+    _mm256_storeu_si256((__m256i *)bits, _mm256_unpacklo_epi64(a, c));
+    _mm256_storeu_si256((__m256i *)(bits + 16), _mm256_unpackhi_epi64(a, c));
+    _mm256_storeu_si256((__m256i *)(bits + 32), _mm256_unpacklo_epi64(b, e));
+    _mm256_storeu_si256((__m256i *)(bits + 48), _mm256_unpackhi_epi64(b, e));
 #else
     __m128i a = _mm_unpacklo_epi32((__m128i)c0, (__m128i)c1), b = _mm_unpackhi_epi32((__m128i)c0, (__m128i)c1);
     __m128i c = _mm_unpacklo_epi32((__m128i)c2, (__m128i)c3), e = _mm_unpackhi_epi32((__m128i)c2, (__m128i)c3);
-    _mm_store_si128((__m128i *)row->bits, _mm_unpacklo_epi64(a, c));
-    _mm_store_si128((__m128i *)(row->bits + 8), _mm_unpackhi_epi64(a, c));
-    _mm_store_si128((__m128i *)(row->bits + 16), _mm_unpacklo_epi64(b, e));
-    _mm_store_si128((__m128i *)(row->bits + 24), _mm_unpackhi_epi64(b, e));
+    _mm_storeu_si128((__m128i *)bits, _mm_unpacklo_epi64(a, c));
+    _mm_storeu_si128((__m128i *)(bits + 8), _mm_unpackhi_epi64(a, c));
+    _mm_storeu_si128((__m128i *)(bits + 16), _mm_unpacklo_epi64(b, e));
+    _mm_storeu_si128((__m128i *)(bits + 24), _mm_unpackhi_epi64(b, e));
 #endif
+}
+
+// Elements `column`.. of the row, to row->bits.
+static __attribute__((noinline, unused)) void dropout_refill(struct dropout_row *row, int column)
+{
+    vu block;
+    for (int i = 0; i < VLEN; i++)
+        block[i] = row->first_block + (uint32_t)column / 8 + (uint32_t)i;
+    dropout_draw_blocks(row->draw, block, (vu){} + row->id, row->bits);
+}
+
+// Factors of VLEN elements from their bits.
+VEC_INLINE vf dropout_factors(const struct dropout_draw *draw, const uint16_t *bits)
+{
+    vh h;
+    memcpy(&h, bits, sizeof h);
+    vi kept = (vi)(__builtin_convertvector(h, vu) >= draw->threshold);
+    return (vf)(kept & (vi)vec_set(draw->scale));
 }
 
 // Factors of columns `column`.. (a multiple of VLEN, called in ascending order from 0): 0 or 1/(1-p); 1 without dropout.
@@ -132,10 +150,7 @@ VEC_INLINE vf dropout_next(struct dropout_row *row, int column)
     int within = column % DROPOUT_SPAN;
     if (within == 0)
         dropout_refill(row, column);
-    vh bits;
-    memcpy(&bits, row->bits + within, sizeof bits);
-    vi kept = (vi)(__builtin_convertvector(bits, vu) >= row->draw->threshold);
-    return vec_select(kept, vec_set(row->draw->scale), vec_set(0));
+    return dropout_factors(row->draw, row->bits + within);
 }
 
 #endif
