@@ -1,0 +1,85 @@
+// The database's side of artifacts: see artifact_row.h.
+#include "core/store/artifact_row.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/base/memory.h"
+#include "core/store/db.h"
+
+static const char SQL_ADD[] =
+    "INSERT INTO artifacts (sha256, size_bytes, created_ms, touched_ms) VALUES (?1, ?2, ?3, ?3)"
+    " ON CONFLICT (sha256) DO UPDATE SET touched_ms = excluded.touched_ms";
+static const char SQL_TOUCH[] = "UPDATE artifacts SET touched_ms = ? WHERE sha256 = ? RETURNING size_bytes";
+static const char SQL_FIND[] = "SELECT size_bytes FROM artifacts WHERE sha256 = ?";
+static const char SQL_COLLECT[] = "DELETE FROM artifacts WHERE touched_ms < ?"
+                                  " AND NOT EXISTS (SELECT 1 FROM checkpoints c WHERE c.artifact_id = artifacts.id)"
+                                  " RETURNING sha256, size_bytes";
+
+static struct db_value hash_value(const struct hash *h)
+{
+    return db_blob(h->bytes, sizeof h->bytes);
+}
+
+static int apply_add(struct db *db, struct store_op *op, struct error *e)
+{
+    struct artifact_add *r = (struct artifact_add *)op;
+    return db_run(db, e, SQL_ADD, hash_value(&r->hash), db_uint(r->size), db_int(r->time_ms));
+}
+
+void artifact_add_prepare(struct artifact_add *r)
+{
+    r->op.apply = apply_add;
+}
+
+static int apply_touch(struct db *db, struct store_op *op, struct error *e)
+{
+    struct artifact_touch *r = (struct artifact_touch *)op;
+    int64_t size;
+    if (db_number(db, e, SQL_TOUCH, -1, &size, db_int(r->time_ms), hash_value(&r->hash)))
+        return -1;
+    r->exists = size >= 0;
+    r->size = size >= 0 ? (uint64_t)size : 0;
+    return 0;
+}
+
+void artifact_touch_prepare(struct artifact_touch *r)
+{
+    r->op.apply = apply_touch;
+}
+
+static int apply_collect(struct db *db, struct store_op *op, struct error *e)
+{
+    struct artifact_collect *r = (struct artifact_collect *)op;
+    int rc;
+    r->count = 0;
+    r->bytes = 0;
+    sqlite3_stmt *q = db_query(db, e, SQL_COLLECT, db_int(r->before_ms));
+    if (!q)
+        return -1;
+    while ((rc = db_step(db, q, e)) > 0) {
+        if (sqlite3_column_bytes(q, 0) != (int)sizeof r->hashes->bytes)
+            continue;
+        r->hashes = xrealloc(r->hashes, r->count + 1, sizeof *r->hashes);
+        memcpy(r->hashes[r->count++].bytes, sqlite3_column_blob(q, 0), sizeof r->hashes->bytes);
+        r->bytes += (uint64_t)sqlite3_column_int64(q, 1);
+    }
+    return rc;
+}
+
+void artifact_collect_prepare(struct artifact_collect *r)
+{
+    r->op.apply = apply_collect;
+    r->hashes = NULL;
+    r->count = 0;
+}
+
+int artifact_find(struct store_reader *reader, const struct hash *hash, uint64_t *size, struct error *e)
+{
+    struct db *db = store_reader_db(reader);
+    int64_t found;
+    if (db_number(db, e, SQL_FIND, -1, &found, hash_value(hash)))
+        return -1;
+    *size = found >= 0 ? (uint64_t)found : 0;
+    return found >= 0;
+}

@@ -1,0 +1,51 @@
+// The database's side of artifacts (artifact.h: the files): which are known, and which nobody needs any more.
+//
+// A row is made after its file is durable and deleted before its file is, so a row always has its file; a file without
+// a row is rubbish of a crash and is swept at start.
+#ifndef ISLR_STORE_ARTIFACT_ROW_H
+#define ISLR_STORE_ARTIFACT_ROW_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/base/hash.h"
+#include "core/store/store.h"
+
+enum { ARTIFACT_GRACE_MS = 15 * 60 * 1000 }; // how long an artifact may wait for a checkpoint to refer to it
+
+// The file is durable: it is an artifact from now on. Knowing it already is fine.
+struct artifact_add {
+    struct store_op op;
+    struct hash hash;
+    uint64_t size;
+    int64_t time_ms;
+};
+void artifact_add_prepare(struct artifact_add *r);
+
+// Somebody is about to refer to an artifact: is it there? Then it stays for ARTIFACT_GRACE_MS at least.
+struct artifact_touch {
+    struct store_op op;
+    struct hash hash;
+    int64_t time_ms;
+    // results
+    int exists;
+    uint64_t size;
+};
+void artifact_touch_prepare(struct artifact_touch *r);
+
+// Deletes the rows of artifacts that nothing refers to and that were not offered since before_ms. Their files are then
+// the caller's to remove (artifact_discard()), unless they are being uploaded anew.
+struct artifact_collect {
+    struct store_op op;
+    int64_t before_ms;
+    // results
+    struct hash *hashes; // to free()
+    size_t count;
+    uint64_t bytes;
+};
+void artifact_collect_prepare(struct artifact_collect *r);
+
+// Reading. 1: known; 0: not; -1.
+int artifact_find(struct store_reader *reader, const struct hash *hash, uint64_t *size, struct error *e);
+
+#endif

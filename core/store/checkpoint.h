@@ -1,0 +1,38 @@
+// Checkpoints: artifacts that a run has made, by what they are.
+#ifndef ISLR_STORE_CHECKPOINT_H
+#define ISLR_STORE_CHECKPOINT_H
+
+#include <stdint.h>
+
+#include "core/store/pool.h"
+#include "core/store/store.h"
+#include "proto/control.pb-c.h"
+
+// Whether a worker's message is one that checkpoint_add may be given. ERR_INVALID.
+int checkpoint_check(const Islr__AddCheckpoint *m, struct error *e);
+
+// Names an artifact as a run's checkpoint; of resume points only the newest stay (retention.h). The same checkpoint of
+// the same attempt again is `existed`. REFUSED: the attempt has ended or is none (ERR_NOT_FOUND), the artifact or a
+// soup's ingredient is not there (ERR_NOT_FOUND).
+struct checkpoint_add {
+    struct store_op op;
+    const Islr__AddCheckpoint *message; // checked
+    int64_t time_ms;
+    // results
+    uint64_t id;
+    int existed;
+};
+void checkpoint_add_prepare(struct checkpoint_add *r);
+
+struct checkpoint_pin {
+    struct store_op op;
+    uint64_t id;
+    int pinned;
+};
+void checkpoint_pin_prepare(struct checkpoint_pin *r);
+
+// Reading, oldest first, into the pool.
+int checkpoint_list(struct store_reader *reader, uint64_t run, struct pool *pool, Islr__CheckpointInfo ***out,
+                    size_t *count, struct error *e);
+
+#endif

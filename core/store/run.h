@@ -1,0 +1,140 @@
+// What happens to runs: the requests (see store.h) behind submit, cancel, hold, release, retry, set, the scheduler's
+// starts and the ends of attempts. Each decides inside its transaction, on the state that the database has then, so
+// requests that cross each other cannot contradict; the caller's memory follows from `now` in `done`.
+//
+// Every change of state is an event and a record of the run's sequence (state.h: which are allowed).
+#ifndef ISLR_STORE_RUN_H
+#define ISLR_STORE_RUN_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/base/hash.h"
+#include "core/store/state.h"
+#include "core/store/store.h"
+#include "proto/control.pb-c.h"
+
+// A run as it is after a request.
+struct run_now {
+    uint64_t run;
+    Islr__RunState state;
+    char reason[600];
+    int stop_why; // of state.h
+    int32_t priority;
+    uint32_t attempt; // number of the last one, 0: none yet
+    uint32_t tries;   // attempts that count against max_attempts
+    uint32_t max_attempts;
+    uint64_t last_seq;
+};
+
+// ---- submit ---------------------------------------------------------------------------------------------------------
+
+// Makes a run, queued or held. With a key that this user has used before it makes none and gives the first one back.
+// REFUSED: a run in `after` does not exist (ERR_NOT_FOUND), or has ended so that this one could never start.
+struct run_submit {
+    struct store_op op;
+    const char *user, *name, *kind;
+    const char *key; // NULL or "": none
+    struct hash job_hash;
+    const void *spec; // the packed JobSpec
+    size_t spec_size;
+    int32_t priority;
+    int hold;
+    const uint64_t *after;
+    size_t after_count;
+    int after_any; // the others need only have ended
+    uint32_t max_attempts;
+    int64_t time_ms;
+    // results
+    struct run_now now;
+    int existed;
+};
+void run_submit_prepare(struct run_submit *r);
+
+// ---- a user's or the server's word ----------------------------------------------------------------------------------
+
+enum run_verb_kind {
+    RUN_STOP,    // queued, held: cancelled at once (why == CANCEL; otherwise nothing happens); under way: stopping.
+                 // A second cancel does not wait for the ranks any more: cancelled, the attempt is lost. On a cancelled
+                 // run: nothing. REFUSED: it has ended otherwise
+    RUN_HOLD,    // queued -> held
+    RUN_RELEASE, // held -> queued
+    RUN_RETRY,   // failed, cancelled -> queued, with all its tries again; goes on from its resume point
+    RUN_PRIORITY // of one that has not ended
+};
+struct run_verb {
+    struct store_op op;
+    enum run_verb_kind kind;
+    uint64_t run;
+    const char *reason; // why: for events and lists ("cancelled by ann")
+    int stop_why;       // RUN_STOP: Islr__Stop__Why
+    int32_t priority;   // RUN_PRIORITY
+    int64_t time_ms;
+    // results
+    Islr__RunState before;
+    struct run_now now;
+};
+void run_verb_prepare(struct run_verb *r);
+
+// ---- attempts -------------------------------------------------------------------------------------------------------
+
+struct run_rank {
+    uint32_t world_rank;
+    const char *host, *device;
+    uint32_t pid;
+};
+
+// queued -> starting: a new attempt on these ranks (ranks[0] reports). REFUSED: the run is not queued any more.
+struct run_start {
+    struct store_op op;
+    uint64_t run;
+    const char *world;
+    const struct run_rank *ranks;
+    size_t rank_count;
+    int64_t time_ms;
+    // results
+    struct run_now now;
+    uint8_t *spec; // the packed JobSpec, to free()
+    size_t spec_size;
+    int resumes; // there is a resume point:
+    struct hash resume_hash;
+    uint64_t resume_size, resume_step;
+};
+void run_start_prepare(struct run_start *r);
+
+// starting -> running, once all ranks have taken the attempt. Nothing happens when the run is elsewhere by then.
+struct run_began {
+    struct store_op op;
+    uint64_t run;
+    uint32_t attempt;
+    int64_t time_ms;
+    // results
+    struct run_now now;
+};
+void run_began_prepare(struct run_began *r);
+
+// The attempt has ended; where the run goes is decided by run_state_after_attempt(). An attempt that had ended before
+// stays as it was (`repeated`): a worker may say so twice. REFUSED: there is no such attempt.
+struct run_end {
+    struct store_op op;
+    uint64_t run;
+    uint32_t attempt;
+    enum attempt_outcome outcome;
+    int retryable;
+    const char *reason;
+    int64_t time_ms;
+    // results
+    struct run_now now;
+    int repeated;
+};
+void run_end_prepare(struct run_end *r);
+
+// How many steps the run will have, as its first rank says; not in the run's sequence.
+struct run_steps {
+    struct store_op op;
+    uint64_t run;
+    uint64_t steps;
+};
+void run_steps_prepare(struct run_steps *r);
+
+#endif

@@ -1,0 +1,173 @@
+// One run in full, the newest of a user, counts: see run_read.h.
+#include <string.h>
+
+#include "core/base/hash.h"
+#include "core/store/checkpoint.h"
+#include "core/store/db.h"
+#include "core/store/run_read.h"
+#include "core/store/run_summary.h"
+
+static const char SQL_BEGIN[] = "BEGIN";
+static const char SQL_END[] = "COMMIT";
+static const char SQL_RUN[] = "SELECT " RUN_SUMMARY_COLUMNS ", j.spec, j.hash FROM runs r"
+                              " JOIN jobs j ON j.id = r.job_id WHERE r.id = ?";
+static const char SQL_ATTEMPTS[] = "SELECT number, started_ms, ended_ms, outcome, reason, resumed_from_step"
+                                   " FROM attempts WHERE run_id = ? ORDER BY number";
+static const char SQL_RANKS[] = "SELECT rank, host, pid, device FROM attempt_ranks WHERE run_id = ? AND attempt = ?"
+                                " ORDER BY rank";
+static const char SQL_EVENTS[] = "SELECT time_ms, state, text FROM events WHERE run_id = ? ORDER BY id";
+static const char SQL_NEWEST[] = "SELECT max(id) FROM runs WHERE user = ?";
+static const char SQL_COUNTS[] = "SELECT state, count(*) FROM runs GROUP BY state";
+
+Islr__RunSummary *run_summary_make(sqlite3_stmt *q, struct pool *pool)
+{
+    // The column `final` is a packed RunSummary that holds the final values alone; the rest is filled in around them.
+    Islr__RunSummary *s = (Islr__RunSummary *)pool_unpack(
+        pool, &islr__run_summary__descriptor, sqlite3_column_blob(q, 14), (size_t)sqlite3_column_bytes(q, 14));
+    if (!s) { // damaged: the run is shown without them
+        s = pool_alloc(pool, sizeof *s);
+        islr__run_summary__init(s);
+    }
+    s->has_run = s->has_state = s->has_priority = s->has_submitted_ms = s->has_started_ms = s->has_ended_ms = 1;
+    s->has_attempt = s->has_ranks = s->has_step = s->has_steps = 1;
+    s->run = (uint64_t)sqlite3_column_int64(q, 0);
+    s->name = pool_text(pool, (const char *)sqlite3_column_text(q, 1));
+    s->user = pool_text(pool, (const char *)sqlite3_column_text(q, 2));
+    s->state = (Islr__RunState)sqlite3_column_int(q, 3);
+    s->reason = pool_text(pool, (const char *)sqlite3_column_text(q, 4));
+    s->priority = sqlite3_column_int(q, 5);
+    s->submitted_ms = sqlite3_column_int64(q, 6);
+    s->started_ms = sqlite3_column_int64(q, 7);
+    s->ended_ms = sqlite3_column_int64(q, 8);
+    s->attempt = (uint32_t)sqlite3_column_int64(q, 9);
+    s->ranks = (uint32_t)sqlite3_column_int64(q, 10);
+    s->step = (uint64_t)sqlite3_column_int64(q, 11);
+    s->steps = (uint64_t)sqlite3_column_int64(q, 12);
+    s->kind = pool_text(pool, (const char *)sqlite3_column_text(q, 13));
+    return s;
+}
+
+static int read_summary(struct db *db, uint64_t run, struct pool *pool, Islr__RunDetail *d, struct error *e)
+{
+    sqlite3_stmt *q = db_query(db, e, SQL_RUN, db_uint(run));
+    int rc = q ? db_step(db, q, e) : -1;
+    if (rc == 0)
+        return error_set(e, ERR_NOT_FOUND, "there is no run %llu", (unsigned long long)run);
+    if (rc < 0)
+        return -1;
+    d->summary = run_summary_make(q, pool);
+    d->job = (Islr__JobSpec *)pool_unpack(pool, &islr__job_spec__descriptor,
+                                          sqlite3_column_blob(q, RUN_SUMMARY_COLUMN_COUNT),
+                                          (size_t)sqlite3_column_bytes(q, RUN_SUMMARY_COLUMN_COUNT));
+    struct hash hash = {{0}};
+    if (sqlite3_column_bytes(q, RUN_SUMMARY_COLUMN_COUNT + 1) == (int)sizeof hash.bytes)
+        memcpy(hash.bytes, sqlite3_column_blob(q, RUN_SUMMARY_COLUMN_COUNT + 1), sizeof hash.bytes);
+    d->job_hash = pool_alloc(pool, 65);
+    hash_to_hex(&hash, d->job_hash);
+    db_reset(q);
+    if (!d->job)
+        return error_set(e, ERR_DAMAGED, "the job of run %llu in the server's database is damaged",
+                         (unsigned long long)run);
+    return 0;
+}
+
+static int read_ranks(struct db *db, uint64_t run, struct pool *pool, Islr__Attempt *a, struct error *e)
+{
+    int rc;
+    sqlite3_stmt *q = db_query(db, e, SQL_RANKS, db_uint(run), db_uint(a->number));
+    if (!q)
+        return -1;
+    while ((rc = db_step(db, q, e)) > 0) {
+        Islr__RankInfo *k = pool_alloc(pool, sizeof *k);
+        islr__rank_info__init(k);
+        k->has_rank = k->has_pid = 1;
+        k->rank = (uint32_t)sqlite3_column_int64(q, 0);
+        k->host = pool_text(pool, (const char *)sqlite3_column_text(q, 1));
+        k->pid = (uint32_t)sqlite3_column_int64(q, 2);
+        k->device = pool_text(pool, (const char *)sqlite3_column_text(q, 3));
+        a->ranks = pool_room(pool, a->ranks, a->n_ranks, sizeof *a->ranks);
+        a->ranks[a->n_ranks++] = k;
+    }
+    return rc;
+}
+
+static int read_attempts(struct db *db, uint64_t run, struct pool *pool, Islr__RunDetail *d, struct error *e)
+{
+    int rc;
+    sqlite3_stmt *q = db_query(db, e, SQL_ATTEMPTS, db_uint(run));
+    if (!q)
+        return -1;
+    while ((rc = db_step(db, q, e)) > 0) {
+        Islr__Attempt *a = pool_alloc(pool, sizeof *a);
+        islr__attempt__init(a);
+        a->has_number = a->has_started_ms = a->has_ended_ms = a->has_resumed_from_step = 1;
+        a->number = (uint32_t)sqlite3_column_int64(q, 0);
+        a->started_ms = sqlite3_column_int64(q, 1);
+        a->ended_ms = sqlite3_column_int64(q, 2);
+        a->outcome = pool_text(pool, (const char *)sqlite3_column_text(q, 3));
+        a->reason = pool_text(pool, (const char *)sqlite3_column_text(q, 4));
+        a->resumed_from_step = (uint64_t)sqlite3_column_int64(q, 5);
+        d->attempts = pool_room(pool, d->attempts, d->n_attempts, sizeof *d->attempts);
+        d->attempts[d->n_attempts++] = a;
+    }
+    for (size_t i = 0; !rc && i < d->n_attempts; i++)
+        rc = read_ranks(db, run, pool, d->attempts[i], e);
+    return rc;
+}
+
+static int read_events(struct db *db, uint64_t run, struct pool *pool, Islr__RunDetail *d, struct error *e)
+{
+    int rc;
+    sqlite3_stmt *q = db_query(db, e, SQL_EVENTS, db_uint(run));
+    if (!q)
+        return -1;
+    while ((rc = db_step(db, q, e)) > 0) {
+        Islr__Event *event = pool_alloc(pool, sizeof *event);
+        islr__event__init(event);
+        event->has_time_ms = 1;
+        event->time_ms = sqlite3_column_int64(q, 0);
+        event->has_state = sqlite3_column_type(q, 1) != SQLITE_NULL;
+        event->state = (Islr__RunState)sqlite3_column_int(q, 1);
+        event->text = pool_text(pool, (const char *)sqlite3_column_text(q, 2));
+        d->events = pool_room(pool, d->events, d->n_events, sizeof *d->events);
+        d->events[d->n_events++] = event;
+    }
+    return rc;
+}
+
+int run_read_detail(struct store_reader *reader, uint64_t run, struct pool *pool, Islr__RunDetail **out,
+                    struct error *e)
+{
+    struct db *db = store_reader_db(reader);
+    Islr__RunDetail *d = *out = pool_alloc(pool, sizeof *d);
+    islr__run_detail__init(d);
+    if (db_run(db, e, SQL_BEGIN))
+        return -1;
+    int rc = read_summary(db, run, pool, d, e) || read_attempts(db, run, pool, d, e) ||
+             read_events(db, run, pool, d, e) ||
+             checkpoint_list(reader, run, pool, &d->checkpoints, &d->n_checkpoints, e);
+    db_run(db, NULL, SQL_END);
+    return rc ? -1 : 0;
+}
+
+int run_read_newest(struct store_reader *reader, const char *user, uint64_t *run, struct error *e)
+{
+    int64_t id;
+    if (db_number(store_reader_db(reader), e, SQL_NEWEST, 0, &id, db_text(user)))
+        return -1;
+    *run = (uint64_t)id;
+    return 0;
+}
+
+int run_read_counts(struct store_reader *reader, struct run_counts *out, struct error *e)
+{
+    struct db *db = store_reader_db(reader);
+    int rc;
+    memset(out, 0, sizeof *out);
+    sqlite3_stmt *q = db_query(db, e, SQL_COUNTS);
+    if (!q)
+        return -1;
+    while ((rc = db_step(db, q, e)) > 0)
+        out->of[sqlite3_column_int(q, 0) & 7] = (uint64_t)sqlite3_column_int64(q, 1);
+    return rc;
+}

@@ -1,0 +1,188 @@
+// Lists of runs: see run_read.h. The one place where SQL is put together; everything a user typed is bound, not pasted.
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/base/memory.h"
+#include "core/store/db.h"
+#include "core/store/run_read.h"
+#include "core/store/run_summary.h"
+#include "core/store/where.h"
+
+static const char SQL_METRIC_FIND[] = "SELECT id FROM metric_names WHERE name = ?";
+static const char SELECT[] = "SELECT " RUN_SUMMARY_COLUMNS " FROM runs r";
+
+enum { BOUND_MAX = WHERE_NODES_MAX * 2 + 32 };
+
+struct builder {
+    struct db *db;
+    struct strbuf sql;
+    struct db_value bound[BOUND_MAX];
+    size_t count;
+    int conditions;
+};
+
+static void bind(struct builder *b, struct db_value v)
+{
+    b->bound[b->count++] = v;
+}
+
+static void condition(struct builder *b, const char *text)
+{
+    strbuf_printf(&b->sql, " %s %s", b->conditions++ ? "AND" : "WHERE", text);
+}
+
+static int metric_id(struct db *db, const char *name, int64_t *id, struct error *e)
+{
+    return db_number(db, e, SQL_METRIC_FIND, 0, id, db_text(name));
+}
+
+static int is_metric(void *context, const char *name)
+{
+    int64_t id;
+    return !metric_id(context, name, &id, NULL) && id;
+}
+
+// ---- the user's condition -------------------------------------------------------------------------------------------
+
+static int put_compare(struct builder *b, const struct where_node *n, struct error *e)
+{
+    const char *op = where_operator_sql(n->op);
+    if (n->field) {
+        strbuf_printf(&b->sql, "r.%s %s ?", n->field->column, op);
+        bind(b, n->field->type == WHERE_TEXT ? db_text(n->text) : db_real(n->number));
+        return 0;
+    }
+    int64_t id;
+    if (metric_id(b->db, n->name, &id, e))
+        return -1;
+    strbuf_printf(&b->sql, "r.id IN (SELECT run_id FROM metric_last WHERE name_id = ? AND value %s ?)", op);
+    bind(b, db_int(id));
+    bind(b, db_real(n->number));
+    return 0;
+}
+
+static int put_node(struct builder *b, const struct where *w, int at, struct error *e)
+{
+    const struct where_node *n = &w->nodes[at];
+    if (n->kind == WHERE_COMPARE)
+        return put_compare(b, n, e);
+    strbuf_printf(&b->sql, n->kind == WHERE_NOT ? "NOT (" : "(");
+    if (put_node(b, w, n->left, e))
+        return -1;
+    if (n->kind != WHERE_NOT) {
+        strbuf_printf(&b->sql, n->kind == WHERE_AND ? " AND " : " OR ");
+        if (put_node(b, w, n->right, e))
+            return -1;
+    }
+    strbuf_printf(&b->sql, ")");
+    return 0;
+}
+
+// ---- the list -------------------------------------------------------------------------------------------------------
+
+// "-accuracy/soup": a metric's newest value, runs without it last; "name": a field.
+static int put_order(struct builder *b, const char *sort, int64_t *metric, struct error *e)
+{
+    const char *way = "ASC";
+    *metric = 0;
+    if (!sort || !*sort) {
+        strbuf_printf(&b->sql, " ORDER BY r.id DESC");
+        return 0;
+    }
+    if (*sort == '-') {
+        way = "DESC";
+        sort++;
+    }
+    const struct where_field *field = where_field_find(sort);
+    if (field) {
+        strbuf_printf(&b->sql, " ORDER BY r.%s %s, r.id DESC", field->column, way);
+        return 0;
+    }
+    if (metric_id(b->db, sort, metric, e))
+        return -1;
+    if (!*metric && !strchr(sort, '/'))
+        return error_set(e, ERR_INVALID, "cannot sort by '%s': no run has a field or metric of that name", sort);
+    strbuf_printf(&b->sql,
+                  " ORDER BY (SELECT value FROM metric_last WHERE run_id = r.id AND name_id = ?) %s NULLS LAST,"
+                  " r.id DESC",
+                  way);
+    bind(b, db_int(*metric));
+    return 0;
+}
+
+static void put_filters(struct builder *b, const Islr__ListRuns *f)
+{
+    unsigned states = 0;
+    for (size_t i = 0; i < f->n_states; i++)
+        states |= (unsigned)f->states[i] < 8 ? 1u << f->states[i] : 0;
+    if (f->n_states) {
+        condition(b, "r.state IN (-1");
+        for (int i = 0; i < 8; i++)
+            if (states >> i & 1)
+                strbuf_printf(&b->sql, ", %d", i);
+        strbuf_printf(&b->sql, ")");
+    }
+    if (f->user && *f->user) {
+        condition(b, "r.user = ?");
+        bind(b, db_text(f->user));
+    }
+    if (f->name && *f->name) {
+        condition(b, "r.name GLOB ?");
+        bind(b, db_text(f->name));
+    }
+    if (f->since_ms) {
+        condition(b, "r.submitted_ms >= ?");
+        bind(b, db_int(f->since_ms));
+    }
+}
+
+static int build(struct builder *b, const Islr__ListRuns *f, const struct where *w, struct error *e)
+{
+    int64_t metric;
+    strbuf_printf(&b->sql, "%s", SELECT);
+    put_filters(b, f);
+    if (w->count) {
+        condition(b, "");
+        if (put_node(b, w, w->root, e))
+            return -1;
+    }
+    if (put_order(b, f->sort, &metric, e))
+        return -1;
+    strbuf_printf(&b->sql, " LIMIT ?");
+    bind(b, db_int(f->limit && f->limit < RUN_LIST_MAX ? f->limit : RUN_LIST_MAX));
+    return 0;
+}
+
+static int read_rows(struct builder *b, struct pool *pool, Islr__RunSummary ***out, size_t *count, struct error *e)
+{
+    int rc;
+    *out = NULL;
+    *count = 0;
+    sqlite3_stmt *q = db_compile(b->db, b->sql.text, b->bound, b->count, e);
+    if (!q)
+        return -1;
+    while ((rc = db_step(b->db, q, e)) > 0) {
+        Islr__RunSummary *s = run_summary_make(q, pool);
+        *out = pool_room(pool, *out, *count, sizeof **out);
+        (*out)[(*count)++] = s;
+    }
+    sqlite3_finalize(q);
+    return rc;
+}
+
+int run_read_list(struct store_reader *reader, const Islr__ListRuns *filter, struct pool *pool, Islr__RunSummary ***out,
+                  size_t *count, struct error *e)
+{
+    struct builder *b = xcalloc(1, sizeof *b);
+    struct where where = {0};
+    b->db = store_reader_db(reader);
+    int rc = 0;
+    if (filter->where && *filter->where)
+        rc = where_parse(filter->where, is_metric, b->db, &where, e);
+    if (!rc)
+        rc = build(b, filter, &where, e) || read_rows(b, pool, out, count, e);
+    where_free(&where);
+    free(b->sql.text);
+    free(b);
+    return rc ? -1 : 0;
+}

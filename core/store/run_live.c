@@ -1,0 +1,119 @@
+// Runs that have not ended, for a server that starts: see run_read.h.
+#include <string.h>
+
+#include "core/store/db.h"
+#include "core/store/run_read.h"
+#include "core/store/run_row.h"
+
+static const char SQL_BEGIN[] = "BEGIN";
+static const char SQL_END[] = "COMMIT";
+static const char SQL_LIVE[] = "SELECT id FROM runs WHERE state <= 4 ORDER BY id";
+static const char SQL_REST[] = "SELECT r.user, r.name, r.after_any, r.ranks, j.spec FROM runs r"
+                               " JOIN jobs j ON j.id = r.job_id WHERE r.id = ?";
+static const char SQL_AFTER[] = "SELECT o.id, o.state FROM run_after a JOIN runs o ON o.id = a.after_id"
+                                " WHERE a.run_id = ? AND o.state <> 5 ORDER BY o.id";
+static const char SQL_WORLD[] = "SELECT world FROM attempts WHERE run_id = ? AND number = ?";
+static const char SQL_GANG[] = "SELECT world_rank FROM attempt_ranks WHERE run_id = ? AND attempt = ? ORDER BY rank";
+
+static int read_rest(struct db *db, struct run_live *r, struct pool *pool, struct error *e)
+{
+    sqlite3_stmt *q = db_query(db, e, SQL_REST, db_uint(r->now.run));
+    int rc = q ? db_step(db, q, e) : -1;
+    if (rc <= 0)
+        return -1;
+    r->user = pool_text(pool, (const char *)sqlite3_column_text(q, 0));
+    r->name = pool_text(pool, (const char *)sqlite3_column_text(q, 1));
+    r->after_any = sqlite3_column_int(q, 2);
+    r->last_ranks = (uint32_t)sqlite3_column_int64(q, 3);
+    r->job = (Islr__JobSpec *)pool_unpack(pool, &islr__job_spec__descriptor, sqlite3_column_blob(q, 4),
+                                          (size_t)sqlite3_column_bytes(q, 4));
+    db_reset(q);
+    return 0;
+}
+
+static int read_after(struct db *db, struct run_live *r, struct pool *pool, struct error *e)
+{
+    int rc;
+    sqlite3_stmt *q = db_query(db, e, SQL_AFTER, db_uint(r->now.run));
+    if (!q)
+        return -1;
+    while ((rc = db_step(db, q, e)) > 0) {
+        uint64_t other = (uint64_t)sqlite3_column_int64(q, 0);
+        int ended = run_state_ended((Islr__RunState)sqlite3_column_int(q, 1));
+        if (ended && r->after_any)
+            continue;
+        if (ended)
+            r->broken_after = other;
+        r->after = pool_room(pool, r->after, r->after_count, sizeof *r->after);
+        r->after[r->after_count++] = other;
+    }
+    return rc;
+}
+
+static int read_gang(struct db *db, struct run_live *r, struct pool *pool, struct error *e)
+{
+    if (!run_state_live(r->now.state))
+        return 0;
+    sqlite3_stmt *q = db_query(db, e, SQL_WORLD, db_uint(r->now.run), db_uint(r->now.attempt));
+    int rc = q ? db_step(db, q, e) : -1;
+    if (rc <= 0)
+        return rc < 0 ? -1
+                      : error_set(e, ERR_DAMAGED, "attempt %u of run %llu is missing in the server's database",
+                                  r->now.attempt, (unsigned long long)r->now.run);
+    r->world = pool_text(pool, (const char *)sqlite3_column_text(q, 0));
+    db_reset(q);
+    q = db_query(db, e, SQL_GANG, db_uint(r->now.run), db_uint(r->now.attempt));
+    if (!q)
+        return -1;
+    while ((rc = db_step(db, q, e)) > 0) {
+        r->gang = pool_room(pool, r->gang, r->gang_count, sizeof *r->gang);
+        r->gang[r->gang_count++] = (uint32_t)sqlite3_column_int64(q, 0);
+    }
+    return rc;
+}
+
+static int read_ids(struct db *db, struct pool *pool, uint64_t **ids, size_t *count, struct error *e)
+{
+    int rc;
+    sqlite3_stmt *q = db_query(db, e, SQL_LIVE);
+    if (!q)
+        return -1;
+    while ((rc = db_step(db, q, e)) > 0) {
+        *ids = pool_room(pool, *ids, *count, sizeof **ids);
+        (*ids)[(*count)++] = (uint64_t)sqlite3_column_int64(q, 0);
+    }
+    return rc;
+}
+
+static int read_all(struct db *db, uint64_t run, struct pool *pool, struct run_live ***out, size_t *count,
+                    struct error *e)
+{
+    uint64_t *ids = &run;
+    size_t n = 1;
+    if (!run) {
+        ids = NULL;
+        n = 0;
+        if (read_ids(db, pool, &ids, &n, e))
+            return -1;
+    }
+    *out = pool_alloc(pool, n * sizeof **out);
+    *count = n;
+    for (size_t i = 0; i < n; i++) {
+        struct run_live *r = (*out)[i] = pool_alloc(pool, sizeof *r);
+        if (run_row_load(db, ids[i], &r->now, e) || read_rest(db, r, pool, e) || read_after(db, r, pool, e) ||
+            read_gang(db, r, pool, e))
+            return -1;
+    }
+    return 0;
+}
+
+int run_read_live(struct store_reader *reader, uint64_t run, struct pool *pool, struct run_live ***out, size_t *count,
+                  struct error *e)
+{
+    struct db *db = store_reader_db(reader);
+    if (db_run(db, e, SQL_BEGIN))
+        return -1;
+    int rc = read_all(db, run, pool, out, count, e);
+    db_run(db, NULL, SQL_END);
+    return rc;
+}

@@ -1,0 +1,49 @@
+// Reading runs: lists with their filters, one run in full, what a server needs to know of runs when it starts.
+// Everything returned lives in the pool.
+#ifndef ISLR_STORE_RUN_READ_H
+#define ISLR_STORE_RUN_READ_H
+
+#include <stdint.h>
+
+#include "core/store/pool.h"
+#include "core/store/run.h"
+#include "core/store/store.h"
+
+enum { RUN_LIST_MAX = 1000000 }; // runs of one list
+
+// Newest first unless `sort` says otherwise; limit 0: all. ERR_INVALID: the condition or the name to sort by is wrong.
+int run_read_list(struct store_reader *reader, const Islr__ListRuns *filter, struct pool *pool, Islr__RunSummary ***out,
+                  size_t *count, struct error *e);
+
+// Everything about one run: summary, job, attempts, checkpoints, events.
+int run_read_detail(struct store_reader *reader, uint64_t run, struct pool *pool, Islr__RunDetail **out,
+                    struct error *e);
+
+// The newest run of a user, 0: none.
+int run_read_newest(struct store_reader *reader, const char *user, uint64_t *run, struct error *e);
+
+struct run_counts {
+    uint64_t of[8]; // by Islr__RunState
+};
+int run_read_counts(struct store_reader *reader, struct run_counts *out, struct error *e);
+
+// A run that has not ended, as a server that starts finds it.
+struct run_live {
+    struct run_now now;
+    char *user, *name;
+    int after_any;
+    uint64_t *after; // those it still waits for
+    size_t after_count;
+    uint64_t broken_after;    // one of them that can never do, 0: none
+    const Islr__JobSpec *job; // NULL: what the database holds of it is damaged
+    // of the attempt under way
+    char *world;
+    uint32_t *gang; // world ranks, the first one reports
+    size_t gang_count;
+    uint32_t last_ranks; // how many ranks the last attempt had, 0: none yet
+};
+// run 0: all of them, oldest first; else that one, ended or not.
+int run_read_live(struct store_reader *reader, uint64_t run, struct pool *pool, struct run_live ***out, size_t *count,
+                  struct error *e);
+
+#endif

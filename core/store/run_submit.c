@@ -1,0 +1,94 @@
+// A new run: see run.h. All of a submission is one request: the idempotency key, the job, the run, what it waits for.
+#include <string.h>
+
+#include "core/store/run_row.h"
+
+static const char SQL_KEY_FIND[] = "SELECT run_id FROM submit_keys WHERE user = ? AND key = ?";
+static const char SQL_KEY_ADD[] = "INSERT INTO submit_keys (user, key, run_id) VALUES (?, ?, ?)";
+static const char SQL_JOB_FIND[] = "SELECT id FROM jobs WHERE hash = ?";
+static const char SQL_JOB_ADD[] = "INSERT INTO jobs (hash, kind, spec) VALUES (?, ?, ?)";
+static const char SQL_ADD[] = "INSERT INTO runs (job_id, name, user, kind, state, reason, priority, after_any,"
+                              " max_attempts, submitted_ms) VALUES (?, ?, ?, ?, ?, '', ?, ?, ?, ?)";
+static const char SQL_SEQ[] = "UPDATE runs SET last_seq = 1 WHERE id = ?";
+static const char SQL_EVENT[] = "INSERT INTO events (run_id, time_ms, state, attempt, seq, text)"
+                                " VALUES (?, ?, ?, 0, 1, ?)";
+static const char SQL_AFTER[] = "INSERT OR IGNORE INTO run_after (run_id, after_id) VALUES (?, ?)";
+
+// 1: the key is known, r->now says what became of it.
+static int find_by_key(struct db *db, struct run_submit *r, struct error *e)
+{
+    int64_t run;
+    if (!r->key || !*r->key)
+        return 0;
+    if (db_number(db, e, SQL_KEY_FIND, 0, &run, db_text(r->user), db_text(r->key)))
+        return -1;
+    if (!run)
+        return 0;
+    r->existed = 1;
+    return run_row_load(db, (uint64_t)run, &r->now, e) ? -1 : 1;
+}
+
+static int64_t find_or_add_job(struct db *db, const struct run_submit *r, struct error *e)
+{
+    int64_t job;
+    struct db_value hash = db_blob(r->job_hash.bytes, sizeof r->job_hash.bytes);
+    if (db_number(db, e, SQL_JOB_FIND, 0, &job, hash))
+        return -1;
+    if (job)
+        return job;
+    if (db_run(db, e, SQL_JOB_ADD, hash, db_text(r->kind), db_blob(r->spec, r->spec_size)))
+        return -1;
+    return db_last_id(db);
+}
+
+static int check_after(struct db *db, const struct run_submit *r, struct error *e)
+{
+    struct run_now other;
+    for (size_t i = 0; i < r->after_count; i++) {
+        if (run_row_load(db, r->after[i], &other, e))
+            return error_prefix(e, "after");
+        if (!r->after_any && run_state_ended(other.state) && other.state != ISLR__RUN_STATE__RUN_SUCCEEDED)
+            return error_set(e, ERR_INVALID, "after: run %llu has already %s, so this one could never start",
+                             (unsigned long long)other.run,
+                             other.state == ISLR__RUN_STATE__RUN_FAILED ? "failed" : "been cancelled");
+    }
+    return 0;
+}
+
+static int add_run(struct db *db, struct run_submit *r, int64_t job, struct error *e)
+{
+    Islr__RunState state = r->hold ? ISLR__RUN_STATE__RUN_HELD : ISLR__RUN_STATE__RUN_QUEUED;
+    if (db_run(db, e, SQL_ADD, db_int(job), db_text(r->name), db_text(r->user), db_text(r->kind), db_int(state),
+               db_int(r->priority), db_int(r->after_any != 0), db_int(r->max_attempts), db_int(r->time_ms)))
+        return -1;
+    uint64_t run = (uint64_t)db_last_id(db);
+    if (db_run(db, e, SQL_SEQ, db_uint(run)) ||
+        db_run(db, e, SQL_EVENT, db_uint(run), db_int(r->time_ms), db_int(state), db_text("submitted")))
+        return -1;
+    for (size_t i = 0; i < r->after_count; i++)
+        if (db_run(db, e, SQL_AFTER, db_uint(run), db_uint(r->after[i])))
+            return -1;
+    return run_row_load(db, run, &r->now, e);
+}
+
+static int apply(struct db *db, struct store_op *op, struct error *e)
+{
+    struct run_submit *r = (struct run_submit *)op;
+    r->existed = 0;
+    int found = find_by_key(db, r, e);
+    if (found)
+        return found < 0 ? -1 : 0;
+    if (check_after(db, r, e))
+        return -1;
+    int64_t job = find_or_add_job(db, r, e);
+    if (job < 0 || add_run(db, r, job, e))
+        return -1;
+    if (!r->key || !*r->key)
+        return 0;
+    return db_run(db, e, SQL_KEY_ADD, db_text(r->user), db_text(r->key), db_uint(r->now.run));
+}
+
+void run_submit_prepare(struct run_submit *r)
+{
+    r->op.apply = apply;
+}

@@ -1,0 +1,16 @@
+// A row of the table runs as a RunSummary. Private to core/store.
+#ifndef ISLR_STORE_RUN_SUMMARY_H
+#define ISLR_STORE_RUN_SUMMARY_H
+
+#include "core/store/db.h"
+#include "core/store/pool.h"
+#include "proto/control.pb-c.h"
+
+#define RUN_SUMMARY_COLUMNS                                                                                            \
+    "r.id, r.name, r.user, r.state, r.reason, r.priority, r.submitted_ms, r.started_ms, r.ended_ms, r.attempts,"       \
+    " r.ranks, r.step, r.steps, r.kind, r.final"
+enum { RUN_SUMMARY_COLUMN_COUNT = 15 }; // further columns of a query may follow
+
+Islr__RunSummary *run_summary_make(sqlite3_stmt *row, struct pool *pool);
+
+#endif

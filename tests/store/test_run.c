@@ -1,0 +1,332 @@
+// Runs in the database: submission and its key, the verbs, attempts and where they lead, lists.
+#include "tests/store/rig.h"
+
+static int setup(void **state)
+{
+    static struct rig rig;
+    rig_open(&rig);
+    *state = &rig;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    rig_close(*state);
+    return 0;
+}
+
+static struct run_submit submission(const char *key)
+{
+    struct run_submit r = {.user = "ann", .name = "keyed", .kind = "train", .key = key, .spec = "", .max_attempts = 2};
+    run_submit_prepare(&r);
+    return r;
+}
+
+static void test_submit_key(void **state)
+{
+    struct rig *rig = *state;
+    struct run_submit first = submission("k1"), again = submission("k1"), other = submission("k1");
+    rig_call(rig, &first.op, STORE_DONE);
+    assert_false(first.existed);
+    rig_call(rig, &again.op, STORE_DONE);
+    assert_true(again.existed);
+    assert_int_equal(again.now.run, first.now.run);
+    other.user = "bob"; // a key is its user's
+    rig_call(rig, &other.op, STORE_DONE);
+    assert_false(other.existed);
+    assert_int_not_equal(other.now.run, first.now.run);
+    rig_reopen(rig);
+    struct run_submit later = submission("k1");
+    rig_call(rig, &later.op, STORE_DONE);
+    assert_int_equal(later.now.run, first.now.run);
+}
+
+static void test_submit_after(void **state)
+{
+    struct rig *rig = *state;
+    uint64_t first = rig_submit(rig, "first"), unknown = 99;
+    struct run_submit r = submission(NULL);
+    r.after = &unknown;
+    r.after_count = 1;
+    rig_call(rig, &r.op, STORE_REFUSED);
+    assert_int_equal(r.op.error.code, ERR_NOT_FOUND);
+    r.after = &first;
+    rig_call(rig, &r.op, STORE_DONE);
+    rig_verb(rig, first, RUN_STOP, ISLR__STOP__WHY__WHY_CANCEL);
+    struct run_submit late = submission(NULL);
+    late.after = &first;
+    late.after_count = 1;
+    rig_call(rig, &late.op, STORE_REFUSED);
+    assert_int_equal(late.op.error.code, ERR_INVALID);
+    late.after_any = 1;
+    rig_call(rig, &late.op, STORE_DONE);
+    // a refusal uses up no number
+    assert_int_equal(late.now.run, r.now.run + 1);
+    // what waits for a run that was cancelled cannot be retried before it
+    rig_verb(rig, r.now.run, RUN_STOP, ISLR__STOP__WHY__WHY_CANCEL);
+    rig_refuse(rig, r.now.run, RUN_RETRY, ERR_INVALID);
+    rig_verb(rig, first, RUN_RETRY, 0);
+    rig_verb(rig, r.now.run, RUN_RETRY, 0);
+}
+
+static void test_verbs(void **state)
+{
+    struct rig *rig = *state;
+    uint64_t run = rig_submit(rig, "r");
+    rig_refuse(rig, 1234, RUN_STOP, ERR_NOT_FOUND);
+    assert_int_equal(rig_verb(rig, run, RUN_HOLD, 0).state, ISLR__RUN_STATE__RUN_HELD);
+    rig_refuse(rig, run, RUN_HOLD, ERR_INVALID);
+    assert_int_equal(rig_verb(rig, run, RUN_RELEASE, 0).state, ISLR__RUN_STATE__RUN_QUEUED);
+    rig_refuse(rig, run, RUN_RETRY, ERR_INVALID);
+    assert_int_equal(rig_verb(rig, run, RUN_STOP, ISLR__STOP__WHY__WHY_CANCEL).state, ISLR__RUN_STATE__RUN_CANCELLED);
+    // once more: nothing happens
+    uint64_t seq = rig_verb(rig, run, RUN_STOP, ISLR__STOP__WHY__WHY_CANCEL).last_seq;
+    assert_int_equal(seq, 4);
+    assert_int_equal(rig_verb(rig, run, RUN_RETRY, 0).state, ISLR__RUN_STATE__RUN_QUEUED);
+    uint32_t attempt = rig_start(rig, run, 1);
+    rig_refuse(rig, run, RUN_HOLD, ERR_INVALID);
+    rig_end(rig, run, attempt, ATTEMPT_SUCCEEDED, 0);
+    rig_refuse(rig, run, RUN_STOP, ERR_INVALID);
+    rig_refuse(rig, run, RUN_RETRY, ERR_INVALID);
+    rig_refuse(rig, run, RUN_PRIORITY, ERR_INVALID);
+}
+
+static void test_cancel_live(void **state)
+{
+    struct rig *rig = *state;
+    uint64_t run = rig_submit(rig, "r");
+    uint32_t attempt = rig_start(rig, run, 2);
+    struct run_now now = rig_verb(rig, run, RUN_STOP, ISLR__STOP__WHY__WHY_CANCEL);
+    assert_int_equal(now.state, ISLR__RUN_STATE__RUN_STOPPING);
+    assert_int_equal(now.stop_why, ISLR__STOP__WHY__WHY_CANCEL);
+    now = rig_end(rig, run, attempt, ATTEMPT_STOPPED, 0);
+    assert_int_equal(now.state, ISLR__RUN_STATE__RUN_CANCELLED);
+    assert_int_equal(now.tries, 0);
+    // a second word about the same attempt changes nothing
+    struct run_end again = {.run = run, .attempt = attempt, .outcome = ATTEMPT_SUCCEEDED, .reason = ""};
+    run_end_prepare(&again);
+    rig_call(rig, &again.op, STORE_DONE);
+    assert_true(again.repeated);
+    assert_int_equal(again.now.state, ISLR__RUN_STATE__RUN_CANCELLED);
+    again.attempt = 7;
+    rig_call(rig, &again.op, STORE_REFUSED);
+
+    // preemption turned into a cancel; a second cancel does not wait
+    rig_verb(rig, run, RUN_RETRY, 0);
+    rig_start(rig, run, 2);
+    rig_verb(rig, run, RUN_STOP, ISLR__STOP__WHY__WHY_PREEMPT);
+    now = rig_verb(rig, run, RUN_STOP, ISLR__STOP__WHY__WHY_CANCEL);
+    assert_int_equal(now.state, ISLR__RUN_STATE__RUN_STOPPING);
+    assert_int_equal(now.stop_why, ISLR__STOP__WHY__WHY_CANCEL);
+    now = rig_verb(rig, run, RUN_STOP, ISLR__STOP__WHY__WHY_CANCEL);
+    assert_int_equal(now.state, ISLR__RUN_STATE__RUN_CANCELLED);
+}
+
+static void test_attempts_are_bounded(void **state)
+{
+    struct rig *rig = *state;
+    uint64_t run = rig_submit(rig, "r"); // 3 attempts at most
+    struct run_now now;
+    now = rig_end(rig, run, rig_start(rig, run, 1), ATTEMPT_LOST, 0);
+    assert_int_equal(now.state, ISLR__RUN_STATE__RUN_QUEUED);
+    assert_int_equal(now.tries, 1);
+    now = rig_end(rig, run, rig_start(rig, run, 1), ATTEMPT_STOPPED, 0); // does not count
+    assert_int_equal(now.tries, 1);
+    now = rig_end(rig, run, rig_start(rig, run, 1), ATTEMPT_FAILED, 1);
+    assert_int_equal(now.tries, 2);
+    now = rig_end(rig, run, rig_start(rig, run, 1), ATTEMPT_LOST, 0);
+    assert_int_equal(now.state, ISLR__RUN_STATE__RUN_FAILED);
+    assert_string_equal(now.reason, "attempt 3 of 3 lost: the reason");
+    now = rig_verb(rig, run, RUN_RETRY, 0);
+    assert_int_equal(now.tries, 0);
+    assert_int_equal(now.attempt, 4);
+    assert_int_equal(rig_start(rig, run, 1), 5);
+}
+
+static void test_start_needs_queued(void **state)
+{
+    struct rig *rig = *state;
+    uint64_t run = rig_submit(rig, "r");
+    rig_verb(rig, run, RUN_HOLD, 0);
+    struct run_rank rank = {0, "h", "cpu", 1};
+    struct run_start r = {.run = run, .world = "w", .ranks = &rank, .rank_count = 1};
+    run_start_prepare(&r);
+    rig_call(rig, &r.op, STORE_REFUSED);
+    free(r.spec);
+    assert_int_equal(rig_verb(rig, run, RUN_RELEASE, 0).attempt, 0); // the refused attempt left no trace
+}
+
+// ---- reading --------------------------------------------------------------------------------------------------------
+
+static size_t list(struct rig *rig, const Islr__ListRuns *filter, struct pool *pool, Islr__RunSummary ***out)
+{
+    struct error e;
+    size_t count;
+    struct store_reader *reader = store_reader_take(rig->store, &e);
+    if (run_read_list(reader, filter, pool, out, &count, &e))
+        fail_msg("%s", e.text);
+    store_reader_give(rig->store, reader);
+    return count;
+}
+
+static size_t list_where(struct rig *rig, const char *where, struct pool *pool, Islr__RunSummary ***out)
+{
+    Islr__ListRuns filter = ISLR__LIST_RUNS__INIT;
+    filter.where = (char *)where;
+    return list(rig, &filter, pool, out);
+}
+
+// One evaluation with accuracy/soup = value.
+static void evaluate(struct rig *rig, uint64_t run, uint32_t attempt, double value)
+{
+    char *name = "accuracy/soup";
+    Islr__MetricPoint m = ISLR__METRIC_POINT__INIT;
+    Islr__Record record = ISLR__RECORD__INIT, *list_of_one = &record;
+    Islr__Records records = ISLR__RECORDS__INIT;
+    m.evaluation = 1;
+    m.step = 70;
+    m.n_names = m.n_values = 1;
+    m.names = &name;
+    m.values = &value;
+    record.seq = 1;
+    record.what_case = ISLR__RECORD__WHAT_METRIC;
+    record.metric = &m;
+    records.run = run;
+    records.attempt = attempt;
+    records.n_records = 1;
+    records.records = &list_of_one;
+    struct record_add r = {.records = &records};
+    record_add_prepare(&r);
+    rig_call(rig, &r.op, STORE_DONE);
+}
+
+static void test_list(void **state)
+{
+    struct rig *rig = *state;
+    struct pool pool = {0};
+    Islr__RunSummary **runs;
+    uint64_t a = rig_submit(rig, "l25-a"), b = rig_submit(rig, "l25-b"), c = rig_submit(rig, "l80");
+    evaluate(rig, a, rig_start(rig, a, 1), 0.75);
+    evaluate(rig, b, rig_start(rig, b, 2), 0.5);
+    rig_verb(rig, c, RUN_HOLD, 0);
+
+    assert_int_equal(list_where(rig, NULL, &pool, &runs), 3);
+    assert_int_equal(runs[0]->run, c); // newest first
+    assert_int_equal(runs[2]->run, a);
+    assert_int_equal(runs[2]->n_final, 1);
+    assert_string_equal(runs[2]->final[0]->name, "accuracy/soup");
+    assert_true(runs[2]->final[0]->value == 0.75);
+    assert_int_equal(runs[2]->step, 70);
+    assert_int_equal(runs[1]->ranks, 2);
+
+    assert_int_equal(list_where(rig, "accuracy/soup>0.7", &pool, &runs), 1);
+    assert_int_equal(runs[0]->run, a);
+    assert_int_equal(list_where(rig, "not accuracy/soup>0.7", &pool, &runs), 2);
+    assert_int_equal(list_where(rig, "state=held or accuracy/soup<0.6 and ranks=2", &pool, &runs), 2);
+    assert_int_equal(list_where(rig, "unseen/metric>0", &pool, &runs), 0);
+    assert_int_equal(list_where(rig, "name~l25-* and user!=bob", &pool, &runs), 2);
+
+    Islr__ListRuns filter = ISLR__LIST_RUNS__INIT;
+    Islr__RunState states[] = {ISLR__RUN_STATE__RUN_RUNNING, ISLR__RUN_STATE__RUN_HELD};
+    filter.states = states;
+    filter.n_states = 1;
+    filter.sort = "accuracy/soup";
+    assert_int_equal(list(rig, &filter, &pool, &runs), 2);
+    assert_int_equal(runs[0]->run, b);
+    filter.n_states = 2;
+    filter.sort = "-accuracy/soup";
+    assert_int_equal(list(rig, &filter, &pool, &runs), 3);
+    assert_int_equal(runs[0]->run, a);
+    assert_int_equal(runs[2]->run, c); // without the metric: last either way
+    filter.sort = "name";
+    filter.name = "l*";
+    filter.limit = 2;
+    filter.has_limit = 1;
+    assert_int_equal(list(rig, &filter, &pool, &runs), 2);
+    assert_int_equal(runs[0]->run, a);
+    filter.user = "bob";
+    assert_int_equal(list(rig, &filter, &pool, &runs), 0);
+    pool_free(&pool);
+}
+
+static void test_detail(void **state)
+{
+    struct rig *rig = *state;
+    struct pool pool = {0};
+    struct error e;
+    Islr__RunDetail *d;
+    uint64_t run = rig_submit(rig, "seen"), newest;
+    rig_end(rig, run, rig_start(rig, run, 2), ATTEMPT_LOST, 0);
+    struct store_reader *reader = store_reader_take(rig->store, &e);
+    assert_int_equal(run_read_detail(reader, run, &pool, &d, &e), 0);
+    assert_string_equal(d->summary->name, "seen");
+    assert_string_equal(d->job->name, "seen");
+    assert_int_equal(strlen(d->job_hash), 64);
+    assert_int_equal(d->n_attempts, 1);
+    assert_string_equal(d->attempts[0]->outcome, "lost");
+    assert_int_equal(d->attempts[0]->n_ranks, 2);
+    assert_int_equal(d->attempts[0]->ranks[1]->pid, 101);
+    assert_int_equal(d->n_events, 4); // queued, starting, running, queued
+    assert_string_equal(d->events[0]->text, "submitted");
+    assert_int_equal(d->events[3]->state, ISLR__RUN_STATE__RUN_QUEUED);
+    assert_int_equal(run_read_detail(reader, 55, &pool, &d, &e), -1);
+    assert_int_equal(e.code, ERR_NOT_FOUND);
+    assert_int_equal(run_read_newest(reader, "ann", &newest, &e), 0);
+    assert_int_equal(newest, run);
+    assert_int_equal(run_read_newest(reader, "nobody", &newest, &e), 0);
+    assert_int_equal(newest, 0);
+    store_reader_give(rig->store, reader);
+    pool_free(&pool);
+}
+
+static void test_live(void **state)
+{
+    struct rig *rig = *state;
+    struct pool pool = {0};
+    struct error e;
+    struct run_live **live;
+    size_t count;
+    uint64_t a = rig_submit(rig, "a"), b = rig_submit(rig, "b"), c = rig_submit(rig, "c");
+    uint64_t after[] = {a, b};
+    struct run_submit d = submission(NULL);
+    d.after = after;
+    d.after_count = 2;
+    rig_call(rig, &d.op, STORE_DONE);
+    rig_end(rig, a, rig_start(rig, a, 1), ATTEMPT_SUCCEEDED, 0);
+    rig_start(rig, c, 3);
+    rig_reopen(rig);
+    struct store_reader *reader = store_reader_take(rig->store, &e);
+    assert_int_equal(run_read_live(reader, 0, &pool, &live, &count, &e), 0);
+    assert_int_equal(count, 3);
+    assert_int_equal(live[0]->now.run, b);
+    assert_int_equal(live[1]->now.state, ISLR__RUN_STATE__RUN_RUNNING);
+    assert_string_equal(live[1]->world, "w1");
+    assert_int_equal(live[1]->gang_count, 3);
+    assert_int_equal(live[1]->gang[2], 2);
+    assert_int_equal(live[2]->after_count, 1); // a has succeeded
+    assert_int_equal(live[2]->after[0], b);
+    assert_int_equal(live[2]->broken_after, 0);
+    store_reader_give(rig->store, reader);
+    rig_verb(rig, b, RUN_STOP, ISLR__STOP__WHY__WHY_CANCEL);
+    reader = store_reader_take(rig->store, &e);
+    assert_int_equal(run_read_live(reader, d.now.run, &pool, &live, &count, &e), 0);
+    assert_int_equal(live[0]->broken_after, b);
+    store_reader_give(rig->store, reader);
+    pool_free(&pool);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_submit_key, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_submit_after, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_verbs, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_cancel_live, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_attempts_are_bounded, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_start_needs_queued, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_list, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_detail, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_live, setup, teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
