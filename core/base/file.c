@@ -142,7 +142,7 @@ int file_write_atomic(const char *path, const void *data, size_t size, struct er
 
 int file_map_open(const char *path, struct file_map *map, struct error *e)
 {
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); // a pipe is refused below, not waited for
     if (fd < 0)
         return error_set_errno(e, open_code(), "cannot open %s", path);
     struct stat st;

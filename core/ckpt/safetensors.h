@@ -30,13 +30,16 @@ struct metadata_pair {
     const char *key, *value;
 };
 
-// An open file. Everything it points to lives until safetensors_close().
+// An open file, which must not be changed (it may be replaced) while it is. Everything it points to lives until
+// safetensors_close().
 struct safetensors {
     struct tensor *tensors; // sorted by name (bytewise)
     size_t count;
     struct metadata_pair *metadata; // sorted by key
     size_t metadata_count;
+    size_t data_size; // bytes of all tensors in the file
     struct file_map map;
+    void *header; // the parsed JSON, which names, keys and values point into
 };
 
 // Maps and checks the whole header: sizes, types, names, holes, overlaps, duplicates. A file that is not a whole
