@@ -30,3 +30,11 @@ int utf8_valid(const char *text, size_t size)
     }
     return 1;
 }
+
+int utf8_printable(const char *text, size_t size)
+{
+    for (size_t i = 0; i < size; i++)
+        if ((unsigned char)text[i] < ' ')
+            return 0;
+    return utf8_valid(text, size);
+}

@@ -10,4 +10,7 @@ size_t utf8_length(const char *text, size_t size);
 // 1: all of it is UTF-8.
 int utf8_valid(const char *text, size_t size);
 
+// 1: and without control characters (those below a space): fit to be shown on a line.
+int utf8_printable(const char *text, size_t size);
+
 #endif
