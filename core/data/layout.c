@@ -10,6 +10,7 @@
 #include "core/base/memory.h"
 #include "core/base/file.h"
 #include "core/base/parallel.h"
+#include "core/base/utf8.h"
 #include "core/data/csv.h"
 #include "core/data/signs.h"
 
@@ -67,7 +68,10 @@ static void read_row(struct layout *l, const struct csv *csv, const int at[4], c
     const char *path = csv->field[at[0]], *sign = csv->field[at[3]];
     *clip = (struct layout_clip){.line = csv->line, .label = sign_index_find(signs, sign)};
     bool sound = true;
-    if (!path_stays_inside(path)) {
+    if (!utf8_printable(path, strlen(path))) {
+        add_fault(faults, csv->line, "the path is not UTF-8, or has control characters");
+        sound = false;
+    } else if (!path_stays_inside(path)) {
         add_fault(faults, csv->line, "the path \"%s\" does not lie in the data directory", path);
         sound = false;
     }

@@ -190,8 +190,6 @@ int64_t read_types(parquet_reader &r, parquet::ColumnReader &column, int64_t lim
                     found = p;
             if (found < 0) {
                 std::string text(reinterpret_cast<const char *>(values[i].ptr), std::min(values[i].len, 40u));
-                std::replace_if(
-                    text.begin(), text.end(), [](char c) { return c < ' ' || c > '~'; }, '?');
                 throw fault("unknown landmark type \"" + text + "\"");
             }
             r.part_of[base + static_cast<size_t>(row + i)] = found;
@@ -318,11 +316,12 @@ void read_clip(parquet_reader &r, const char *path)
     }
 }
 
-// Arrow's messages may have several lines.
+// What Arrow says may have several lines and bytes of the file in it.
 int set_damaged(struct error *e, const char *what, const char *text)
 {
     std::string line(text);
-    std::replace(line.begin(), line.end(), '\n', ' ');
+    for (char &c : line)
+        c = c == '\n' ? ' ' : c < ' ' || c > '~' ? '?' : c;
     return error_set(e, ERR_DAMAGED, "%s%s", what, line.c_str());
 }
 

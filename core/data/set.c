@@ -8,6 +8,7 @@
 #include "core/base/file.h"
 #include "core/base/memory.h"
 #include "core/base/parallel.h"
+#include "core/base/utf8.h"
 #include "core/data/set_format.h"
 #include "core/data/set_write.h"
 
@@ -96,12 +97,23 @@ static int check_record(const struct set *s, const struct set_record *r, uint64_
            r->left_missing <= r->frames && r->right_missing <= r->frames && r->path < h->text_size;
 }
 
+static bool text_is_printable(const struct set *s)
+{
+    const char *end = s->text + s->header.text_size;
+    for (const char *p = s->text; p < end; p += strlen(p) + 1)
+        if (!utf8_printable(p, strlen(p)))
+            return false;
+    return true;
+}
+
 // Every number that leads anywhere; hashes alone would not keep out a file that was made to do harm.
 static int check_index(struct set *s, const char *path, struct error *e)
 {
     const struct set_header *h = &s->header;
     if (!h->text_size || s->text[h->text_size - 1])
         return error_set(e, ERR_DAMAGED, "%s: its text has no end", path);
+    if (!text_is_printable(s))
+        return error_set(e, ERR_DAMAGED, "%s: its text is not UTF-8, or has control characters", path);
     uint64_t frame = 0;
     for (uint64_t i = 0; i < h->clip_count; i++) {
         if (!check_record(s, &s->records[i], frame))

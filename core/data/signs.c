@@ -7,6 +7,7 @@
 
 #include "core/base/file.h"
 #include "core/base/memory.h"
+#include "core/base/utf8.h"
 
 static const size_t MAX_BYTES = (size_t)64 << 20;
 
@@ -16,6 +17,8 @@ static int fill_names(const char *path, json_t *map, int count, char **names, st
     json_t *value;
     json_object_foreach(map, name, value)
     {
+        if (!utf8_printable(name, strlen(name)))
+            return error_set(e, ERR_INVALID, "%s: a sign's name has control characters", path);
         if (!json_is_integer(value))
             return error_set(e, ERR_INVALID, "%s: the class index of \"%s\" is not an integer", path, name);
         json_int_t i = json_integer_value(value);
