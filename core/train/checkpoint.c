@@ -107,7 +107,7 @@ static int dimension(const struct safetensors *file, const char *path, const cha
 
 static int config_from_shapes(const struct safetensors *file, const char *path, struct model_config *c, struct error *e)
 {
-    int relative;
+    int relative = 0;
     if (dimension(file, path, "left_hand_mlp.0.weight", 0, &c->dense_dim, e) ||
         dimension(file, path, "landmark_mlp.0.weight", 0, &c->widths[0], e) ||
         dimension(file, path, "frame_transformer_1.layer.0.output.dense.weight", 0, &c->widths[1], e) ||
