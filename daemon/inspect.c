@@ -2,18 +2,45 @@
 #include "daemon/inspect.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include "core/base/memory.h"
 #include "core/base/options.h"
+#include "core/base/utf8.h"
 #include "daemon/command.h"
 
-static const struct inspect_kind *const kinds[] = {&inspect_set};
+static const struct inspect_kind *const kinds[] = {&inspect_set, &inspect_resume, &inspect_checkpoint};
+
+void inspect_print_json(json_t *root)
+{
+    json_dumpf(root, stdout, JSON_INDENT(2));
+    printf("\n");
+    json_decref(root);
+}
+
+json_t *inspect_name_json(const char *name)
+{
+    struct strbuf b = {0};
+    strbuf_add(&b, "", 0);
+    for (size_t left = strlen(name), n; left; name += n ? n : 1, left -= n ? n : 1) {
+        n = utf8_length(name, left);
+        strbuf_add(&b, n ? name : "\xEF\xBF\xBD", n ? n : 3);
+    }
+    json_t *text = json_string(b.text);
+    free(b.text);
+    return text;
+}
 
 static int inspect(const struct inspect_request *r, struct error *e)
 {
     if (access(r->file, R_OK))
         return error_set_errno(e, access(r->file, F_OK) ? ERR_NOT_FOUND : ERR_DENIED, "cannot open %s", r->file);
+    struct stat st;
+    if (stat(r->file, &st) || !S_ISREG(st.st_mode)) // a pipe would be waited for
+        return error_set(e, ERR_DAMAGED, "%s is no regular file", r->file);
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
         if (!kinds[i]->recognises(r->file))
             continue;
@@ -49,13 +76,14 @@ int command_inspect(int argc, char **argv)
         {0, "npy", "OUT.npy", "write that clip's frames: float32 [frames, 100, 3]", OPTION_STRING, &request.npy},
         {0}};
     const struct option_operand operands[] = {
-        {"FILE", "a prepared set, a checkpoint or an artifact", .value = &request.file}, {0}};
+        {"FILE", "a prepared set, a checkpoint or a resume point", .value = &request.file}, {0}};
     const struct usage usage = {"islrd inspect",
                                 "what a file holds, after checking that it is sound",
                                 options,
                                 operands,
                                 "islrd inspect asl-25.islr\n"
-                                "islrd inspect asl-25.islr --clip 26734/1000035562 --npy clip.npy",
+                                "islrd inspect asl-25.islr --clip 26734/1000035562 --npy clip.npy\n"
+                                "islrd inspect runs/l25/final/soup.safetensors --json",
                                 NULL};
     int code;
     if (!options_parse(&usage, argc, argv, &code))

@@ -5,6 +5,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include <jansson.h>
+
 #include "core/base/error.h"
 
 struct inspect_request {
@@ -23,5 +25,13 @@ struct inspect_kind {
 };
 
 extern const struct inspect_kind inspect_set;
+extern const struct inspect_kind inspect_checkpoint;
+extern const struct inspect_kind inspect_resume;
+
+// Prints one document and frees it.
+void inspect_print_json(json_t *root);
+
+// A file's name as JSON: bytes that are not UTF-8 become U+FFFD.
+json_t *inspect_name_json(const char *name);
 
 #endif

@@ -214,19 +214,13 @@ static json_t *summary_json(const struct summary *m, const char *file)
     for (size_t i = 0; i < set_skipped_count(s); i++)
         json_array_append_new(
             skipped, json_pack("{s:s, s:s}", "path", set_skipped(s, i)->path, "reason", set_skipped(s, i)->reason));
-    return json_pack("{s:s, s:s, s:s, s:I, s:I, s:i, s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:o}", "kind", "set", "file",
-                     file, "hash", hex, "clips", (json_int_t)set_count(s), "frames", (json_int_t)set_frame_count(s),
-                     "max_len", set_max_len(s), "source_frames", (json_int_t)m->source_frames, "left_handed",
-                     (json_int_t)m->left_handed, "frames_without_left_hand", (json_int_t)m->without_left,
-                     "frames_without_right_hand", (json_int_t)m->without_right, "folds", folds_json(m), "signs", signs,
-                     "participants", people, "skipped", skipped);
-}
-
-static void print_json(json_t *root)
-{
-    json_dumpf(root, stdout, JSON_INDENT(2));
-    printf("\n");
-    json_decref(root);
+    return json_pack("{s:s, s:o, s:s, s:I, s:I, s:i, s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:o}", "kind", "set", "file",
+                     inspect_name_json(file), "hash", hex, "clips", (json_int_t)set_count(s), "frames",
+                     (json_int_t)set_frame_count(s), "max_len", set_max_len(s), "source_frames",
+                     (json_int_t)m->source_frames, "left_handed", (json_int_t)m->left_handed,
+                     "frames_without_left_hand", (json_int_t)m->without_left, "frames_without_right_hand",
+                     (json_int_t)m->without_right, "folds", folds_json(m), "signs", signs, "participants", people,
+                     "skipped", skipped);
 }
 
 // ---- one clip -------------------------------------------------------------------------------------------------------
@@ -243,11 +237,11 @@ static int print_clip(const struct set *s, const struct inspect_request *r, stru
         return -1;
     const char *sign = set_sign_name(s, c->label);
     if (r->json)
-        print_json(json_pack("{s:s, s:I, s:I, s:I, s:s, s:s, s:i, s:i, s:i, s:i, s:i, s:i, s:b}", "kind", "clip",
-                             "index", (json_int_t)i, "participant", (json_int_t)c->participant, "sequence",
-                             (json_int_t)c->sequence, "path", c->path, "sign", sign, "label", c->label, "fold", c->fold,
-                             "frames", c->frames, "source_frames", c->source_frames, "left_missing", c->left_missing,
-                             "right_missing", c->right_missing, "left_handed", c->left_handed));
+        inspect_print_json(json_pack(
+            "{s:s, s:I, s:I, s:I, s:s, s:s, s:i, s:i, s:i, s:i, s:i, s:i, s:b}", "kind", "clip", "index", (json_int_t)i,
+            "participant", (json_int_t)c->participant, "sequence", (json_int_t)c->sequence, "path", c->path, "sign",
+            sign, "label", c->label, "fold", c->fold, "frames", c->frames, "source_frames", c->source_frames,
+            "left_missing", c->left_missing, "right_missing", c->right_missing, "left_handed", c->left_handed));
     else
         printf(
             "clip %ld: %s\nsign %s (%d), fold %d\n%d frames of %d recorded; left hand missing in %d, right in %d%s\n",
@@ -268,7 +262,7 @@ static int print(const struct inspect_request *r, struct error *e)
         struct summary m;
         summarise(&m, s);
         if (r->json) {
-            print_json(summary_json(&m, r->file));
+            inspect_print_json(summary_json(&m, r->file));
         } else {
             print_figures(&m, r->file);
             print_folds(&m);
