@@ -198,7 +198,7 @@ int command_set(int argc, char **argv)
     const struct usage usage = {"islrctl set", "change a run's priority", options, operands,
                                 "islrctl set 12 priority=10"};
     struct error e = {ERR_NONE, ""};
-    int32_t priority;
+    int32_t priority = 0;
     int code;
     if (!options_parse(&usage, argc, argv, &code))
         return code;

@@ -82,6 +82,7 @@ void peer_end(struct peer *p, const struct error *why)
     if (p->closing)
         return;
     p->ending = 1;
+    transport_finish(p->transport);
     transport_read(p->transport, 1); // only to see the other end hang up
     if (!transport_queued(p->transport))
         flushed(p);

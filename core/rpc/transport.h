@@ -32,6 +32,7 @@ struct transport_ops {
     int (*write)(struct transport *t, uint8_t *data, size_t size, struct error *e);
     size_t (*queued)(const struct transport *t); // bytes not yet with the kernel
     void (*read)(struct transport *t, int on);   // back-pressure: off stops on_bytes
+    void (*finish)(struct transport *t);         // no more writes: the other end sees the end behind what is queued
     void (*close)(struct transport *t);
 };
 
@@ -49,6 +50,10 @@ static inline size_t transport_queued(const struct transport *t)
 static inline void transport_read(struct transport *t, int on)
 {
     t->ops->read(t, on);
+}
+static inline void transport_finish(struct transport *t)
+{
+    t->ops->finish(t);
 }
 static inline void transport_close(struct transport *t)
 {

@@ -9,6 +9,7 @@ enum { READ_SIZE = 64 << 10 };
 struct stream_transport {
     struct transport base;
     uv_stream_t *stream;
+    uv_shutdown_t shutdown;
     int reading, closing;
 };
 
@@ -91,6 +92,18 @@ static void stream_read(struct transport *t, int on)
         uv_read_stop(s->stream);
 }
 
+static void shutdown_done(uv_shutdown_t *request, int status)
+{
+    (void)request;
+    (void)status; // a failure shows as the end of reading
+}
+
+static void stream_finish(struct transport *t)
+{
+    struct stream_transport *s = (struct stream_transport *)t;
+    uv_shutdown(&s->shutdown, s->stream, shutdown_done);
+}
+
 static void stream_closed(uv_handle_t *handle)
 {
     struct stream_transport *s = handle->data;
@@ -109,7 +122,7 @@ static void stream_close(struct transport *t)
 
 struct transport *transport_stream(uv_stream_t *stream, const struct transport_user *user)
 {
-    static const struct transport_ops ops = {stream_write, stream_queued, stream_read, stream_close};
+    static const struct transport_ops ops = {stream_write, stream_queued, stream_read, stream_finish, stream_close};
     struct stream_transport *s = xcalloc(1, sizeof *s);
     s->base.ops = &ops;
     s->base.user = *user;

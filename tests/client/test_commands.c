@@ -1,0 +1,294 @@
+// islrctl's commands that ask one thing: what they send, print and end with.
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "core/base/file.h"
+#include "tests/client/scripted.h"
+
+static json_t *parse(const char *text)
+{
+    json_error_t e;
+    json_t *j = json_loads(text, 0, &e);
+    if (!j)
+        fail_msg("%s in: %s", e.text, text);
+    return j;
+}
+
+static void expect(struct outcome o, int code, const char *out, const char *err)
+{
+    if (o.code != code || (out && !strstr(o.out, out)) || (err && !strstr(o.err, err)))
+        fail_msg("exit %d, not %d; expected out '%s' err '%s'\nstdout: %s\nstderr: %s", o.code, code, out ? out : "",
+                 err ? err : "", o.out, o.err);
+    outcome_free(&o);
+}
+
+static void every_command_has_help(void **state)
+{
+    static const char *const names[] = {"submit",      "list",   "show", "watch",   "logs",    "metrics",
+                                        "wait",        "cancel", "hold", "release", "retry",   "set",
+                                        "checkpoints", "pull",   "pin",  "unpin",   "workers", "status"};
+    struct scripted s = {0};
+    (void)state;
+    scripted_open(&s);
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        struct outcome o = RUN(&s, names[i], "--help");
+        assert_int_equal(o.code, 0);
+        assert_non_null(strstr(o.out, "example"));
+        assert_non_null(strstr(o.out, strcmp(names[i], "watch") ? "--json" : "watch"));
+        outcome_free(&o);
+        expect(RUN(&s, names[i], "--no-such-option"), 2, NULL, "--no-such-option");
+    }
+    expect(RUN(&s, "sumbit"), 2, NULL, "submit");
+    assert_int_equal(s.hellos, 0);
+    scripted_close(&s);
+}
+
+static void list_shows_and_filters(void **state)
+{
+    struct scripted s = {.runs = 250, .state = ISLR__RUN_STATE__RUN_RUNNING};
+    (void)state;
+    scripted_open(&s);
+    struct outcome o = RUN(&s, "list", "--limit", "1000", "--json");
+    assert_int_equal(o.code, 0);
+    json_t *j = parse(o.out), *runs = json_object_get(j, "runs");
+    assert_int_equal(json_array_size(runs), 250);
+    json_t *first = json_array_get(runs, 0), *last = json_array_get(runs, 249);
+    assert_int_equal(json_integer_value(json_object_get(first, "run")), 250);
+    assert_int_equal(json_integer_value(json_object_get(last, "run")), 1);
+    assert_string_equal(json_string_value(json_object_get(first, "state")), "running");
+    assert_string_equal(json_string_value(json_object_get(first, "submitted")), "2026-03-01T12:00:00.123Z");
+    assert_true(json_is_null(json_object_get(first, "ended")));
+    assert_string_equal(json_string_value(json_object_get(first, "name")), "name \x1b[31mred");
+    assert_true(json_real_value(json_object_get(json_object_get(first, "final"), "accuracy/soup")) == 0.8125);
+    json_decref(j);
+    outcome_free(&o);
+    expect(RUN(&s, "list"), 0, "0.8125", NULL);
+    assert_string_equal(s.list_asked, "states=0 user= name= where= sort= limit=50 since=0");
+    expect(RUN(&s, "list", "--state", "queued,running", "--user", "ada", "--name", "l*", "--where", "accuracy/soup>0.7",
+               "--sort", "-step", "--limit", "7", "--since", "2h"),
+           0, "running", NULL);
+    assert_string_equal(s.list_asked, "states=2 user=ada name=l* where=accuracy/soup>0.7 sort=-step limit=7 since=1");
+    expect(RUN(&s, "list", "--state", "queued,dead"), 2, NULL, "'dead'");
+    expect(RUN(&s, "list", "--since", "yesterday"), 2, NULL, "'yesterday'");
+    o = scripted_run_on_terminal(&s, 0, (const char *const[]){"list", NULL});
+    assert_null(strstr(o.out, "\x1b[31m")); // a run's name does not paint the terminal
+    assert_non_null(strstr(o.out, "name ?[31mred"));
+    outcome_free(&o);
+    scripted_close(&s);
+}
+
+static void show_tells_all(void **state)
+{
+    struct scripted s = {.runs = 7, .state = ISLR__RUN_STATE__RUN_FAILED, .reason = "no data"};
+    (void)state;
+    scripted_open(&s);
+    expect(RUN(&s, "show", "3"), 0, "no data", NULL);
+    struct outcome o = RUN(&s, "show", "@last", "--json");
+    assert_int_equal(o.code, 0);
+    json_t *j = parse(o.out);
+    assert_int_equal(json_integer_value(json_object_get(j, "run")), 7);
+    assert_string_equal(json_string_value(json_object_get(json_object_get(j, "job"), "name")), "sparse");
+    assert_string_equal(
+        json_string_value(json_object_get(json_array_get(json_object_get(j, "attempts"), 0), "outcome")), "succeeded");
+    json_decref(j);
+    outcome_free(&o);
+    expect(RUN(&s, "show", "99"), 3, NULL, "there is no such run");
+    expect(RUN(&s, "show", "99x"), 2, NULL, "'99x'");
+    expect(RUN(&s, "show", "0"), 2, NULL, "'0'");
+    expect(RUN(&s, "show"), 2, NULL, "RUN");
+    scripted_close(&s);
+}
+
+static void controls_are_sent(void **state)
+{
+    static const struct {
+        const char *name;
+        Islr__Control__Verb verb;
+    } rows[] = {
+        {"cancel", ISLR__CONTROL__VERB__VERB_CANCEL},   {"hold", ISLR__CONTROL__VERB__VERB_HOLD},
+        {"release", ISLR__CONTROL__VERB__VERB_RELEASE}, {"retry", ISLR__CONTROL__VERB__VERB_RETRY},
+        {"pin", ISLR__CONTROL__VERB__VERB_PIN},         {"unpin", ISLR__CONTROL__VERB__VERB_UNPIN},
+    };
+    struct scripted s = {.runs = 7, .state = ISLR__RUN_STATE__RUN_QUEUED};
+    (void)state;
+    scripted_open(&s);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        expect(RUN(&s, rows[i].name, "3", "5"), 0, NULL, "3");
+        assert_int_equal(s.verb, rows[i].verb);
+        assert_int_equal(s.target_count, 2);
+        assert_int_equal(s.targets[0], 3);
+        assert_int_equal(s.targets[1], 5);
+        expect(RUN(&s, rows[i].name, "3", "x"), 2, NULL, "'x'");
+        expect(RUN(&s, rows[i].name, "99"), 3, NULL, "there is no such run");
+    }
+    expect(RUN(&s, "cancel", "@last", "--json"), 0, "{\"runs\": [7]}", NULL);
+    expect(RUN(&s, "set", "4", "priority=-5"), 0, NULL, NULL);
+    assert_int_equal(s.verb, ISLR__CONTROL__VERB__VERB_SET_PRIORITY);
+    assert_int_equal(s.priority, -5);
+    expect(RUN(&s, "set", "4", "priority=high"), 2, NULL, "'high'");
+    expect(RUN(&s, "set", "4", "colour=red"), 2, NULL, "priority=P");
+    scripted_close(&s);
+}
+
+static void workers_and_status(void **state)
+{
+    struct scripted s = {.runs = 2};
+    (void)state;
+    scripted_open(&s);
+    expect(RUN(&s, "workers"), 0, "run 1", NULL);
+    struct outcome o = RUN(&s, "workers", "--json");
+    json_t *j = parse(o.out);
+    assert_int_equal(json_array_size(json_object_get(j, "workers")), 2); // from two messages
+    json_decref(j);
+    outcome_free(&o);
+    o = RUN(&s, "status", "--json");
+    j = parse(o.out);
+    assert_int_equal(json_integer_value(json_object_get(j, "running")), 2);
+    json_decref(j);
+    outcome_free(&o);
+    expect(RUN(&s, "status"), 0, "2 running", NULL);
+    scripted_close(&s);
+}
+
+static void server_comes_from_flag_environment_or_file(void **state)
+{
+    struct scripted s = {.runs = 1};
+    char directory[128], file[160], line[160];
+    (void)state;
+    scripted_open(&s);
+    expect(RUN(&s, "status", "--server", "unix:/tmp/islr-no-such-socket"), 4, NULL, "/tmp/islr-no-such-socket");
+    expect(RUN(&s, "status", "--server", "carrier pigeon"), 2, NULL, "carrier pigeon");
+    snprintf(directory, sizeof directory, "%s/islr", s.rig.directory);
+    snprintf(file, sizeof file, "%s/client.yaml", directory);
+    assert_int_equal(file_make_dirs(directory, NULL), 0);
+    snprintf(line, sizeof line, "server: unix:/tmp/islr-from-file # here\n");
+    assert_int_equal(file_write_atomic(file, line, strlen(line), NULL), 0);
+    expect(RUN(&s, "status"), 0, NULL, NULL); // ISLR_SERVER wins
+    struct outcome o = RUN(&s, "status", "--server=");
+    assert_int_equal(o.code, 2);
+    outcome_free(&o);
+    snprintf(line, sizeof line, "sever: x\n");
+    assert_int_equal(file_write_atomic(file, line, strlen(line), NULL), 0);
+    expect(RUN(&s, "status"), 2, NULL, "client.yaml:1: there is no setting 'sever'");
+    assert_int_equal(file_remove_tree(directory, NULL), 0);
+    scripted_close(&s);
+}
+
+// ---- submit ---------------------------------------------------------------------------------------------------------
+
+static void write_job(const struct scripted *s, char path[128], const char *text)
+{
+    snprintf(path, 128, "%s/job.yaml", s->rig.directory);
+    assert_int_equal(file_write_atomic(path, text, strlen(text), NULL), 0);
+}
+
+static void submit_sends_the_resolved_job(void **state)
+{
+    struct scripted s = {.runs = 4, .state = ISLR__RUN_STATE__RUN_QUEUED};
+    char job[128];
+    (void)state;
+    scripted_open(&s);
+    write_job(&s, job, "name: mine\ndata: {path: recordings}\ntrain: {epochs: 3}\n");
+    expect(RUN(&s, "submit", job, "train.lr=0.5e-3", "--priority", "3", "--after", "2:any", "--after", "4:any"), 0,
+           "5\n", NULL);
+    json_t *j = parse(s.submitted), *train = json_object_get(j, "train");
+    assert_int_equal(json_integer_value(json_object_get(train, "epochs")), 3);
+    assert_true(json_number_value(json_object_get(train, "lr")) == 0.5e-3);
+    assert_true(*json_string_value(json_object_get(json_object_get(j, "data"), "path")) == '/');
+    json_decref(j);
+    assert_int_equal(s.priority, 3);
+    assert_int_equal(s.target_count, 2);
+    expect(RUN(&s, "submit", job, "--name", "other", "--json"), 0, "{\"run\": 6, \"existed\": false}", NULL);
+    j = parse(s.submitted);
+    assert_string_equal(json_string_value(json_object_get(j, "name")), "other");
+    json_decref(j);
+    expect(RUN(&s, "submit", job, "--after", "2:any", "--after", "4"), 2, NULL, "all of the runs or none");
+    expect(RUN(&s, "submit", job, "--after", "2:perhaps"), 2, NULL, "'2:perhaps'");
+    unlink(job);
+    scripted_close(&s);
+}
+
+static void submit_names_every_fault(void **state)
+{
+    struct scripted s = {0};
+    char job[128];
+    (void)state;
+    scripted_open(&s);
+    write_job(&s, job, "data: {path: x}\ntrain:\n  epochs: many\n  bacth: 3\n");
+    struct outcome o = RUN(&s, "submit", job);
+    assert_int_equal(o.code, 2);
+    assert_non_null(strstr(o.err, "job.yaml:3"));
+    assert_non_null(strstr(o.err, "job.yaml:4"));
+    assert_non_null(strstr(o.err, "batch")); // the nearest known name
+    outcome_free(&o);
+    assert_int_equal(s.hellos, 0);
+    unlink(job);
+    expect(RUN(&s, "submit", job), 3, NULL, "job.yaml");
+    scripted_close(&s);
+}
+
+static void submit_is_asked_again_but_done_once(void **state)
+{
+    struct scripted s = {.drop_submits = 2};
+    char job[128];
+    (void)state;
+    scripted_open(&s);
+    write_job(&s, job, "data: {path: x}\n");
+    expect(RUN(&s, "submit", job), 0, "1\n", NULL);
+    assert_int_equal(s.submits, 3); // twice without an answer
+    assert_int_equal(s.runs, 1);    // and still one run
+    expect(RUN(&s, "submit", job), 0, "2\n", NULL);
+    expect(RUN(&s, "submit", job, "--key", "k"), 0, "3\n", NULL);
+    expect(RUN(&s, "submit", job, "--key", "k"), 0, "3\n", "first run");
+    unlink(job);
+    scripted_close(&s);
+}
+
+static void dry_run_prints_and_submits_nothing(void **state)
+{
+    struct scripted s = {0};
+    char job[128];
+    (void)state;
+    scripted_open(&s);
+    write_job(&s, job, "preset: tiny\ndata: {path: x}\n");
+    struct outcome o = RUN(&s, "submit", job, "--dry-run");
+    assert_int_equal(o.code, 0);
+    assert_non_null(strstr(o.out, "epochs:"));
+    outcome_free(&o);
+    o = RUN(&s, "submit", job, "--dry-run", "--json");
+    json_t *j = parse(o.out);
+    assert_string_equal(json_string_value(json_object_get(j, "preset")), "tiny");
+    json_decref(j);
+    outcome_free(&o);
+    assert_int_equal(s.submits, 0);
+    expect(RUN(&s, "submit", job, "--dry-run", "--server", "unix:/tmp/islr-no-such-socket"), 0,
+           "epochs:", "checked here only");
+    unlink(job);
+    scripted_close(&s);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_command_has_help),
+        cmocka_unit_test(list_shows_and_filters),
+        cmocka_unit_test(show_tells_all),
+        cmocka_unit_test(controls_are_sent),
+        cmocka_unit_test(workers_and_status),
+        cmocka_unit_test(server_comes_from_flag_environment_or_file),
+        cmocka_unit_test(submit_sends_the_resolved_job),
+        cmocka_unit_test(submit_names_every_fault),
+        cmocka_unit_test(submit_is_asked_again_but_done_once),
+        cmocka_unit_test(dry_run_prints_and_submits_nothing),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
