@@ -11,6 +11,7 @@ static const struct command commands[] = {
     {"evaluate", "accuracy of models on labelled clips", command_evaluate},
     {"soup", "the average of checkpoints", command_soup},
     {"bench", "throughput of this machine", command_bench},
+    {"doctor", "what was built in, what this machine has, what is missing", command_doctor},
     {0},
 };
 

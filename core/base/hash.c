@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <openssl/crypto.h>
 #include <openssl/evp.h>
 
 struct hasher {
@@ -99,4 +100,9 @@ int hash_from_hex(const char *text, struct hash *out)
 int hash_equal(const struct hash *a, const struct hash *b)
 {
     return memcmp(a->bytes, b->bytes, sizeof a->bytes) == 0;
+}
+
+const char *hash_library(void)
+{
+    return OpenSSL_version(OPENSSL_VERSION);
 }

@@ -24,4 +24,6 @@ void hash_to_hex(const struct hash *h, char text[65]);
 int hash_from_hex(const char *text, struct hash *out); // -1 unless 64 hex digits
 int hash_equal(const struct hash *a, const struct hash *b);
 
+const char *hash_library(void); // the library in use: "OpenSSL 3.0.11 19 Sep 2023"
+
 #endif

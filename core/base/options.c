@@ -9,7 +9,7 @@
 #include "core/base/memory.h"
 #include "core/base/nearest.h"
 
-enum { NAMES_MAX = 128, HELP_COLUMN = 30 };
+enum { NAMES_MAX = 128, HELP_COLUMN = 30, HELP_WIDTH = 110 };
 
 void option_list_free(struct option_list *list)
 {
@@ -259,7 +259,7 @@ bool options_parse(const struct usage *usage, int argc, char **argv, int *code)
 }
 
 // " (default X)", from the variable's own value; nothing for what has none.
-static void print_default(const struct option_row *o, FILE *f)
+static void add_default(struct strbuf *b, const struct option_row *o)
 {
     const char *text = NULL;
     char number[40];
@@ -272,7 +272,25 @@ static void print_default(const struct option_row *o, FILE *f)
     else if (o->kind == OPTION_FLOAT)
         snprintf(number, sizeof number, "%.10g", *(const double *)o->value), text = number;
     if (text && *text)
-        fprintf(f, " (default %s)", text);
+        strbuf_printf(b, " (default %s)", text);
+}
+
+// Words from HELP_COLUMN to HELP_WIDTH, and a newline.
+static void print_right(FILE *f, const char *text)
+{
+    size_t column = HELP_COLUMN;
+    while (*text) {
+        size_t n = strcspn(text, " "), blanks = strspn(text + n, " ");
+        bool first = column == HELP_COLUMN;
+        if (!first && column + 1 + n > HELP_WIDTH) {
+            fprintf(f, "\n%*s", HELP_COLUMN, "");
+            column = HELP_COLUMN;
+            first = true;
+        }
+        column += (size_t)fprintf(f, "%s%.*s", first ? "" : " ", (int)n, text);
+        text += n + blanks;
+    }
+    fputc('\n', f);
 }
 
 static void print_left(FILE *f, const char *left)
@@ -286,7 +304,7 @@ static void print_left(FILE *f, const char *left)
 
 static void print_option(const struct option_row *o, FILE *f)
 {
-    struct strbuf left = {0};
+    struct strbuf left = {0}, right = {0};
     if (o->letter)
         strbuf_printf(&left, "-%c", o->letter);
     if (o->name)
@@ -294,12 +312,13 @@ static void print_option(const struct option_row *o, FILE *f)
     if (o->argument)
         strbuf_printf(&left, " %s", o->argument);
     print_left(f, left.text);
-    fputs(o->help, f);
-    print_default(o, f);
+    strbuf_printf(&right, "%s", o->help);
+    add_default(&right, o);
     if (o->kind == OPTION_LIST)
-        fputs(" (may be given several times)", f);
-    fputc('\n', f);
+        strbuf_printf(&right, " (may be given several times)");
+    print_right(f, right.text);
     free(left.text);
+    free(right.text);
 }
 
 // Every line of `text`, indented.
@@ -320,7 +339,7 @@ void options_print_help(const struct usage *u, FILE *f)
     fputs("\n\n", f);
     for (const struct option_operand *o = u->operands; o && o->argument; o++) {
         print_left(f, o->argument);
-        fprintf(f, "%s\n", o->help);
+        print_right(f, o->help);
     }
     for (const struct option_row *o = u->options; o && !is_end(o); o++)
         print_option(o, f);

@@ -87,4 +87,8 @@ void comm_reduce_begin(struct comm *c, float *data, size_t count);
 void comm_progress(struct comm *c);
 int comm_reduce_wait(struct comm *c, struct error *e); // all that were begun are done
 
+// The MPI in use: "Open MPI v4.1.4". Needs no world. Returns text.
+enum { COMM_LIBRARY_SIZE = 128 };
+const char *comm_library(char text[COMM_LIBRARY_SIZE]);
+
 #endif

@@ -34,6 +34,9 @@ int parquet_read_clip(struct parquet_reader *r, const char *path, const double *
 // One thread at a time for each path.
 int parquet_write_clip(const char *path, const double *x, int frames, struct error *e);
 
+// The version of the Arrow in use.
+const char *parquet_library(void);
+
 #ifdef __cplusplus
 }
 #endif

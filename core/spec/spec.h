@@ -68,4 +68,6 @@ int spec_fold(const Islr__JobSpec *job);
 
 const char *spec_kind_name(Islr__JobSpec__Kind kind); // "train", ..
 
+const char *spec_library(void); // version of the YAML reader (libfyaml) in use
+
 #endif

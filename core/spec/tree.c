@@ -1,5 +1,6 @@
 // YAML and JSON through libfyaml's events: see tree.h.
 #include "core/spec/tree.h"
+#include "core/spec/spec.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -26,6 +27,11 @@ static void node_clear(struct node *n)
     free(n->text);
     free(n->key);
     *n = (struct node){0};
+}
+
+const char *spec_library(void)
+{
+    return fy_library_version();
 }
 
 void tree_free(struct node *root)
