@@ -16,13 +16,14 @@ struct set_writer {
     size_t clip_count, clip_capacity, skipped_count, skipped_capacity;
     struct set_record *clips;
     struct set_skip *skipped;
-    struct strbuf text;
+    // Kept apart, since skipped clips come in between the others here and behind them in append().
+    struct strbuf paths, skips;
 };
 
-static uint64_t add_text(struct set_writer *w, const char *text)
+static uint64_t add_text(struct strbuf *b, const char *text)
 {
-    uint64_t at = w->text.length;
-    strbuf_add(&w->text, text, strlen(text) + 1);
+    uint64_t at = b->length;
+    strbuf_add(b, text, strlen(text) + 1);
     return at;
 }
 
@@ -60,7 +61,7 @@ int set_writer_add(struct set_writer *w, const struct set_clip *c, struct error 
     }
     struct set_record *r = &w->clips[w->clip_count++];
     *r = (struct set_record){.first_frame = w->frame_count,
-                             .path = add_text(w, c->path),
+                             .path = add_text(&w->paths, c->path),
                              .participant = c->participant,
                              .sequence = c->sequence,
                              .frames = (uint32_t)c->frames,
@@ -80,8 +81,8 @@ void set_writer_skip(struct set_writer *w, const char *path, const char *reason)
         w->skipped_capacity = w->skipped_capacity ? 2 * w->skipped_capacity : 64;
         w->skipped = xrealloc(w->skipped, w->skipped_capacity, sizeof *w->skipped);
     }
-    uint64_t path_at = add_text(w, path);
-    w->skipped[w->skipped_count++] = (struct set_skip){path_at, add_text(w, reason)};
+    uint64_t path_at = add_text(&w->skips, path);
+    w->skipped[w->skipped_count++] = (struct set_skip){path_at, add_text(&w->skips, reason)};
 }
 
 int set_writer_append(struct set_writer *w, const struct set *part, struct error *e)
@@ -97,17 +98,26 @@ int set_writer_append(struct set_writer *w, const struct set *part, struct error
 // Everything behind the frames, and its hash into the header.
 static int put_index(struct set_writer *w, struct set_header *header, struct error *e)
 {
+    struct strbuf text = {0}; // paths, names, skipped clips' paths and reasons
     uint64_t *names = xcalloc((size_t)w->d.sign_count, sizeof *names);
+    if (w->paths.length)
+        strbuf_add(&text, w->paths.text, w->paths.length);
     for (int i = 0; i < w->d.sign_count; i++)
-        names[i] = add_text(w, w->d.signs[i]);
+        names[i] = add_text(&text, w->d.signs[i]);
+    for (size_t i = 0; i < w->skipped_count; i++) {
+        w->skipped[i].path += text.length;
+        w->skipped[i].reason += text.length;
+    }
+    if (w->skips.length)
+        strbuf_add(&text, w->skips.text, w->skips.length);
     const struct {
         const void *data;
         size_t size;
     } sections[] = {{w->clips, w->clip_count * sizeof *w->clips},
                     {names, (size_t)w->d.sign_count * sizeof *names},
                     {w->skipped, w->skipped_count * sizeof *w->skipped},
-                    {w->text.text, w->text.length}};
-    header->text_size = w->text.length;
+                    {text.text, text.length}};
+    header->text_size = text.length;
     header->file_size = SET_FRAMES_AT + w->frame_count * SET_FRAME_BYTES;
     for (int i = 0; i < 4; i++)
         header->file_size += sections[i].size;
@@ -121,6 +131,7 @@ static int put_index(struct set_writer *w, struct set_header *header, struct err
     struct hash content = hasher_finish(h);
     memcpy(header->content, content.bytes, sizeof header->content);
     free(names);
+    free(text.text);
     return rc;
 }
 
@@ -161,7 +172,8 @@ void set_writer_abandon(struct set_writer *w)
     file_writer_abandon(w->file);
     free(w->clips);
     free(w->skipped);
-    free(w->text.text);
+    free(w->paths.text);
+    free(w->skips.text);
     free(w->path);
     free(w);
 }

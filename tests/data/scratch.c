@@ -38,6 +38,7 @@ char *scratch_write(void **state, const char *name, const char *text)
 
 void scratch_write_bytes(const char *path, const void *data, size_t size)
 {
+    remove(path); // file systems take care to flush a file that is written over, which takes time
     FILE *f = fopen(path, "wb");
     if (!f || fwrite(data, 1, size, f) != size || fclose(f)) {
         perror(path);
