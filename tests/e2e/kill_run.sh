@@ -1,0 +1,64 @@
+#!/usr/bin/env bash
+# kill -9 and SIGTERM at random moments of a run, alone and over ranks, damaged resume points in between: every time it
+# goes on, and the final models are those of the run that nobody disturbed.
+. "$(dirname "$0")/lib.sh"
+make_recordings
+write_job 10
+began=$(date +%s%N)
+expect 0 "$ISLRD" run "$scratch/job.yaml" --out "$scratch/whole"
+whole_ms=$((($(date +%s%N) - began) / 1000000))
+expect 0 "${mpirun[@]}" -np 2 "$ISLRD" run "$scratch/job.yaml" --out "$scratch/whole-two"
+
+resumed=0
+# Whether the run of that log began at a resume point.
+count_resumed() { grep -q 'going on after step' "$scratch/$1.log" && resumed=$((resumed + 1)); }
+
+# Kills of a single process, each after a random part of the time that the whole run takes.
+for k in 1 2 3 4 5; do
+    start "alone-$k" "$ISLRD" run "$scratch/job.yaml" --out "$scratch/alone" --resume
+    pause "$((whole_ms < 999 ? whole_ms : 999))"
+    signal=KILL
+    [ $k -ne 3 ] || signal=TERM
+    kill -$signal "$pid" 2>/dev/null
+    wait "$pid" 2>/dev/null
+    status=$?
+    count_resumed "alone-$k"
+    [ $signal = KILL ] || [ $status -eq 130 ] || [ $status -eq 0 ] || [ $status -eq 143 ] ||
+        fail "SIGTERM: ended with $status"
+    # Every other time the newest resume point is found cut off or altered: the one before it serves.
+    newest=$(ls -t "$scratch/alone/resume" 2>/dev/null | head -n 1)
+    if [ -n "$newest" ] && [ $((k % 2)) -eq 0 ]; then
+        truncate -s -100 "$scratch/alone/resume/$newest"
+    elif [ -n "$newest" ] && [ $k -eq 1 ]; then
+        printf 'x' | dd of="$scratch/alone/resume/$newest" bs=1 seek=5000 conv=notrunc status=none
+    fi
+done
+expect 0 "$ISLRD" run "$scratch/job.yaml" --out "$scratch/alone" --resume
+same_models "$scratch/whole" "$scratch/alone" "a killed run"
+cmp -s "$scratch/whole/predictions.npy" "$scratch/alone/predictions.npy" || fail "a killed run: other predictions"
+
+# Of two ranks in turn: a rank, mpirun, the other rank, mpirun asked to stop.
+for k in 1 2 3 4; do
+    start "two-$k" "${mpirun[@]}" -np 2 "$ISLRD" run "$scratch/job.yaml" --out "$scratch/two" --resume
+    ranks=()
+    for _ in $(seq 100); do
+        read -r -a ranks <<<"$(pgrep -P "$pid" -f "$ISLRD" | tr '\n' ' ')"
+        [ ${#ranks[@]} -eq 2 ] && break
+        sleep 0.05
+    done
+    pause 999
+    case $k in
+    1 | 3) kill -9 "${ranks[$((k / 2))]}" 2>/dev/null ;;
+    2) kill -9 "$pid" 2>/dev/null ;;
+    4) kill -TERM "$pid" 2>/dev/null ;;
+    esac
+    until_true 15 "two ranks after kill $k: mpirun ends" eval "! alive $pid"
+    for rank in "${ranks[@]}"; do
+        until_true 10 "two ranks after kill $k: rank $rank ends" eval "! alive $rank"
+    done
+    count_resumed "two-$k"
+done
+expect 0 "${mpirun[@]}" -np 2 "$ISLRD" run "$scratch/job.yaml" --out "$scratch/two" --resume
+same_models "$scratch/whole-two" "$scratch/two" "a killed run over two ranks"
+[ $resumed -gt 0 ] || fail "no run ever went on from a resume point"
+echo "$resumed of the killed runs had gone on from a resume point (seed $seed)"
