@@ -9,7 +9,7 @@ enum { EMBED_TENSORS = 12, EMBED_PARTS = 4 };
 
 // The tensors in the order of struct embed_parameters, which is one of pointers.
 struct embed_tensor {
-    const char *name;  // as published
+    char name[24];     // as published
     int rows, columns; // columns: all dimensions but the first
 };
 extern const struct embed_tensor embed_tensors[EMBED_TENSORS];
