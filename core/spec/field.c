@@ -64,6 +64,8 @@ void *field_add_value(ProtobufCMessage *message, const ProtobufCFieldDescriptor 
     *list = xrealloc(*list, *count + 1, size);
     void *value = (char *)*list + *count * size;
     memset(value, 0, size);
+    if (field->type == PROTOBUF_C_TYPE_STRING)
+        *(char **)value = xstrdup("");
     ++*count;
     return value;
 }

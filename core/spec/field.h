@@ -37,7 +37,7 @@ ProtobufCMessage *field_new_message(const ProtobufCMessageDescriptor *descriptor
 // Frees all values of a repeated field and leaves it empty.
 void field_clear_list(ProtobufCMessage *message, const ProtobufCFieldDescriptor *field);
 
-// Makes room for one value more and returns it, zeroed.
+// Makes room for one value more and returns it: 0, or an empty text.
 void *field_add_value(ProtobufCMessage *message, const ProtobufCFieldDescriptor *field);
 
 // Replaces the string at `member`, of field `field`, by a copy of `text`.

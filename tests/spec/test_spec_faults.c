@@ -169,6 +169,10 @@ static const struct single singles[] = {
      "prepared set\n"},
     {"kind: soup\nmodels: [a, '']\n", NULL,
      "job.yaml:2: models[1]: an empty name is given; allowed: a file, or RUN:what on a server\n"},
+    {"kind: soup\nmodels: [a, [b], {c: 1}, ~]\n", NULL,
+     "job.yaml:2: models[1]: a list of 1 is given; allowed: text\n"
+     "job.yaml:2: models[2]: a map is given; allowed: text\n"
+     "job.yaml:2: models[3]: nothing is given; allowed: text\n"},
     {"kind: export\nmodels: [a]\n", NULL, "job.yaml: format: an export job needs a format; allowed: onnx | tflite\n"},
     {"kind: soup\nmodels: [a]\nformat: onnx\n", NULL,
      "job.yaml:3: format: a format is given to a soup job; allowed: nothing (kind export takes a format)\n"},
