@@ -45,7 +45,7 @@ static struct group *find_group(struct group *groups, size_t count, int64_t part
 }
 
 // One group for each participant, in ascending order of the ids, with the counts filled in.
-static struct group *count_groups(const struct layout_clip *clips, size_t count, struct split *s, size_t *group_count)
+static struct group *count_groups(const struct recording *clips, size_t count, struct split *s, size_t *group_count)
 {
     int64_t *ids = xcalloc(count, sizeof *ids);
     size_t n = 0;
@@ -142,7 +142,7 @@ static void place_groups(struct split *s, struct group *groups, size_t count, ui
     qsort(groups, count, sizeof *groups, compare_participants);
 }
 
-int folds_compute(const struct layout_clip *clips, size_t count, int sign_count, int k, uint64_t seed, int *folds,
+int folds_compute(const struct recording *clips, size_t count, int sign_count, int k, uint64_t seed, int *folds,
                   struct error *e)
 {
     if (k > FOLDS_MAX)
@@ -235,7 +235,7 @@ static int read_given(const char *path, struct given **rows, size_t *count, int6
     return 0;
 }
 
-static int apply_given(const struct given *rows, size_t row_count, const char *path, const struct layout_clip *clips,
+static int apply_given(const struct given *rows, size_t row_count, const char *path, const struct recording *clips,
                        size_t count, int k, int *folds, struct error *e)
 {
     size_t lacking = 0, first_lacking = 0;
@@ -263,7 +263,7 @@ static int apply_given(const struct given *rows, size_t row_count, const char *p
     return 0;
 }
 
-int folds_read(const struct layout_clip *clips, size_t count, const char *path, int *k, int *folds, struct hash *hash,
+int folds_read(const struct recording *clips, size_t count, const char *path, int *k, int *folds, struct hash *hash,
                struct error *e)
 {
     struct given *rows = NULL;

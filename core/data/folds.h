@@ -7,7 +7,7 @@
 
 #include "core/base/error.h"
 #include "core/base/hash.h"
-#include "core/data/layout.h"
+#include "core/data/recordings.h"
 
 enum { FOLDS_MAX = 1000 };
 
@@ -16,13 +16,13 @@ enum { FOLDS_MAX = 1000 };
 // counts vary most between signs first, each into the fold that leaves the shares of the signs most even (of equally
 // even ones: the smallest). The seed shuffles participants whose counts vary equally, and numbers the folds.
 // k < 2: all get -1. Fails if there are fewer than k participants.
-int folds_compute(const struct layout_clip *clips, size_t count, int sign_count, int k, uint64_t seed, int *folds,
+int folds_compute(const struct recording *clips, size_t count, int sign_count, int k, uint64_t seed, int *folds,
                   struct error *e);
 
 // Reads them from a CSV with the columns participant_id, sequence_id, fold. *k is the number of folds wanted, or below 2
 // for as many as the file names, and is set to it. The file may name other clips too; it is an error if it names a clip
 // twice, lacks one, or leaves a fold empty. *hash is that of its bytes.
-int folds_read(const struct layout_clip *clips, size_t count, const char *path, int *k, int *folds, struct hash *hash,
+int folds_read(const struct recording *clips, size_t count, const char *path, int *k, int *folds, struct hash *hash,
                struct error *e);
 
 #endif

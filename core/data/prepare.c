@@ -195,11 +195,10 @@ static int prepare_into_cache(const char *directory, const char *cache, const st
 static int check_given_folds(const struct set *s, const char *path, const struct prepare_options *o, struct error *e)
 {
     size_t count = set_count(s);
-    struct layout_clip *clips = xcalloc(count, sizeof *clips);
+    struct recording *clips = xcalloc(count, sizeof *clips);
     int *folds = xcalloc(count, sizeof *folds), k = o->k;
     for (size_t i = 0; i < count; i++)
-        clips[i] =
-            (struct layout_clip){.participant = set_clip(s, i)->participant, .sequence = set_clip(s, i)->sequence};
+        clips[i] = (struct recording){.participant = set_clip(s, i)->participant, .sequence = set_clip(s, i)->sequence};
     struct hash hash;
     int rc = folds_read(clips, count, o->fold_file, &k, folds, &hash, e);
     for (size_t i = 0; !rc && i < count; i++)

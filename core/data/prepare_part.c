@@ -31,9 +31,9 @@ struct part {
 
 static struct done *prepare_one(struct parquet_reader *reader, const struct prepare_plan *plan, size_t row)
 {
-    const struct layout_clip *source = &plan->layout->clips[row];
+    const struct recording *source = &plan->recordings->clips[row];
     struct done *d = xcalloc(1, sizeof *d);
-    char *path = xprintf("%s/%s", plan->layout->directory, source->path);
+    char *path = xprintf("%s/%s", plan->recordings->directory, source->path);
     const double *raw;
     int frames;
     struct error e;
@@ -70,7 +70,7 @@ static int write_done(struct part *p, struct done *d)
 {
     if (!d->reason)
         return set_writer_add(p->writer, &d->clip, &p->error);
-    const char *path = p->plan->layout->clips[p->first + p->next].path;
+    const char *path = p->plan->recordings->clips[p->first + p->next].path;
     const struct prepare_watch *watch = &p->plan->o.watch;
     set_writer_skip(p->writer, path, d->reason);
     if (!p->broken++)
@@ -178,11 +178,11 @@ int prepare_merge(const struct prepare_plan *plan, int parts, char *const *paths
     int rc = 0;
     for (int i = 0; !rc && i < parts; i++)
         rc = append_part(plan, w, paths[i], row, &row, &clips, e);
-    if (!rc && row != plan->layout->count)
+    if (!rc && row != plan->recordings->count)
         rc = error_set(e, ERR_FAILED, "the parts of %s cover %llu of %zu rows", out, (unsigned long long)row,
-                       plan->layout->count);
+                       plan->recordings->count);
     if (!rc && !clips)
-        rc = error_set(e, ERR_INVALID, "none of the %zu clips can be prepared", plan->layout->count);
+        rc = error_set(e, ERR_INVALID, "none of the %zu clips can be prepared", plan->recordings->count);
     if (!rc)
         return set_writer_commit(w, e);
     set_writer_abandon(w);

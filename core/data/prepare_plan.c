@@ -10,17 +10,17 @@
 
 static struct hash make_key(const struct prepare_plan *p, const struct hash *fold_hash)
 {
-    const struct layout *l = p->layout;
+    const struct recordings *r = p->recordings;
     char options[200];
     int n = snprintf(options, sizeof options, "islr set %d, max_len %d, k %d, fold_seed %llu, folds %s\n", SET_VERSION,
                      p->o.max_len, p->o.k, (unsigned long long)p->o.fold_seed, p->o.fold_file ? "given" : "computed");
     struct hasher *h = hasher_create();
     hasher_update(h, options, (size_t)n);
-    hasher_update(h, l->csv_hash.bytes, sizeof l->csv_hash.bytes);
-    hasher_update(h, l->signs_hash.bytes, sizeof l->signs_hash.bytes);
+    hasher_update(h, r->csv_hash.bytes, sizeof r->csv_hash.bytes);
+    hasher_update(h, r->signs_hash.bytes, sizeof r->signs_hash.bytes);
     hasher_update(h, fold_hash->bytes, sizeof fold_hash->bytes);
-    for (size_t i = 0; i < l->count; i++) {
-        int64_t stamp[2] = {l->clips[i].bytes, l->clips[i].modified};
+    for (size_t i = 0; i < r->count; i++) {
+        int64_t stamp[2] = {r->clips[i].bytes, r->clips[i].modified};
         hasher_update(h, stamp, sizeof stamp);
     }
     return hasher_finish(h);
@@ -37,18 +37,18 @@ struct prepare_plan *prepare_plan_open(const char *directory, const struct prepa
     p->o = *o;
     if (p->o.fold_file && !*p->o.fold_file)
         p->o.fold_file = NULL;
-    p->layout = layout_read(directory, o->threads, e);
-    if (!p->layout) {
+    p->recordings = recordings_read(directory, o->threads, e);
+    if (!p->recordings) {
         prepare_plan_close(p);
         return NULL;
     }
-    const struct layout *l = p->layout;
-    p->folds = xcalloc(l->count, sizeof *p->folds);
+    const struct recordings *r = p->recordings;
+    p->folds = xcalloc(r->count, sizeof *p->folds);
     int rc;
     if (p->o.fold_file)
-        rc = folds_read(l->clips, l->count, p->o.fold_file, &p->o.k, p->folds, &fold_hash, e);
+        rc = folds_read(r->clips, r->count, p->o.fold_file, &p->o.k, p->folds, &fold_hash, e);
     else
-        rc = folds_compute(l->clips, l->count, l->sign_count, p->o.k, p->o.fold_seed, p->folds, e);
+        rc = folds_compute(r->clips, r->count, r->sign_count, p->o.k, p->o.fold_seed, p->folds, e);
     if (rc) {
         prepare_plan_close(p);
         return NULL;
@@ -65,7 +65,7 @@ void prepare_plan_close(struct prepare_plan *p)
 {
     if (!p)
         return;
-    layout_free(p->layout);
+    recordings_free(p->recordings);
     free(p->folds);
     free(p);
 }
@@ -74,14 +74,14 @@ void prepare_plan_close(struct prepare_plan *p)
 static size_t part_start(const struct prepare_plan *p, int part, int parts)
 {
     const int64_t opening = 65536; // what a file costs besides its bytes
-    const struct layout *l = p->layout;
+    const struct recordings *r = p->recordings;
     double total = 0, before = 0;
-    for (size_t i = 0; i < l->count; i++)
-        total += (double)(l->clips[i].bytes + opening);
+    for (size_t i = 0; i < r->count; i++)
+        total += (double)(r->clips[i].bytes + opening);
     size_t i = 0;
-    while (i < l->count && before < total * part / parts)
-        before += (double)(l->clips[i++].bytes + opening);
-    return part == parts ? l->count : i;
+    while (i < r->count && before < total * part / parts)
+        before += (double)(r->clips[i++].bytes + opening);
+    return part == parts ? r->count : i;
 }
 
 void prepare_plan_part(const struct prepare_plan *p, int part, int parts, size_t *first, size_t *count)
@@ -93,11 +93,11 @@ void prepare_plan_part(const struct prepare_plan *p, int part, int parts, size_t
 struct set_description prepare_plan_describe(const struct prepare_plan *p, size_t first_row)
 {
     return (struct set_description){.max_len = p->o.max_len,
-                                    .sign_count = p->layout->sign_count,
+                                    .sign_count = p->recordings->sign_count,
                                     .fold_count = p->o.k,
                                     .fold_seed = p->o.fold_seed,
                                     .folds_given = p->o.fold_file != NULL,
-                                    .signs = p->layout->signs,
+                                    .signs = p->recordings->signs,
                                     .source_key = p->key,
                                     .first_row = first_row};
 }

@@ -2,14 +2,14 @@
 #ifndef ISLR_DATA_PREPARE_PLAN_H
 #define ISLR_DATA_PREPARE_PLAN_H
 
-#include "core/data/layout.h"
+#include "core/data/recordings.h"
 #include "core/data/prepare.h"
 #include "core/data/set_write.h"
 
 struct prepare_plan {
     struct prepare_options o; // o.k and o.fold_seed as they are stored: 0 where there are none
-    struct layout *layout;
-    int *folds; // [layout->count]
+    struct recordings *recordings;
+    int *folds; // [recordings->count]
 
     // SHA-256 of all that decides what comes out, cheaply: the bytes of train.csv, sign map and fold file, the options,
     // and size and modification time of every recording, whose contents are not read.

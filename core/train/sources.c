@@ -8,7 +8,7 @@
 #include "core/base/file.h"
 #include "core/base/memory.h"
 #include "core/data/clip.h"
-#include "core/data/layout.h"
+#include "core/data/recordings.h"
 
 static void add(struct sources *s, char *name, const struct set *set, size_t index)
 {
@@ -21,12 +21,12 @@ static void add(struct sources *s, char *name, const struct set *set, size_t ind
 
 static int add_directory(struct sources *s, const char *path, struct error *e)
 {
-    struct layout *l = layout_read(path, 0, e);
-    if (!l)
+    struct recordings *r = recordings_read(path, 0, e);
+    if (!r)
         return -1;
-    for (size_t i = 0; i < l->count; i++)
-        add(s, file_join(path, l->clips[i].path), NULL, 0);
-    layout_free(l);
+    for (size_t i = 0; i < r->count; i++)
+        add(s, file_join(path, r->clips[i].path), NULL, 0);
+    recordings_free(r);
     return 0;
 }
 

@@ -13,7 +13,7 @@
 #include "core/data/folds.h"
 
 struct clips {
-    struct layout_clip *clips;
+    struct recording *clips;
     size_t count;
 };
 
@@ -21,7 +21,7 @@ static void add_clips(struct clips *c, int64_t participant, int label, int times
 {
     c->clips = xrealloc(c->clips, c->count + (size_t)times + 1, sizeof *c->clips);
     for (int i = 0; i < times; i++)
-        c->clips[c->count++] = (struct layout_clip){.participant = participant, .label = label};
+        c->clips[c->count++] = (struct recording){.participant = participant, .label = label};
 }
 
 // ---- against scikit-learn 1.9.1, by folds_golden.py -------------------------------------------------------------------

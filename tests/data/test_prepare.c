@@ -18,7 +18,7 @@
 #include "core/base/file.h"
 #include "core/base/lock.h"
 #include "core/base/memory.h"
-#include "core/data/layout.h"
+#include "core/data/recordings.h"
 #include "core/data/parquet.h"
 #include "core/data/prepare.h"
 #include "core/data/set.h"
@@ -44,12 +44,12 @@ static char *make_data(void **state, const char *name)
 static void break_clip(const char *directory, size_t row, const char *text)
 {
     struct error e;
-    struct layout *l = layout_read(directory, 1, &e);
-    assert_non_null(l);
-    char *path = file_join(directory, l->clips[row].path);
+    struct recordings *r = recordings_read(directory, 1, &e);
+    assert_non_null(r);
+    char *path = file_join(directory, r->clips[row].path);
     scratch_write_bytes(path, text, strlen(text));
     free(path);
-    layout_free(l);
+    recordings_free(r);
 }
 
 static struct set *open_set(const char *path)
@@ -108,20 +108,20 @@ static void test_set_is_the_layout(void **state)
     prepare_or_fail(directory, out, &usual);
     struct set *s = open_set(out);
     struct error e;
-    struct layout *l = layout_read(directory, 1, &e);
+    struct recordings *r = recordings_read(directory, 1, &e);
     assert_int_equal(set_count(s), CLIPS);
     assert_int_equal(set_fold_count(s), 3);
     assert_int_equal(set_fold_seed(s), 42);
     for (size_t i = 0; i < CLIPS; i++) {
         const struct set_clip *c = set_clip(s, i);
-        assert_string_equal(c->path, l->clips[i].path);
-        assert_int_equal(c->participant, l->clips[i].participant);
-        assert_int_equal(c->sequence, l->clips[i].sequence);
-        assert_int_equal(c->label, l->clips[i].label);
+        assert_string_equal(c->path, r->clips[i].path);
+        assert_int_equal(c->participant, r->clips[i].participant);
+        assert_int_equal(c->sequence, r->clips[i].sequence);
+        assert_int_equal(c->label, r->clips[i].label);
         assert_in_range(c->fold, 0, 2);
     }
-    assert_string_equal(set_sign_name(s, 4), l->signs[4]);
-    layout_free(l);
+    assert_string_equal(set_sign_name(s, 4), r->signs[4]);
+    recordings_free(r);
     set_close(s);
     assert_int_equal(count_files(*state, "set.islr"), 1); // nothing is left beside it
     free(directory);
@@ -523,11 +523,11 @@ static void test_fold_file(void **state)
 {
     char *directory = make_data(state, "data"), *out = scratch_path(state, "folds.islr");
     struct error e;
-    struct layout *l = layout_read(directory, 1, &e);
+    struct recordings *r = recordings_read(directory, 1, &e);
     struct strbuf csv = {0};
     strbuf_printf(&csv, "participant_id,sequence_id,fold\n");
-    for (size_t i = 0; i < l->count; i++)
-        strbuf_printf(&csv, "%lld,%lld,%zu\n", (long long)l->clips[i].participant, (long long)l->clips[i].sequence,
+    for (size_t i = 0; i < r->count; i++)
+        strbuf_printf(&csv, "%lld,%lld,%zu\n", (long long)r->clips[i].participant, (long long)r->clips[i].sequence,
                       i % 2);
     char *folds = scratch_write(state, "folds.csv", csv.text);
     csv.text[csv.length - 2] ^= 1;
@@ -543,7 +543,7 @@ static void test_fold_file(void **state)
     free(cached_or_fail(&c));
     c.o.fold_file = others;
     expect_unfit(&c, "was prepared with other folds than those in");
-    layout_free(l);
+    recordings_free(r);
     free(csv.text);
     free(folds);
     free(others);

@@ -11,21 +11,21 @@
 
 #include "core/base/file.h"
 #include "core/base/memory.h"
-#include "core/data/layout.h"
+#include "core/data/recordings.h"
 #include "core/data/parquet.h"
 #include "core/data/synth.h"
 #include "core/data/synth_motion.h"
 #include "tests/data/scratch.h"
 
-static struct layout *write_and_read(const char *directory, const struct synth_options *o)
+static struct recordings *write_and_read(const char *directory, const struct synth_options *o)
 {
     struct error e;
     if (synth_write(directory, o, &e))
         fail_msg("%s", e.text);
-    struct layout *l = layout_read(directory, 1, &e);
-    if (!l)
+    struct recordings *r = recordings_read(directory, 1, &e);
+    if (!r)
         fail_msg("%s", e.text);
-    return l;
+    return r;
 }
 
 static void expect_same_files(const char *a, const char *b, const char *name)
@@ -47,21 +47,21 @@ static void test_threads_do_not_matter(void **state)
 {
     char *a = scratch_path(state, "one"), *b = scratch_path(state, "three");
     struct synth_options o = {.signs = 7, .participants = 3, .clips = 40, .seed = 5, .threads = 1};
-    struct layout *l = write_and_read(a, &o);
+    struct recordings *r = write_and_read(a, &o);
     o.threads = 3;
-    layout_free(write_and_read(b, &o));
-    assert_int_equal(l->count, 40);
-    assert_int_equal(l->sign_count, 7);
+    recordings_free(write_and_read(b, &o));
+    assert_int_equal(r->count, 40);
+    assert_int_equal(r->sign_count, 7);
     expect_same_files(a, b, "train.csv");
     expect_same_files(a, b, "sign_to_prediction_index_map.json");
     int pairs[21] = {0};
-    for (size_t i = 0; i < l->count; i++) {
-        expect_same_files(a, b, l->clips[i].path);
-        pairs[(l->clips[i].participant - 2001) / 37 * 7 + l->clips[i].label]++;
+    for (size_t i = 0; i < r->count; i++) {
+        expect_same_files(a, b, r->clips[i].path);
+        pairs[(r->clips[i].participant - 2001) / 37 * 7 + r->clips[i].label]++;
     }
     for (int i = 0; i < 21; i++)
         assert_in_range(pairs[i], 1, 2);
-    layout_free(l);
+    recordings_free(r);
     free(a);
     free(b);
 }

@@ -1,5 +1,5 @@
-// The competition's layout: see layout.h.
-#include "core/data/layout.h"
+// The competition's layout: see recordings.h.
+#include "core/data/recordings.h"
 
 #include <errno.h>
 #include <stdbool.h>
@@ -61,12 +61,12 @@ static bool path_stays_inside(const char *path)
     return true;
 }
 
-static void read_row(struct layout *l, const struct csv *csv, const int at[4], const struct sign_index *signs,
+static void read_row(struct recordings *r, const struct csv *csv, const int at[4], const struct sign_index *signs,
                      struct faults *faults)
 {
-    struct layout_clip *clip = &l->clips[l->count];
+    struct recording *clip = &r->clips[r->count];
     const char *path = csv->field[at[0]], *sign = csv->field[at[3]];
-    *clip = (struct layout_clip){.line = csv->line, .label = sign_index_find(signs, sign)};
+    *clip = (struct recording){.line = csv->line, .label = sign_index_find(signs, sign)};
     bool sound = true;
     if (!utf8_printable(path, strlen(path))) {
         add_fault(faults, csv->line, "the path is not UTF-8, or has control characters");
@@ -90,10 +90,10 @@ static void read_row(struct layout *l, const struct csv *csv, const int at[4], c
     if (!sound)
         return;
     clip->path = xstrdup(path);
-    l->count++;
+    r->count++;
 }
 
-static int read_rows(struct layout *l, const char *path, const struct sign_index *signs, struct faults *faults,
+static int read_rows(struct recordings *r, const char *path, const struct sign_index *signs, struct faults *faults,
                      struct error *e)
 {
     static const char *const columns[] = {"path", "participant_id", "sequence_id", "sign"};
@@ -101,26 +101,26 @@ static int read_rows(struct layout *l, const char *path, const struct sign_index
     int at[4], rc;
     if (csv_open(&csv, path, path, e))
         return -1;
-    l->csv_hash = csv.hash;
+    r->csv_hash = csv.hash;
     rc = csv_columns(&csv, 4, columns, at, e);
     size_t capacity = 0;
     while (!rc && (rc = csv_next(&csv, e)) > 0) {
-        if (l->count == capacity) {
+        if (r->count == capacity) {
             capacity = capacity ? 2 * capacity : 1024;
-            l->clips = xrealloc(l->clips, capacity, sizeof *l->clips);
+            r->clips = xrealloc(r->clips, capacity, sizeof *r->clips);
         }
-        read_row(l, &csv, at, signs, faults);
+        read_row(r, &csv, at, signs, faults);
         rc = 0;
     }
     csv_close(&csv);
-    if (!rc && !l->count && !faults->count)
+    if (!rc && !r->count && !faults->count)
         rc = error_set(e, ERR_INVALID, "%s names no clips", path);
     return rc;
 }
 
 static int compare_ids(const void *a, const void *b)
 {
-    const struct layout_clip *x = *(struct layout_clip *const *)a, *y = *(struct layout_clip *const *)b;
+    const struct recording *x = *(struct recording *const *)a, *y = *(struct recording *const *)b;
     if (x->participant != y->participant)
         return x->participant < y->participant ? -1 : 1;
     if (x->sequence != y->sequence)
@@ -130,26 +130,26 @@ static int compare_ids(const void *a, const void *b)
 
 static int compare_paths(const void *a, const void *b)
 {
-    const struct layout_clip *x = *(struct layout_clip *const *)a, *y = *(struct layout_clip *const *)b;
+    const struct recording *x = *(struct recording *const *)a, *y = *(struct recording *const *)b;
     int order = strcmp(x->path, y->path);
     return order ? order : x->line < y->line ? -1 : x->line > y->line;
 }
 
-static void find_duplicates(const struct layout *l, struct faults *faults)
+static void find_duplicates(const struct recordings *r, struct faults *faults)
 {
-    struct layout_clip **sorted = xcalloc(l->count, sizeof *sorted);
-    for (size_t i = 0; i < l->count; i++)
-        sorted[i] = &l->clips[i];
-    qsort(sorted, l->count, sizeof *sorted, compare_ids);
-    for (size_t i = 1; i < l->count; i++) {
-        const struct layout_clip *a = sorted[i - 1], *b = sorted[i];
+    struct recording **sorted = xcalloc(r->count, sizeof *sorted);
+    for (size_t i = 0; i < r->count; i++)
+        sorted[i] = &r->clips[i];
+    qsort(sorted, r->count, sizeof *sorted, compare_ids);
+    for (size_t i = 1; i < r->count; i++) {
+        const struct recording *a = sorted[i - 1], *b = sorted[i];
         if (a->participant == b->participant && a->sequence == b->sequence)
             add_fault(faults, b->line, "the clip %lld/%lld stands in line %d already", (long long)b->participant,
                       (long long)b->sequence, a->line);
     }
-    qsort(sorted, l->count, sizeof *sorted, compare_paths);
-    for (size_t i = 1; i < l->count; i++) {
-        const struct layout_clip *a = sorted[i - 1], *b = sorted[i];
+    qsort(sorted, r->count, sizeof *sorted, compare_paths);
+    for (size_t i = 1; i < r->count; i++) {
+        const struct recording *a = sorted[i - 1], *b = sorted[i];
         if (!strcmp(a->path, b->path) && (a->participant != b->participant || a->sequence != b->sequence))
             add_fault(faults, b->line, "the file %s stands in line %d already", b->path, a->line);
     }
@@ -160,63 +160,63 @@ static void find_duplicates(const struct layout *l, struct faults *faults)
 static int look_at_file(void *context, size_t i, int thread)
 {
     (void)thread;
-    const struct layout *l = context;
-    char *path = file_join(l->directory, l->clips[i].path);
+    const struct recordings *r = context;
+    char *path = file_join(r->directory, r->clips[i].path);
     struct stat st = {0};
     if (stat(path, &st))
-        l->clips[i].bytes = -errno;
+        r->clips[i].bytes = -errno;
     else if (!S_ISREG(st.st_mode))
-        l->clips[i].bytes = -EISDIR;
+        r->clips[i].bytes = -EISDIR;
     else
-        l->clips[i].bytes = st.st_size;
-    l->clips[i].modified = (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec;
+        r->clips[i].bytes = st.st_size;
+    r->clips[i].modified = (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec;
     free(path);
     return 0;
 }
 
-static void find_missing_files(struct layout *l, int threads, struct faults *faults)
+static void find_missing_files(struct recordings *r, int threads, struct faults *faults)
 {
-    parallel_for(threads, l->count, look_at_file, l);
-    for (size_t i = 0; i < l->count; i++)
-        if (l->clips[i].bytes < 0)
-            add_fault(faults, l->clips[i].line, "%s: %s", l->clips[i].path,
-                      l->clips[i].bytes == -EISDIR ? "not a regular file" : strerror((int)-l->clips[i].bytes));
+    parallel_for(threads, r->count, look_at_file, r);
+    for (size_t i = 0; i < r->count; i++)
+        if (r->clips[i].bytes < 0)
+            add_fault(faults, r->clips[i].line, "%s: %s", r->clips[i].path,
+                      r->clips[i].bytes == -EISDIR ? "not a regular file" : strerror((int)-r->clips[i].bytes));
 }
 
-struct layout *layout_read(const char *directory, int threads, struct error *e)
+struct recordings *recordings_read(const char *directory, int threads, struct error *e)
 {
-    struct layout *l = xcalloc(1, sizeof *l);
-    l->directory = xstrdup(directory);
+    struct recordings *r = xcalloc(1, sizeof *r);
+    r->directory = xstrdup(directory);
     char *csv_path = file_join(directory, CSV_NAME), *signs_path = file_join(directory, SIGNS_FILE);
     struct faults faults = {0};
     struct sign_index *signs = NULL;
-    int rc = signs_read(signs_path, &l->sign_count, &l->signs, &l->signs_hash, e);
+    int rc = signs_read(signs_path, &r->sign_count, &r->signs, &r->signs_hash, e);
     if (!rc) {
-        signs = sign_index_create(l->sign_count, l->signs);
-        rc = read_rows(l, csv_path, signs, &faults, e);
+        signs = sign_index_create(r->sign_count, r->signs);
+        rc = read_rows(r, csv_path, signs, &faults, e);
     }
     if (!rc) {
-        find_duplicates(l, &faults);
-        find_missing_files(l, threads, &faults);
+        find_duplicates(r, &faults);
+        find_missing_files(r, threads, &faults);
         rc = report_faults(&faults, directory, e);
     }
     sign_index_free(signs);
     free(csv_path);
     free(signs_path);
     if (!rc)
-        return l;
-    layout_free(l);
+        return r;
+    recordings_free(r);
     return NULL;
 }
 
-void layout_free(struct layout *l)
+void recordings_free(struct recordings *r)
 {
-    if (!l)
+    if (!r)
         return;
-    for (size_t i = 0; i < l->count; i++)
-        free(l->clips[i].path);
-    signs_free(l->sign_count, l->signs);
-    free(l->clips);
-    free(l->directory);
-    free(l);
+    for (size_t i = 0; i < r->count; i++)
+        free(r->clips[i].path);
+    signs_free(r->sign_count, r->signs);
+    free(r->clips);
+    free(r->directory);
+    free(r);
 }

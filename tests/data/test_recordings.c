@@ -11,7 +11,7 @@
 #include "core/base/memory.h"
 #include "core/data/csv.h"
 #include "core/data/folds.h"
-#include "core/data/layout.h"
+#include "core/data/recordings.h"
 #include "core/data/signs.h"
 #include "tests/data/scratch.h"
 
@@ -140,11 +140,11 @@ static void test_sign_faults(void **state)
 
 // ---- the layout -----------------------------------------------------------------------------------------------------
 
-static struct layout *read_layout(void **state, const char *csv, struct error *e)
+static struct recordings *read_layout(void **state, const char *csv, struct error *e)
 {
     free(scratch_write(state, SIGNS_FILE, "{\"yes\": 1, \"no\": 0}"));
     free(scratch_write(state, "train.csv", csv));
-    return layout_read(*state, 2, e);
+    return recordings_read(*state, 2, e);
 }
 
 static void make_recordings(void **state)
@@ -161,31 +161,31 @@ static void test_layout(void **state)
 {
     make_recordings(state);
     struct error e;
-    struct layout *l = read_layout(state,
-                                   "sign,extra,sequence_id,path,participant_id\r\n"
-                                   "yes,?,10,clips/1/10.parquet,1\r\n"
-                                   "no,,4294967290,\"clips/1/11, b.parquet\",1\r\n",
-                                   &e);
-    if (!l)
+    struct recordings *r = read_layout(state,
+                                       "sign,extra,sequence_id,path,participant_id\r\n"
+                                       "yes,?,10,clips/1/10.parquet,1\r\n"
+                                       "no,,4294967290,\"clips/1/11, b.parquet\",1\r\n",
+                                       &e);
+    if (!r)
         fail_msg("%s", e.text);
-    assert_int_equal(l->count, 2);
-    assert_int_equal(l->sign_count, 2);
-    assert_string_equal(l->signs[1], "yes");
-    assert_int_equal(l->clips[0].label, 1);
-    assert_int_equal(l->clips[1].label, 0);
-    assert_int_equal(l->clips[1].line, 3);
-    assert_true(l->clips[1].sequence == 4294967290);
-    assert_string_equal(l->clips[1].path, "clips/1/11, b.parquet");
-    assert_int_equal(l->clips[1].bytes, 3);
-    assert_true(l->clips[1].modified > 0);
-    layout_free(l);
+    assert_int_equal(r->count, 2);
+    assert_int_equal(r->sign_count, 2);
+    assert_string_equal(r->signs[1], "yes");
+    assert_int_equal(r->clips[0].label, 1);
+    assert_int_equal(r->clips[1].label, 0);
+    assert_int_equal(r->clips[1].line, 3);
+    assert_true(r->clips[1].sequence == 4294967290);
+    assert_string_equal(r->clips[1].path, "clips/1/11, b.parquet");
+    assert_int_equal(r->clips[1].bytes, 3);
+    assert_true(r->clips[1].modified > 0);
+    recordings_free(r);
 }
 
 static void expect_layout_fault(void **state, const char *csv, const char *fault)
 {
     struct error e = {0};
-    struct layout *l = read_layout(state, csv, &e);
-    assert_null(l);
+    struct recordings *r = read_layout(state, csv, &e);
+    assert_null(r);
     assert_int_equal(e.code, ERR_INVALID);
     if (!strstr(e.text, fault))
         fail_msg("\"%s\" does not say \"%s\"", e.text, fault);
@@ -239,13 +239,13 @@ static void test_all_faults_at_once(void **state)
 static void test_layout_without_files(void **state)
 {
     struct error e = {0};
-    assert_null(layout_read("/nonexistent", 1, &e));
+    assert_null(recordings_read("/nonexistent", 1, &e));
     assert_int_equal(e.code, ERR_NOT_FOUND);
     assert_non_null(strstr(e.text, "/nonexistent/"));
     char *directory = scratch_path(state, "no-csv");
     assert_int_equal(file_make_dirs(directory, &e), 0);
     free(scratch_write(state, "no-csv/" SIGNS_FILE, "{\"yes\": 0}"));
-    assert_null(layout_read(directory, 1, &e));
+    assert_null(recordings_read(directory, 1, &e));
     assert_int_equal(e.code, ERR_NOT_FOUND);
     assert_non_null(strstr(e.text, "no-csv/train.csv"));
     free(directory);
@@ -253,9 +253,9 @@ static void test_layout_without_files(void **state)
 
 // ---- fold files -----------------------------------------------------------------------------------------------------
 
-static const struct layout_clip clips[] = {{.participant = 1, .sequence = 10, .line = 2},
-                                           {.participant = 1, .sequence = 11, .line = 3},
-                                           {.participant = 2, .sequence = 10, .line = 4}};
+static const struct recording clips[] = {{.participant = 1, .sequence = 10, .line = 2},
+                                         {.participant = 1, .sequence = 11, .line = 3},
+                                         {.participant = 2, .sequence = 10, .line = 4}};
 
 static void test_fold_file(void **state)
 {
