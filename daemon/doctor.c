@@ -18,6 +18,7 @@
 #include "core/base/parallel.h"
 #include "core/comm/comm.h"
 #include "core/data/parquet.h"
+#include "core/spec/describe.h"
 #include "core/spec/preset.h"
 #include "core/spec/spec.h"
 #include "core/store/library.h"
@@ -159,6 +160,34 @@ static struct report examine(void)
     return r;
 }
 
+// ---- fields of a job ----------------------------------------------------------------------------------------------
+
+static void add_field(void *context, const struct spec_field *f)
+{
+    json_array_append_new(context,
+                          json_pack("{s:s, s:o, s:s}", "name", f->name, "default",
+                                    json_loads(f->default_value, JSON_DECODE_ANY, NULL), "allowed", f->allowed));
+}
+
+static void print_field(void *context, const struct spec_field *f)
+{
+    (void)context;
+    printf("%-34s %-16s %s\n", f->name, f->default_value, f->allowed);
+}
+
+static void print_fields(bool json)
+{
+    if (!json) {
+        describe_fields(print_field, NULL);
+        return;
+    }
+    json_t *list = json_array();
+    describe_fields(add_field, list);
+    json_dumpf(list, stdout, JSON_INDENT(2));
+    printf("\n");
+    json_decref(list);
+}
+
 // ---- text ---------------------------------------------------------------------------------------------------------
 
 static const char *text_of(const json_t *object, const char *key)
@@ -194,22 +223,29 @@ static void print_text(const struct report *r)
 
 int command_doctor(int argc, char **argv)
 {
-    bool json = false;
+    bool json = false, fields = false;
     const struct option_row options[] = {
         {0, "json", NULL,
          "one JSON document: version, build, libraries {name: version}, devices [{kind, name, threads, memory_bytes, "
          "bf16, detail}], presets [{name, summary}], missing [{what, needed_for, remedy, fatal}]",
          OPTION_FLAG, &json},
+        {0, "fields", NULL,
+         "instead: every field of a job, its default and what is allowed; with --json [{name, default, allowed}]",
+         OPTION_FLAG, &fields},
         {0}};
     const struct usage usage = {"islrd doctor",
                                 "what was built in, what this machine has, what is missing and what to install",
                                 options,
                                 NULL,
-                                "islrd doctor\nislrd doctor --json | jq .devices",
+                                "islrd doctor\nislrd doctor --json | jq .devices\nislrd doctor --fields",
                                 "Exits with 1 where something is missing without which nothing works."};
     int code;
     if (!options_parse(&usage, argc, argv, &code))
         return code;
+    if (fields) {
+        print_fields(json);
+        return 0;
+    }
     struct report r = examine();
     if (json) {
         json_dumpf(r.root, stdout, JSON_INDENT(2));

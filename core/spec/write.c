@@ -8,6 +8,7 @@
 #include "core/spec/emit.h"
 #include "core/spec/field.h"
 #include "core/spec/spec.h"
+#include "core/spec/write.h"
 
 // What a value is written by: the differences between YAML and JSON.
 struct style {
@@ -105,6 +106,11 @@ static void write_flow(struct strbuf *b, const struct style *s, const ProtobufCM
         write_field(b, s, message, f);
     }
     strbuf_printf(b, "}");
+}
+
+void write_json_field(struct strbuf *b, const ProtobufCMessage *message, const ProtobufCFieldDescriptor *field)
+{
+    write_field(b, &json_style, message, field);
 }
 
 char *spec_to_json(const Islr__JobSpec *job)

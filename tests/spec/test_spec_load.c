@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "core/base/file.h"
+#include "core/spec/describe.h"
 #include "core/spec/preset.h"
 #include "tests/spec/helpers.h"
 
@@ -264,6 +265,38 @@ static void test_widths(void **state)
     assert_memory_equal(out, given, sizeof out);
 }
 
+// What doctor prints: every leaf, with the default that a job gets and the bounds that it is held to.
+static void find_field(void *context, const struct spec_field *f)
+{
+    int *found = context;
+    found[0]++;
+    if (!strcmp(f->name, "train.betas")) {
+        assert_string_equal(f->default_value, "[0.9,0.999]");
+        assert_string_equal(f->allowed, "a list, each a number from 0 to below 1");
+    } else if (!strcmp(f->name, "augment.crop.p_late")) {
+        assert_string_equal(f->default_value, "-1");
+        assert_string_equal(f->allowed, "a number from -1 to 1");
+    } else if (!strcmp(f->name, "kind")) {
+        assert_string_equal(f->default_value, "\"train\"");
+        assert_string_equal(f->allowed, "train | prepare | evaluate | soup | export");
+    } else {
+        return;
+    }
+    found[1]++;
+}
+
+static void test_described(void **state)
+{
+    (void)state;
+    int found[2] = {0, 0};
+    describe_fields(find_field, found);
+    assert_int_equal(found[1], 3);
+    assert_true(found[0] > 70);
+    char *text = describe_presets();
+    assert_non_null(strstr(text, "\n  l80-code   the L=80 pair as the published program trains it"));
+    free(text);
+}
+
 static void test_absolute(void **state)
 {
     (void)state;
@@ -292,6 +325,7 @@ int main(void)
         cmocka_unit_test(test_presets),    cmocka_unit_test(test_shipped_jobs), cmocka_unit_test(test_default_is_l25),
         cmocka_unit_test(test_precedence), cmocka_unit_test(test_arguments),    cmocka_unit_test(test_numbers),
         cmocka_unit_test(test_forms),      cmocka_unit_test(test_round_trip),   cmocka_unit_test(test_hash_tells_apart),
-        cmocka_unit_test(test_files),      cmocka_unit_test(test_widths),       cmocka_unit_test(test_absolute)};
+        cmocka_unit_test(test_files),      cmocka_unit_test(test_widths),       cmocka_unit_test(test_absolute),
+        cmocka_unit_test(test_described)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
