@@ -47,6 +47,7 @@ static void take_records(struct follower *f, const Islr__Records *r)
         if (record->seq <= f->result->last_seq)
             continue; // sent twice: on both sides of a break
         f->result->last_seq = record->seq;
+        link_proved(f->link);
         if (f->events->on_record && f->events->on_record(f->events->context, record))
             stop(f, NULL);
     }

@@ -10,12 +10,10 @@
 #include "client/command.h"
 #include "client/run.h"
 #include "client/server.h"
-#include "core/base/clock.h"
 #include "core/base/file.h"
 #include "core/base/memory.h"
 #include "core/base/progress.h"
-#include "core/rpc/download.h"
-#include "core/rpc/protocol.h"
+#include "core/rpc/retrieve.h"
 
 static const double PATIENCE_SECONDS = 60; // a server that is away, or sends nothing, is tried again for so long
 
@@ -23,13 +21,9 @@ struct pull {
     const char *address, *name, *directory;
     bool list, json;
     struct server server;
-    struct caller *caller;
+    struct retrieval retrieval;
     struct json document;
-    // the file under way
-    struct progress progress;
-    double moved; // clock_seconds() of the last bytes
-    int done;
-    struct error why;
+    struct progress progress; // of the file under way
 };
 
 // ---- one file -------------------------------------------------------------------------------------------------------
@@ -37,49 +31,7 @@ struct pull {
 static void on_progress(void *context, uint64_t have)
 {
     struct pull *p = context;
-    p->moved = clock_seconds();
     progress_update(&p->progress, (size_t)(have / 1000));
-}
-
-static void on_end(void *context, const struct error *why)
-{
-    struct pull *p = context;
-    p->done = 1;
-    p->why = *why;
-}
-
-static int download_once(struct pull *p, struct download_options *o, struct error *e)
-{
-    if (!p->caller)
-        p->caller = caller_open(&p->server.address, p->server.token, e);
-    if (!p->caller)
-        return -1;
-    if (!caller_peer(p->caller))
-        return error_set(e, ERR_UNREACHABLE, "the connection to the server is lost");
-    uv_update_time(caller_loop(p->caller));
-    p->done = 0;
-    if (!download_start(caller_peer(p->caller), o, e))
-        return e->code == ERR_NONE ? 0 : -1;
-    caller_run_until(p->caller, &p->done);
-    *e = p->why;
-    return e->code == ERR_NONE ? 0 : -1;
-}
-
-static int download_patiently(struct pull *p, struct download_options *o, struct error *e)
-{
-    double pause = RPC_BACKOFF_FIRST_MS / 1e3;
-    p->moved = clock_seconds();
-    while (download_once(p, o, e)) {
-        if (e->code != ERR_UNREACHABLE && e->code != ERR_TIMEOUT)
-            return -1;
-        if (clock_seconds() - p->moved > PATIENCE_SECONDS)
-            return error_prefix(e, "%s is not complete; the same command goes on with it", o->path);
-        caller_close(p->caller);
-        p->caller = NULL;
-        clock_sleep(pause);
-        pause = pause * 2 < RPC_BACKOFF_LAST_MS / 1e3 ? pause * 2 : RPC_BACKOFF_LAST_MS / 1e3;
-    }
-    return 0;
 }
 
 static int make_parent(const char *path, struct error *e)
@@ -94,25 +46,18 @@ static int make_parent(const char *path, struct error *e)
     return rc;
 }
 
-static int have_already(const char *path, const struct hash *sha256)
-{
-    struct hash found;
-    return file_exists(path) && !hash_file(path, &found, NULL) && hash_equal(&found, sha256);
-}
-
 static int pull_file(struct pull *p, const Islr__CheckpointInfo *c, const char *path, struct error *e)
 {
-    struct download_options o = {
-        .path = path, .size = c->size_bytes, .context = p, .on_progress = on_progress, .on_end = on_end};
-    if (c->sha256.len != sizeof o.sha256.bytes)
+    struct hash hash;
+    if (c->sha256.len != sizeof hash.bytes)
         return error_set(e, ERR_DAMAGED, "the server's hash of checkpoint %llu is no SHA-256",
                          (unsigned long long)c->id);
-    memcpy(o.sha256.bytes, c->sha256.data, sizeof o.sha256.bytes);
-    if (have_already(path, &o.sha256))
-        return 0;
+    memcpy(hash.bytes, c->sha256.data, sizeof hash.bytes);
     progress_start(&p->progress, isatty(STDERR_FILENO) ? stderr : NULL, path, "kB", (size_t)(c->size_bytes / 1000));
-    int rc = make_parent(path, e) || download_patiently(p, &o, e) ? -1 : 0;
+    int rc = make_parent(path, e) || retrieve_file(&p->retrieval, path, &hash, c->size_bytes, e) ? -1 : 0;
     progress_clear(&p->progress);
+    if (rc && (e->code == ERR_UNREACHABLE || e->code == ERR_TIMEOUT))
+        error_prefix(e, "%s is not complete; the same command goes on with it", path);
     return rc;
 }
 
@@ -163,15 +108,15 @@ static int pull_named(struct pull *p, struct error *e)
     int rc = -1;
     if (colon)
         *colon = 0;
-    p->caller = caller_open(&p->server.address, p->server.token, e);
-    if (p->caller && !run_find(p->caller, name, &run, e))
-        answer = checkpoints_get(p->caller, run, e);
+    struct caller *c = retrieval_caller(&p->retrieval, e);
+    if (c && !run_find(c, name, &run, e))
+        answer = checkpoints_get(c, run, e);
     if (answer && p->list)
         checkpoints_print(run, answer->checkpoint_list, p->json);
     if (answer)
         rc = p->list ? 0 : pull_all(p, answer->checkpoint_list, run, what, e);
     envelope_free(answer);
-    caller_close(p->caller);
+    caller_close(p->retrieval.caller);
     free(name);
     return rc;
 }
@@ -200,7 +145,14 @@ int command_pull(int argc, char **argv)
     int code;
     if (!options_parse(&usage, argc, argv, &code))
         return code;
-    code = server_find(p.address, &p.server, &e) || pull_named(&p, &e) ? client_fail(&e) : 0;
+    if (server_find(p.address, &p.server, &e))
+        return client_fail(&e);
+    p.retrieval = (struct retrieval){.address = &p.server.address,
+                                     .token = p.server.token,
+                                     .patience_seconds = PATIENCE_SECONDS,
+                                     .context = &p,
+                                     .on_progress = on_progress};
+    code = pull_named(&p, &e) ? client_fail(&e) : 0;
     server_free(&p.server);
     free(p.document.text.text);
     return code;

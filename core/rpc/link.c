@@ -148,7 +148,6 @@ static void check_welcome(struct peer *p, void *context, const Islr__Envelope *m
     } else {
         uv_timer_stop(&l->timer);
         l->try_until = 0;
-        l->wait_ms = RPC_BACKOFF_FIRST_MS;
         l->state = LINK_UP;
         peer_recognise(p);
         l->events.on_up(l, p, m->welcome);
@@ -262,6 +261,11 @@ struct link *link_open(uv_loop_t *loop, const struct link_options *options, cons
 void *link_context(const struct link *l)
 {
     return l->context;
+}
+
+void link_proved(struct link *l)
+{
+    l->wait_ms = RPC_BACKOFF_FIRST_MS;
 }
 
 struct peer *link_peer(const struct link *l)

@@ -13,6 +13,10 @@
 #define RPC_UNPACK_FACTOR      16           // an unpacked message may take this many times its frame's limit in memory
 #define RPC_CHUNK_MAX          (256u << 10) // data bytes of one Chunk or Put
 
+// What a worker puts into one record at most, and what a server takes.
+#define RPC_LINE_MAX (60u << 10) // bytes of a log line
+#define RPC_NAME_MAX 120         // bytes of a metric's name
+
 // Write queue of one connection. Above HIGH a connection is "full": pushes wait for on_drained (below LOW), and a
 // server's connection is not read from until then; a send that would go over MAX drops the connection.
 #define RPC_QUEUE_HIGH (1u << 20)
@@ -22,12 +26,13 @@
 #define RPC_CONNECTIONS_MAX 4096 // of one listener; further ones are closed at once
 #define RPC_BACKLOG         512
 
-#define RPC_HANDSHAKE_MS 10000 // from the connection to Hello and Welcome
-#define RPC_PARTIAL_MS   30000 // from a frame's first byte to its last
-#define RPC_STALL_MS     60000 // a write queue that does not move
-#define RPC_PING_MS      10000 // a dialled connection that is otherwise quiet says so this often
-#define RPC_IDLE_MS      30000 // without a byte for so long the other end is taken for dead (a worker's lease)
-#define RPC_CALL_MS      30000 // a request's answer
+#define RPC_HANDSHAKE_MS 10000  // from the connection to Hello and Welcome
+#define RPC_PARTIAL_MS   30000  // from a frame's first byte to its last
+#define RPC_STALL_MS     60000  // a write queue that does not move
+#define RPC_PING_MS      10000  // a dialled connection that is otherwise quiet says so this often
+#define RPC_IDLE_MS      30000  // without a byte for so long the other end is taken for dead (a worker's lease)
+#define RPC_CALL_MS      30000  // a request's answer
+#define RPC_DURABLE_MS   600000 // the answer of one that waits for a disk: large files are synced
 
 // Reconnecting: first wait, doubled up to the last, each with a random quarter more or less.
 #define RPC_BACKOFF_FIRST_MS 50

@@ -1,0 +1,83 @@
+// Downloads for programs that may block: see retrieve.h.
+#include "core/rpc/retrieve.h"
+
+#include "core/base/clock.h"
+#include "core/base/file.h"
+#include "core/rpc/download.h"
+#include "core/rpc/protocol.h"
+
+struct caller *retrieval_caller(struct retrieval *r, struct error *e)
+{
+    if (r->caller && !caller_peer(r->caller)) {
+        caller_close(r->caller);
+        r->caller = NULL;
+    }
+    if (!r->caller)
+        r->caller = caller_open(r->address, r->token, e);
+    return r->caller;
+}
+
+int retrieve_answer(struct retrieval *r, int (*ask)(struct caller *c, void *context, struct error *e), void *context,
+                    struct error *e)
+{
+    double pause = RPC_BACKOFF_FIRST_MS / 1e3;
+    r->moved = clock_seconds();
+    for (;;) {
+        if (retrieval_caller(r, e) && !ask(r->caller, context, e))
+            return 0;
+        if (e->code != ERR_UNREACHABLE && e->code != ERR_TIMEOUT)
+            return -1;
+        if (r->should_stop && r->should_stop(r->context))
+            return error_set(e, ERR_INTERRUPTED, "stopped while the server was away");
+        if (clock_seconds() - r->moved > r->patience_seconds)
+            return -1;
+        caller_close(r->caller); // a call that timed out may still be answered: not over this connection
+        r->caller = NULL;
+        clock_sleep(pause);
+        pause = pause * 2 < RPC_BACKOFF_LAST_MS / 1e3 ? pause * 2 : RPC_BACKOFF_LAST_MS / 1e3;
+    }
+}
+
+static void on_progress(void *context, uint64_t have)
+{
+    struct retrieval *r = context;
+    r->moved = clock_seconds();
+    if (r->on_progress)
+        r->on_progress(r->context, have);
+}
+
+static void on_end(void *context, const struct error *why)
+{
+    struct retrieval *r = context;
+    r->done = 1;
+    r->why = *why;
+}
+
+struct wanted {
+    struct retrieval *retrieval;
+    struct download_options options;
+};
+
+static int download_once(struct caller *c, void *context, struct error *e)
+{
+    struct wanted *w = context;
+    struct retrieval *r = w->retrieval;
+    uv_update_time(caller_loop(c));
+    r->done = 0;
+    if (!download_start(caller_peer(c), &w->options, e))
+        return e->code == ERR_NONE ? 0 : -1;
+    caller_run_until(c, &r->done);
+    *e = r->why;
+    return e->code == ERR_NONE ? 0 : -1;
+}
+
+int retrieve_file(struct retrieval *r, const char *path, const struct hash *sha256, uint64_t size, struct error *e)
+{
+    struct hash found;
+    struct wanted w = {r, {.path = path, .sha256 = *sha256, .size = size, .context = r}};
+    if (file_exists(path) && !hash_file(path, &found, NULL) && hash_equal(&found, sha256))
+        return 0;
+    w.options.on_progress = on_progress;
+    w.options.on_end = on_end;
+    return retrieve_answer(r, download_once, &w, e);
+}
