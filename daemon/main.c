@@ -5,12 +5,13 @@
 static const struct command commands[] = {
     {"synth", "synthetic recordings, to try things with", command_synth},
     {"prepare", "recordings in the competition's layout become a prepared set", command_prepare},
-    {"run", "trains a job in the foreground, alone or under mpirun", command_run},
+    {"run", "a job in the foreground, alone or under mpirun", command_run},
     {"inspect", "what a prepared set, checkpoint or artifact holds", command_inspect},
     {"predict", "signs of recordings", command_predict},
     {"evaluate", "accuracy of models on labelled clips", command_evaluate},
     {"soup", "the average of checkpoints", command_soup},
     {"bench", "throughput of this machine", command_bench},
+    {"serve", "control server: queue, history, artifacts", command_serve},
     {"doctor", "what was built in, what this machine has, what is missing", command_doctor},
     {0},
 };

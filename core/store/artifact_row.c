@@ -12,6 +12,7 @@ static const char SQL_ADD[] =
     " ON CONFLICT (sha256) DO UPDATE SET touched_ms = excluded.touched_ms";
 static const char SQL_TOUCH[] = "UPDATE artifacts SET touched_ms = ? WHERE sha256 = ? RETURNING size_bytes";
 static const char SQL_FIND[] = "SELECT size_bytes FROM artifacts WHERE sha256 = ?";
+static const char SQL_TOTAL[] = "SELECT sum(size_bytes) FROM artifacts";
 static const char SQL_COLLECT[] = "DELETE FROM artifacts WHERE touched_ms < ?"
                                   " AND NOT EXISTS (SELECT 1 FROM checkpoints c WHERE c.artifact_id = artifacts.id)"
                                   " RETURNING sha256, size_bytes";
@@ -82,4 +83,13 @@ int artifact_find(struct store_reader *reader, const struct hash *hash, uint64_t
         return -1;
     *size = found >= 0 ? (uint64_t)found : 0;
     return found >= 0;
+}
+
+int artifact_total(struct store_reader *reader, uint64_t *bytes, struct error *e)
+{
+    int64_t total;
+    if (db_number(store_reader_db(reader), e, SQL_TOTAL, 0, &total))
+        return -1;
+    *bytes = (uint64_t)total;
+    return 0;
 }

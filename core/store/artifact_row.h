@@ -48,4 +48,6 @@ void artifact_collect_prepare(struct artifact_collect *r);
 // Reading. 1: known; 0: not; -1.
 int artifact_find(struct store_reader *reader, const struct hash *hash, uint64_t *size, struct error *e);
 
+int artifact_total(struct store_reader *reader, uint64_t *bytes, struct error *e); // of all of them
+
 #endif

@@ -22,6 +22,8 @@ static const char SQL_MEMBER[] = "INSERT INTO soup_members (soup_id, position, m
 // The ingredient that a hash means: this run's newest checkpoint with that content, else any run's.
 static const char SQL_MEMBER_FIND[] = "SELECT c.id FROM checkpoints c JOIN artifacts a ON a.id = c.artifact_id"
                                       " WHERE a.sha256 = ? ORDER BY c.run_id = ? DESC, c.id DESC LIMIT 1";
+static const char SQL_OWNED[] = "SELECT ?2 IS NULL OR r.user = ?2 FROM checkpoints c JOIN runs r ON r.id = c.run_id"
+                                " WHERE c.id = ?1";
 static const char SQL_PIN[] = "UPDATE checkpoints SET pinned = ? WHERE id = ?";
 static const char SQL_LIST[] = "SELECT c.id, c.what, c.epoch, c.step, a.sha256, a.size_bytes, c.time_ms, c.pinned"
                                " FROM checkpoints c JOIN artifacts a ON a.id = c.artifact_id"
@@ -122,9 +124,15 @@ void checkpoint_add_prepare(struct checkpoint_add *r)
 static int apply_pin(struct db *db, struct store_op *op, struct error *e)
 {
     struct checkpoint_pin *r = (struct checkpoint_pin *)op;
-    if (db_run(db, e, SQL_PIN, db_int(r->pinned != 0), db_uint(r->id)))
+    int64_t owned;
+    if (db_number(db, e, SQL_OWNED, -1, &owned, db_uint(r->id), db_text(r->as_user)))
         return -1;
-    return db_changes(db) ? 0 : error_set(e, ERR_NOT_FOUND, "there is no checkpoint %llu", (unsigned long long)r->id);
+    if (owned < 0)
+        return error_set(e, ERR_NOT_FOUND, "there is no checkpoint %llu", (unsigned long long)r->id);
+    if (!owned)
+        return error_set(e, ERR_DENIED, "checkpoint %llu is another user's, and %s is no admin",
+                         (unsigned long long)r->id, r->as_user);
+    return db_run(db, e, SQL_PIN, db_int(r->pinned != 0), db_uint(r->id));
 }
 
 void checkpoint_pin_prepare(struct checkpoint_pin *r)

@@ -24,8 +24,10 @@ struct checkpoint_add {
 };
 void checkpoint_add_prepare(struct checkpoint_add *r);
 
+// REFUSED: there is none (ERR_NOT_FOUND), or it is of another user's run (ERR_DENIED; as_user NULL: anyone's).
 struct checkpoint_pin {
     struct store_op op;
+    const char *as_user;
     uint64_t id;
     int pinned;
 };

@@ -17,6 +17,7 @@
 // A run as it is after a request.
 struct run_now {
     uint64_t run;
+    char user[64];
     Islr__RunState state;
     char reason[600];
     int stop_why; // of state.h
@@ -66,7 +67,8 @@ struct run_verb {
     struct store_op op;
     enum run_verb_kind kind;
     uint64_t run;
-    const char *reason; // why: for events and lists ("cancelled by ann")
+    const char *as_user; // REFUSED (ERR_DENIED) unless it is this user's run; NULL: anyone's
+    const char *reason;  // why: for events and lists ("cancelled by ann")
     int stop_why;       // RUN_STOP: Islr__Stop__Why
     int32_t priority;   // RUN_PRIORITY
     int64_t time_ms;

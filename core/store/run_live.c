@@ -2,13 +2,16 @@
 #include <string.h>
 
 #include "core/store/db.h"
+#include "core/store/retention.h"
 #include "core/store/run_read.h"
 #include "core/store/run_row.h"
 
 static const char SQL_BEGIN[] = "BEGIN";
 static const char SQL_END[] = "COMMIT";
 static const char SQL_LIVE[] = "SELECT id FROM runs WHERE state <= 4 ORDER BY id";
-static const char SQL_REST[] = "SELECT r.user, r.name, r.after_any, r.ranks, j.spec FROM runs r"
+static const char SQL_REST[] = "SELECT r.user, r.name, r.after_any, r.ranks, j.spec,"
+                               " (SELECT coalesce(sum(ended_ms - started_ms), 0) FROM attempts"
+                               "  WHERE run_id = r.id AND number >= r.first_attempt AND ended_ms > 0) FROM runs r"
                                " JOIN jobs j ON j.id = r.job_id WHERE r.id = ?";
 static const char SQL_AFTER[] = "SELECT o.id, o.state FROM run_after a JOIN runs o ON o.id = a.after_id"
                                 " WHERE a.run_id = ? AND o.state <> 5 ORDER BY o.id";
@@ -27,6 +30,7 @@ static int read_rest(struct db *db, struct run_live *r, struct pool *pool, struc
     r->last_ranks = (uint32_t)sqlite3_column_int64(q, 3);
     r->job = (Islr__JobSpec *)pool_unpack(pool, &islr__job_spec__descriptor, sqlite3_column_blob(q, 4),
                                           (size_t)sqlite3_column_bytes(q, 4));
+    r->ran_ms = sqlite3_column_double(q, 5);
     db_reset(q);
     return 0;
 }
@@ -62,6 +66,10 @@ static int read_gang(struct db *db, struct run_live *r, struct pool *pool, struc
                                   r->now.attempt, (unsigned long long)r->now.run);
     r->world = pool_text(pool, (const char *)sqlite3_column_text(q, 0));
     db_reset(q);
+    uint64_t step;
+    r->resumes = retention_resume_point(db, r->now.run, &r->resume_hash, &r->resume_size, &step, e);
+    if (r->resumes < 0)
+        return -1;
     q = db_query(db, e, SQL_GANG, db_uint(r->now.run), db_uint(r->now.attempt));
     if (!q)
         return -1;
@@ -116,4 +124,9 @@ int run_read_live(struct store_reader *reader, uint64_t run, struct pool *pool, 
     int rc = read_all(db, run, pool, out, count, e);
     db_run(db, NULL, SQL_END);
     return rc;
+}
+
+int run_read_now(struct store_reader *reader, uint64_t run, struct run_now *out, struct error *e)
+{
+    return run_row_load(store_reader_db(reader), run, out, e);
 }

@@ -19,6 +19,9 @@ int run_read_list(struct store_reader *reader, const Islr__ListRuns *filter, str
 int run_read_detail(struct store_reader *reader, uint64_t run, struct pool *pool, Islr__RunDetail **out,
                     struct error *e);
 
+// A run's state and what belongs to it. ERR_NOT_FOUND.
+int run_read_now(struct store_reader *reader, uint64_t run, struct run_now *out, struct error *e);
+
 // The newest run of a user, 0: none.
 int run_read_newest(struct store_reader *reader, const char *user, uint64_t *run, struct error *e);
 
@@ -40,6 +43,10 @@ struct run_live {
     char *world;
     uint32_t *gang; // world ranks, the first one reports
     size_t gang_count;
+    int resumes; // there is a resume point:
+    struct hash resume_hash;
+    uint64_t resume_size;
+    double ran_ms;       // in attempts that have ended, since it was submitted or retried
     uint32_t last_ranks; // how many ranks the last attempt had, 0: none yet
 };
 // run 0: all of them, oldest first; else that one, ended or not.

@@ -5,7 +5,7 @@
 
 #include "core/store/text.h"
 
-static const char SQL_LOAD[] = "SELECT state, reason, stop_why, priority, attempts, tries, max_attempts, last_seq"
+static const char SQL_LOAD[] = "SELECT state, reason, stop_why, priority, attempts, tries, max_attempts, last_seq, user"
                                " FROM runs WHERE id = ?";
 static const char SQL_CHANGE[] = "UPDATE runs SET state = ?, reason = ?, stop_why = ?, tries = ?, last_seq = ?,"
                                  " ended_ms = CASE WHEN ? THEN ? ELSE 0 END WHERE id = ?";
@@ -30,6 +30,7 @@ int run_row_load(struct db *db, uint64_t run, struct run_now *out, struct error 
     out->tries = (uint32_t)sqlite3_column_int64(q, 5);
     out->max_attempts = (uint32_t)sqlite3_column_int64(q, 6);
     out->last_seq = (uint64_t)sqlite3_column_int64(q, 7);
+    text_fit(out->user, sizeof out->user, (const char *)sqlite3_column_text(q, 8));
     db_reset(q);
     return 0;
 }

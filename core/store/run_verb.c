@@ -1,5 +1,6 @@
 // A user's or the server's word on a run: stop, hold, release, retry, priority. See run.h.
 #include <stdlib.h>
+#include <string.h>
 
 #include "core/base/memory.h"
 #include "core/store/attempt.h"
@@ -7,6 +8,7 @@
 
 static const char SQL_STOP_WHY[] = "UPDATE runs SET stop_why = ? WHERE id = ?";
 static const char SQL_PRIORITY[] = "UPDATE runs SET priority = ? WHERE id = ?";
+static const char SQL_ANEW[] = "UPDATE runs SET first_attempt = attempts + 1 WHERE id = ?";
 static const char SQL_BROKEN_AFTER[] = "SELECT a.after_id FROM run_after a JOIN runs r ON r.id = a.run_id"
                                        " JOIN runs o ON o.id = a.after_id"
                                        " WHERE a.run_id = ? AND NOT r.after_any AND o.state IN (6, 7) LIMIT 1";
@@ -61,6 +63,8 @@ static int retry(struct db *db, struct run_verb *r, struct error *e)
                          (unsigned long long)r->run, (long long)broken);
     r->now.tries = 0;
     r->now.stop_why = STOP_NOBODY;
+    if (db_run(db, e, SQL_ANEW, db_uint(r->run)))
+        return -1;
     return run_row_change(db, &r->now, ISLR__RUN_STATE__RUN_QUEUED, r->reason, r->time_ms, e);
 }
 
@@ -82,6 +86,9 @@ static int apply(struct db *db, struct store_op *op, struct error *e)
     if (run_row_load(db, r->run, &r->now, e))
         return -1;
     r->before = r->now.state;
+    if (r->as_user && strcmp(r->as_user, r->now.user))
+        return error_set(e, ERR_DENIED, "run %llu is %s's, and %s is no admin", (unsigned long long)r->run, r->now.user,
+                         r->as_user);
     switch (r->kind) {
     case RUN_STOP:
         return stop(db, r, e);

@@ -27,7 +27,7 @@ static const char MIGRATION_1[] =
     "  id INTEGER PRIMARY KEY AUTOINCREMENT, hash BLOB NOT NULL UNIQUE, kind TEXT NOT NULL, spec BLOB NOT NULL"
     ") STRICT;"
 
-    // attempts: how many there were; tries: those that count against the job's retry.max_attempts.
+    // attempts: how many there were; first_attempt: the first since it was submitted or retried; tries: those that count against the job's retry.max_attempts.
     // loose: metric records that are not in full blocks yet.
     // final: a packed RunSummary with nothing but the last value of every evaluation metric.
     "CREATE TABLE runs ("
@@ -38,7 +38,8 @@ static const char MIGRATION_1[] =
     "-1,"
     "  priority INTEGER NOT NULL, after_any INTEGER NOT NULL, max_attempts INTEGER NOT NULL,"
     "  submitted_ms INTEGER NOT NULL, started_ms INTEGER NOT NULL DEFAULT 0, ended_ms INTEGER NOT NULL DEFAULT 0,"
-    "  attempts INTEGER NOT NULL DEFAULT 0, tries INTEGER NOT NULL DEFAULT 0, ranks INTEGER NOT NULL DEFAULT 0,"
+    "  attempts INTEGER NOT NULL DEFAULT 0, first_attempt INTEGER NOT NULL DEFAULT 1,"
+    "  tries INTEGER NOT NULL DEFAULT 0, ranks INTEGER NOT NULL DEFAULT 0,"
     "  step INTEGER NOT NULL DEFAULT 0, steps INTEGER NOT NULL DEFAULT 0, last_seq INTEGER NOT NULL DEFAULT 0,"
     "  loose INTEGER NOT NULL DEFAULT 0, final BLOB NOT NULL DEFAULT x''"
     ") STRICT;"

@@ -99,6 +99,11 @@ struct attempt_verdict run_state_after_attempt(const struct attempt_end *end)
         return verdict(ISLR__RUN_STATE__RUN_SUCCEEDED, 0);
     if (end->stop_why == ISLR__STOP__WHY__WHY_CANCEL)
         return after_cancel(end);
+    if (end->stop_why == STOP_LIMIT) {
+        v = verdict(ISLR__RUN_STATE__RUN_FAILED, 1);
+        snprintf(v.reason, sizeof v.reason, "it took longer than its limit (limits.minutes)");
+        return v;
+    }
     if (end->outcome == ATTEMPT_FAILED && !end->retryable) {
         v = verdict(ISLR__RUN_STATE__RUN_FAILED, 1);
         snprintf(v.reason, sizeof v.reason, "%s", end->reason);

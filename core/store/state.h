@@ -24,7 +24,11 @@ int run_state_live(Islr__RunState s);  // an attempt is under way: starting, run
 enum attempt_outcome { ATTEMPT_SUCCEEDED, ATTEMPT_FAILED, ATTEMPT_STOPPED, ATTEMPT_LOST };
 const char *attempt_outcome_name(enum attempt_outcome o);
 
-enum { STOP_NOBODY = -1 }; // stop_why of a run that was not asked to stop; else an Islr__Stop__Why
+// stop_why of a run: who asked it to stop. Else an Islr__Stop__Why.
+enum {
+    STOP_NOBODY = -1,
+    STOP_LIMIT = 100 // it took longer than its job's limits.minutes: it fails
+};
 
 struct attempt_end {
     enum attempt_outcome outcome;

@@ -1,4 +1,4 @@
-// Texts of a fixed size. Private to core/store.
+// Texts of a fixed size.
 #ifndef ISLR_STORE_TEXT_H
 #define ISLR_STORE_TEXT_H
 

@@ -1,0 +1,85 @@
+// islrd serve: the control server as a process of its own.
+#include "daemon/serve.h"
+
+#include <signal.h>
+#include <stdlib.h>
+
+#include "core/base/options.h"
+#include "daemon/command.h"
+
+struct serving {
+    uv_loop_t loop;
+    uv_signal_t signals[2];
+    struct server *server;
+    const struct log *log;
+};
+
+static void stopped(void *context)
+{
+    struct serving *s = context;
+    for (int i = 0; i < 2; i++)
+        uv_close((uv_handle_t *)&s->signals[i], NULL);
+}
+
+static void on_signal(uv_signal_t *signal, int number)
+{
+    struct serving *s = signal->data;
+    log_info(s->log, "%s: stopping; workers train on and look for the server again",
+             number == SIGINT ? "interrupted" : "asked to end");
+    server_stop(s->server, stopped, s);
+}
+
+static int serve(struct serving *s, const struct server_options *options)
+{
+    struct error e;
+    static const int numbers[2] = {SIGINT, SIGTERM};
+    uv_loop_init(&s->loop);
+    s->log = options->log;
+    s->server = server_open(&s->loop, options, &e);
+    if (!s->server) {
+        log_error(s->log, "%s", e.text);
+        uv_loop_close(&s->loop);
+        return e.code;
+    }
+    for (int i = 0; i < 2; i++) {
+        uv_signal_init(&s->loop, &s->signals[i]);
+        s->signals[i].data = s;
+        uv_signal_start(&s->signals[i], on_signal, numbers[i]);
+    }
+    log_info(s->log, "islrd %s serves %s on unix:%s", ISLR_VERSION, server_directory(s->server),
+             server_socket(s->server));
+    uv_run(&s->loop, UV_RUN_DEFAULT);
+    uv_loop_close(&s->loop);
+    return 0;
+}
+
+int command_serve(int argc, char **argv)
+{
+    struct log log = {stderr, LOG_INFO, NULL};
+    struct server_options serve_options = {.log = &log};
+    bool verbose = false;
+    const struct option_row options[] = {{0, "dir", "DIR", "where everything is kept", OPTION_STRING,
+                                          &serve_options.directory,
+                                          .default_shown = "/var/lib/islr for root, else ~/.local/state/islr"},
+                                         {0, "socket", "PATH", "the unix socket to listen on", OPTION_STRING,
+                                          &serve_options.socket, .default_shown = "DIR/islr.sock"},
+                                         {'v', "verbose", NULL, "also log what is normal", OPTION_FLAG, &verbose},
+                                         {0}};
+    const struct usage usage = {
+        "islrd serve",
+        "control server: queue, history, artifacts; workers and clients connect to it",
+        options,
+        NULL,
+        "islrd serve --dir /srv/islr &\nmpirun -np 4 islrd work --server unix:/srv/islr/islr.sock",
+        "SIGTERM and ctrl-c end it; what was acknowledged is durable, running jobs go on without it and\n"
+        "deliver what it missed when it is back. `islrd up` is this and the workers in one."};
+    int code;
+    if (!options_parse(&usage, argc, argv, &code))
+        return code;
+    if (verbose)
+        log.level = LOG_DEBUG;
+    signal(SIGPIPE, SIG_IGN);
+    setenv("UV_THREADPOOL_SIZE", "8", 0); // reads must not wait behind the fsync of a large upload
+    struct serving serving;
+    return serve(&serving, &serve_options);
+}

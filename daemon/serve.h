@@ -1,0 +1,31 @@
+// The control server inside a process: what `islrd serve` and `islrd up` start and stop.
+#ifndef ISLR_DAEMON_SERVE_H
+#define ISLR_DAEMON_SERVE_H
+
+#include <stdint.h>
+#include <uv.h>
+
+#include "core/base/error.h"
+#include "core/base/log.h"
+
+struct server;
+
+struct server_options {
+    const char *directory; // NULL: address_default_directory()
+    const char *socket;    // NULL: address_default_socket() of the directory
+    const struct log *log; // may be NULL
+    uint32_t lease_ms;     // without contact for so long a rank is taken for dead; 0: RPC_IDLE_MS
+};
+
+// Opens the state, finds out what was going on, listens. NULL: another server has the directory, it cannot be written,
+// the socket cannot be made, ... .
+struct server *server_open(uv_loop_t *loop, const struct server_options *options, struct error *e);
+
+const char *server_directory(const struct server *s);
+const char *server_socket(const struct server *s);
+
+// Stops: no new connections, answers what is under way, hangs up, commits, closes. Workers train on and look for the
+// server again. on_stopped is called from the loop, after which nothing of the server is left on it.
+void server_stop(struct server *s, void (*on_stopped)(void *context), void *context);
+
+#endif

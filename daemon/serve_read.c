@@ -1,0 +1,55 @@
+// Reading off the loop: see serve_read.h.
+#include "daemon/serve_read.h"
+
+#include <stdlib.h>
+
+#include "core/base/memory.h"
+
+void *read_job_new_for_server(struct server *s, size_t size)
+{
+    struct read_job *job = xcalloc(1, size);
+    job->server = s;
+    job->work.data = job;
+    return job;
+}
+
+void *read_job_new(struct session *session, struct peer *keep_from, size_t size)
+{
+    struct read_job *job = read_job_new_for_server(session->server, size);
+    job->session = session_hold(session);
+    if (keep_from) {
+        job->request = peer_keep_message(keep_from);
+        job->id = job->request->id;
+    }
+    return job;
+}
+
+static void work(uv_work_t *w)
+{
+    struct read_job *job = w->data;
+    struct store_reader *reader = store_reader_take(job->server->store, &job->error);
+    job->failed = !reader || job->read(job, reader, &job->error);
+    store_reader_give(job->server->store, reader);
+}
+
+static void after(uv_work_t *w, int status)
+{
+    (void)status; // only a cancel would set it, and nothing here cancels
+    struct read_job *job = w->data;
+    struct server *s = job->server;
+    if (job->failed && job->session)
+        session_reply_fault(job->session, job->id, &job->error);
+    job->done(job);
+    pool_free(&job->pool);
+    envelope_free(job->request);
+    if (job->session)
+        session_drop(job->session);
+    free(job);
+    server_settled(s);
+}
+
+void read_job_start(struct read_job *job)
+{
+    job->server->pending++;
+    uv_queue_work(job->server->loop, &job->work, work, after);
+}

@@ -1,0 +1,66 @@
+// What a server finds when it starts: see serve_recover.h. The loop does not run yet, so everything here may block.
+#include "daemon/serve_recover.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "core/store/run_read.h"
+#include "core/store/setting.h"
+#include "daemon/serve_attempt.h"
+#include "daemon/serve_collect.h"
+#include "daemon/serve_server.h"
+
+static int make_id(struct server *s, struct error *e)
+{
+    uint8_t bytes[16];
+    char text[33];
+    if (getrandom(bytes, sizeof bytes, 0) != sizeof bytes)
+        return error_set_errno(e, ERR_FAILED, "no random numbers are to be had");
+    for (int i = 0; i < 16; i++)
+        snprintf(text + 2 * i, 3, "%02x", bytes[i]);
+    struct setting_set r = {.name = "server_id", .value = text, .keep = 1};
+    setting_set_prepare(&r);
+    if (store_call(s->store, &r.op)) {
+        *e = r.op.error;
+        return -1;
+    }
+    memcpy(s->id, r.now, sizeof s->id - 1);
+    return 0;
+}
+
+static int read_draining(struct server *s, struct store_reader *reader, struct error *e)
+{
+    char value[128];
+    int rc = setting_get(reader, "draining", value, e);
+    s->draining = rc > 0 && !strcmp(value, "1");
+    return rc < 0 ? -1 : 0;
+}
+
+static int read_runs(struct server *s, struct store_reader *reader, struct error *e)
+{
+    struct pool pool = {0};
+    struct run_live **live;
+    size_t count, under_way = 0;
+    int rc = run_read_live(reader, 0, &pool, &live, &count, e);
+    for (size_t i = 0; !rc && i < count; i++) {
+        run_take(s, live[i]);
+        under_way += run_state_live(live[i]->now.state) != 0;
+        if (!live[i]->job)
+            log_error(s->log, "the job of run %llu is damaged in the database", (unsigned long long)live[i]->now.run);
+    }
+    if (!rc && count)
+        log_info(s->log, "%zu runs have not ended, %zu of them were under way", count, under_way);
+    pool_free(&pool);
+    return rc;
+}
+
+int recover(struct server *s, struct error *e)
+{
+    struct store_reader *reader = store_reader_take(s->store, e);
+    if (!reader)
+        return -1;
+    int rc = make_id(s, e) || read_draining(s, reader, e) || read_runs(s, reader, e) || collect_sweep(s, e);
+    store_reader_give(s->store, reader);
+    return rc ? -1 : 0;
+}

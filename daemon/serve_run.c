@@ -1,0 +1,332 @@
+// The runs that have not ended: see serve_run.h.
+#include "daemon/serve_run.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/base/memory.h"
+#include "core/spec/spec.h"
+#include "daemon/serve_attempt.h"
+#include "daemon/serve_collect.h"
+#include "daemon/serve_read.h"
+
+// ---- the table ------------------------------------------------------------------------------------------------------
+
+// Where `id` is or would be.
+static size_t place_of(const struct runs *all, uint64_t id)
+{
+    size_t low = 0, high = all->count;
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+        if (all->items[middle]->id < id)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+struct run *runs_find(const struct runs *all, uint64_t id)
+{
+    size_t at = place_of(all, id);
+    return at < all->count && all->items[at]->id == id ? all->items[at] : NULL;
+}
+
+static void insert(struct runs *all, struct run *r)
+{
+    if (all->count == all->capacity) {
+        all->capacity = all->capacity ? 2 * all->capacity : 64;
+        all->items = xrealloc(all->items, all->capacity, sizeof *all->items);
+    }
+    size_t at = place_of(all, r->id);
+    memmove(all->items + at + 1, all->items + at, (all->count - at) * sizeof *all->items);
+    all->items[at] = r;
+    all->count++;
+}
+
+static void free_run(struct run *r)
+{
+    spec_free(r->job);
+    free(r->world);
+    free(r->gang);
+    free(r->after);
+    free(r->user);
+    free(r);
+}
+
+static void drop(struct server *s, struct run *r)
+{
+    struct runs *all = &s->runs;
+    size_t at = place_of(all, r->id);
+    run_release_gang(s, r);
+    memmove(all->items + at, all->items + at + 1, (all->count - at - 1) * sizeof *all->items);
+    all->count--;
+    free_run(r);
+}
+
+void runs_close(struct runs *all)
+{
+    for (size_t i = 0; i < all->count; i++)
+        free_run(all->items[i]);
+    free(all->items);
+    memset(all, 0, sizeof *all);
+}
+
+// ---- taking in ------------------------------------------------------------------------------------------------------
+
+static enum scheduler_device device_wanted(const Islr__JobSpec *job)
+{
+    switch (job->resources ? job->resources->device : ISLR__RESOURCES__DEVICE__DEVICE_AUTO) {
+    case ISLR__RESOURCES__DEVICE__DEVICE_CPU:
+        return SCHEDULER_CPU;
+    case ISLR__RESOURCES__DEVICE__DEVICE_CUDA:
+        return SCHEDULER_CUDA;
+    default:
+        return SCHEDULER_ANY;
+    }
+}
+
+// A training's ranks share the groups of its batch evenly; a soup or an export is one rank's work.
+static struct scheduler_run wants_of(const struct run_live *live)
+{
+    const Islr__JobSpec *job = live->job;
+    struct scheduler_run w = {.id = live->now.run, .priority = live->now.priority, .min_ranks = 1};
+    w.last_ranks = live->last_ranks;
+    if (!job)
+        return w;
+    w.device = device_wanted(job);
+    if (job->resources) {
+        w.ranks = job->resources->ranks;
+        w.min_ranks = job->resources->min_ranks;
+    }
+    if (job->kind == ISLR__JOB_SPEC__KIND__KIND_TRAIN && job->train && job->train->group)
+        w.groups = job->train->batch / job->train->group;
+    if (job->kind == ISLR__JOB_SPEC__KIND__KIND_SOUP || job->kind == ISLR__JOB_SPEC__KIND__KIND_EXPORT)
+        w.max_ranks = 1;
+    return w;
+}
+
+static void take_after(struct run *r, const struct run_live *live)
+{
+    r->after_any = live->after_any;
+    r->after_count = live->after_count;
+    r->after = xrealloc(r->after, live->after_count ? live->after_count : 1, sizeof *r->after);
+    if (live->after_count)
+        memcpy(r->after, live->after, live->after_count * sizeof *r->after);
+}
+
+static void take_gang(struct run *r, const struct run_live *live)
+{
+    if (!live->world)
+        return;
+    r->world = xstrdup(live->world);
+    r->gang = xcalloc(live->gang_count, sizeof *r->gang);
+    r->gang_count = live->gang_count;
+    for (size_t i = 0; i < live->gang_count; i++) {
+        r->gang[i].world_rank = live->gang[i];
+        r->gang[i].taken = live->now.state != ISLR__RUN_STATE__RUN_STARTING;
+    }
+    r->has_resume = live->resumes;
+    r->resume_hash = live->resume_hash;
+    r->resume_size = live->resume_size;
+    if (live->now.state == ISLR__RUN_STATE__RUN_STARTING && live->job)
+        r->job = spec_copy(live->job);
+}
+
+struct run *run_take(struct server *s, const struct run_live *live)
+{
+    struct run *r = runs_find(&s->runs, live->now.run);
+    if (r)
+        return r;
+    r = xcalloc(1, sizeof *r);
+    r->id = live->now.run;
+    r->now = live->now;
+    r->user = xstrdup(live->user);
+    r->wants = wants_of(live);
+    r->limit_ms = live->job && live->job->limits ? live->job->limits->minutes * 60e3 : 0;
+    r->ran_ms = live->ran_ms;
+    r->begun_at = uv_now(s->loop);
+    r->gang_deadline = uv_now(s->loop) + s->lease_ms;
+    take_after(r, live);
+    take_gang(r, live);
+    insert(&s->runs, r);
+    if (live->broken_after)
+        attempt_cancel_for(s, r->id, live->broken_after);
+    schedule_soon(s);
+    return r;
+}
+
+// What it waits for is always the database's word; the rest of a run that is known has followed its requests.
+static void refresh(struct server *s, const struct run_live *live)
+{
+    struct run *r = runs_find(&s->runs, live->now.run);
+    if (!r) {
+        run_take(s, live);
+        return;
+    }
+    take_after(r, live);
+    if (live->broken_after)
+        attempt_cancel_for(s, r->id, live->broken_after);
+    schedule_soon(s);
+}
+
+struct fetch {
+    struct read_job job;
+    uint64_t run;
+    struct run_live **live;
+    size_t count;
+};
+
+static int fetch_read(struct read_job *job, struct store_reader *reader, struct error *e)
+{
+    struct fetch *f = (struct fetch *)job;
+    return run_read_live(reader, f->run, &job->pool, &f->live, &f->count, e);
+}
+
+static void fetch_done(struct read_job *job)
+{
+    struct fetch *f = (struct fetch *)job;
+    if (job->failed)
+        log_error(job->server->log, "run %llu cannot be read: %s", (unsigned long long)f->run, job->error.text);
+    else if (!run_state_ended(f->live[0]->now.state))
+        refresh(job->server, f->live[0]);
+}
+
+void run_fetch(struct server *s, uint64_t id)
+{
+    struct fetch *f = read_job_new_for_server(s, sizeof *f);
+    f->run = id;
+    f->job.read = fetch_read;
+    f->job.done = fetch_done;
+    read_job_start(&f->job);
+}
+
+// ---- changes --------------------------------------------------------------------------------------------------------
+
+void run_release_gang(struct server *s, struct run *r)
+{
+    for (size_t i = 0; i < r->gang_count; i++) {
+        struct worker *w = r->gang[i].worker;
+        if (w && w->run == r->id)
+            worker_set_idle(w);
+    }
+    free(r->gang);
+    free(r->world);
+    r->gang = NULL;
+    r->world = NULL;
+    r->gang_count = 0;
+    spec_free(r->job);
+    r->job = NULL;
+    schedule_soon(s);
+}
+
+struct gang_rank *run_rank_of(struct run *r, const char *world, uint32_t world_rank)
+{
+    if (!r->world || strcmp(r->world, world))
+        return NULL;
+    for (size_t i = 0; i < r->gang_count; i++)
+        if (r->gang[i].world_rank == world_rank)
+            return &r->gang[i];
+    return NULL;
+}
+
+static int waits_for(const struct run *r, uint64_t other)
+{
+    for (size_t k = 0; k < r->after_count; k++)
+        if (r->after[k] == other)
+            return 1;
+    return 0;
+}
+
+// A run has ended: those that wait for it may start now, or never can.
+static void settle_dependents(struct server *s, uint64_t ended)
+{
+    for (size_t i = 0; i < s->runs.count; i++)
+        if (waits_for(s->runs.items[i], ended))
+            run_fetch(s, s->runs.items[i]->id);
+}
+
+// A run that was read just before the one it waits for ended has missed that: the other is not in memory any more.
+void runs_tick(struct server *s)
+{
+    for (size_t i = 0; i < s->runs.count; i++) {
+        const struct run *r = s->runs.items[i];
+        size_t k = 0;
+        while (k < r->after_count && runs_find(&s->runs, r->after[k]))
+            k++;
+        if (k < r->after_count)
+            run_fetch(s, r->id);
+    }
+}
+
+void run_reload(struct server *s, struct run *r)
+{
+    uint64_t id = r->id;
+    drop(s, r);
+    run_fetch(s, id);
+}
+
+void run_stopped(struct server *s, const struct run_now *now)
+{
+    struct run *r = runs_find(&s->runs, now->run);
+    if (r && r->gang_count) {
+        r->now = *now;
+        attempt_stop(s, r);
+    }
+    run_update(s, now);
+}
+
+// Attempts that failed in a row wait longer and longer before the next one: 0, 1, 3, 7, .. up to 60 s.
+static uint64_t pause_ms(uint32_t tries)
+{
+    if (tries < 2)
+        return 0;
+    return tries > 7 ? 60000 : ((1u << (tries - 1)) - 1) * 1000u;
+}
+
+void run_update(struct server *s, const struct run_now *now)
+{
+    struct run *r = runs_find(&s->runs, now->run);
+    if (r) {
+        int was_live = r->world != NULL;
+        r->now = *now;
+        r->wants.priority = now->priority;
+        if (now->state == ISLR__RUN_STATE__RUN_RUNNING) {
+            spec_free(r->job); // every rank has it
+            r->job = NULL;
+        }
+        if (was_live && !run_state_live(now->state)) {
+            r->ran_ms += (double)(uv_now(s->loop) - r->begun_at);
+            r->wants.last_ranks = (uint32_t)r->gang_count;
+            r->limit_told = 0;
+            run_release_gang(s, r);
+            r->ready_at = uv_now(s->loop) + pause_ms(now->tries);
+            collect_soon(s);
+        }
+        if (now->state == ISLR__RUN_STATE__RUN_QUEUED)
+            snprintf(r->waiting, sizeof r->waiting, "%s", now->reason);
+    } else if (!run_state_ended(now->state)) {
+        run_fetch(s, now->run); // it has come back to life
+    }
+    follow_wake(s, now->run);
+    if (run_state_ended(now->state)) {
+        if (r)
+            drop(s, r);
+        wait_wake(s, now);
+        settle_dependents(s, now->run);
+    }
+    schedule_soon(s);
+}
+
+void run_show_live(const struct server *s, Islr__RunSummary *summary)
+{
+    struct run *r = runs_find(&s->runs, summary->run);
+    if (!r)
+        return;
+    if (r->step > summary->step)
+        summary->step = r->step;
+    if (r->steps)
+        summary->steps = r->steps;
+    if (summary->state == ISLR__RUN_STATE__RUN_QUEUED && *r->waiting)
+        summary->reason = r->waiting;
+}

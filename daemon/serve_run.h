@@ -1,0 +1,86 @@
+// The runs that have not ended, in memory, and what follows when one changes.
+#ifndef ISLR_DAEMON_SERVE_RUN_H
+#define ISLR_DAEMON_SERVE_RUN_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/store/run.h"
+#include "core/store/run_read.h"
+#include "daemon/serve_scheduler.h"
+
+struct server;
+struct worker;
+
+// A place in the gang of the attempt under way.
+struct gang_rank {
+    uint32_t world_rank;
+    struct worker *worker; // NULL: not there (the server has just started, or it lost its connection for good)
+    int taken;             // it has said Ok to Assign
+    int asking;            // Assign is on its way to it
+};
+
+struct run {
+    uint64_t id;
+    struct run_now now;
+    char *user;
+    struct scheduler_run wants;
+    double limit_ms; // of work, 0: none
+    uint64_t *after; // runs that it still waits for
+    size_t after_count;
+    int after_any;
+    char waiting[700]; // why it is still queued
+    uint64_t ready_at; // loop time: not started before
+
+    // of the attempt under way
+    int busy; // a request that starts or ends an attempt is on its way
+    char *world;
+    struct gang_rank *gang; // [gang_count], the first one reports
+    size_t gang_count;
+    Islr__JobSpec *job; // for Assign, until all ranks have taken it
+    int has_resume;
+    struct hash resume_hash;
+    uint64_t resume_size;
+    uint64_t begun_at;      // loop time
+    uint64_t gang_deadline; // loop time until which ranks that were there before the server may stay away
+    double ran_ms;          // in the attempts before
+    int limit_told;         // it was asked to stop because its time is up
+    // what its first rank said last
+    uint64_t step, steps;
+    uint64_t steps_stored; // of which the database knows
+};
+
+struct runs {
+    struct run **items; // by id
+    size_t count, capacity;
+};
+
+struct run *runs_find(const struct runs *all, uint64_t id); // NULL: not there, or ended
+void runs_close(struct runs *all);
+
+// Takes a run in as the database has it (a new one, one that is retried, all of them at start).
+struct run *run_take(struct server *s, const struct run_live *live);
+
+// Reads a run from the database and takes it in, or what it waits for anew when it is there.
+void run_fetch(struct server *s, uint64_t id);
+void run_reload(struct server *s, struct run *r); // forgets the run (its memory was behind) and fetches it
+
+// After a request: makes memory what `now` says, tells followers and those who wait, and when the run has ended lets go
+// of it and looks after the runs that waited for it. May free the run.
+void run_update(struct server *s, const struct run_now *now);
+
+// After RUN_STOP: tells the ranks, then run_update().
+void run_stopped(struct server *s, const struct run_now *now);
+
+// Runs whose memory of what they wait for may be behind: looks them up again.
+void runs_tick(struct server *s);
+
+// Puts what only memory knows into a summary from the database: the step that its ranks are at, why it still waits. The
+// texts stay this memory's: send it before the loop goes on.
+void run_show_live(const struct server *s, Islr__RunSummary *summary);
+
+// Forgets the gang: its ranks are free.
+void run_release_gang(struct server *s, struct run *r);
+struct gang_rank *run_rank_of(struct run *r, const char *world, uint32_t world_rank); // NULL: not in its gang
+
+#endif

@@ -1,0 +1,219 @@
+// The control server's start, heartbeat and end: see serve.h and serve_server.h.
+#include "daemon/serve_server.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/base/clock.h"
+#include "core/base/file.h"
+#include "core/base/memory.h"
+#include "core/rpc/address.h"
+#include "core/rpc/protocol.h"
+#include "daemon/serve_attempt.h"
+#include "daemon/serve_collect.h"
+#include "daemon/serve_recover.h"
+
+enum { SOCKET_MODE = 0660 }; // the directory's permissions decide who gets that far
+
+int64_t server_now_ms(void)
+{
+    return clock_wall_ms();
+}
+
+const char *server_directory(const struct server *s)
+{
+    return s->directory;
+}
+
+const char *server_socket(const struct server *s)
+{
+    return s->socket;
+}
+
+// ---- the store and the loop -----------------------------------------------------------------------------------------
+
+static void notify(void *context) // on the writer's thread
+{
+    struct server *s = context;
+    uv_async_send(&s->committed);
+}
+
+static void deliver(uv_async_t *async)
+{
+    struct server *s = async->data;
+    if (s->store)
+        store_deliver(s->store);
+}
+
+void server_queue(struct server *s, struct store_op *op)
+{
+    s->pending++;
+    store_queue(s->store, op);
+}
+
+static void tick(uv_timer_t *timer)
+{
+    struct server *s = timer->data;
+    workers_tick(s);
+    attempts_tick(s);
+    runs_tick(s);
+    follow_tick(s);
+    uploads_tick(s);
+    schedule_soon(s);
+}
+
+// ---- the end --------------------------------------------------------------------------------------------------------
+// In steps, each when the one before is through: no new connections and requests; what is under way is answered; the
+// connections are hung up; the state is closed; the loop forgets the handles.
+
+static void free_server(struct server *s)
+{
+    runs_close(&s->runs);
+    artifact_store_close(&s->artifacts);
+    file_lock_release(&s->lock);
+    free(s->directory);
+    free(s->socket);
+    free(s);
+}
+
+static void handle_closed(uv_handle_t *handle)
+{
+    struct server *s = handle->data;
+    if (--s->handles)
+        return;
+    void (*on_stopped)(void *) = s->on_stopped;
+    void *context = s->stopped_context;
+    free_server(s);
+    if (on_stopped)
+        on_stopped(context);
+}
+
+static void close_handles(struct server *s)
+{
+    s->handles = 5;
+    uv_close((uv_handle_t *)&s->committed, handle_closed);
+    uv_close((uv_handle_t *)&s->tick, handle_closed);
+    uv_close((uv_handle_t *)&s->stopper, handle_closed);
+    retry_close(s, handle_closed);
+    schedule_close(s, handle_closed);
+}
+
+static void stop_step(uv_timer_t *timer)
+{
+    struct server *s = timer->data;
+    if (s->pending)
+        return;
+    if (!s->hung_up) {
+        s->hung_up = 1;
+        sessions_hang_up(&s->sessions);
+    }
+    if (s->sessions.first || s->closed)
+        return;
+    s->closed = 1;
+    uploads_close(s);
+    workers_close(s);
+    store_close(s->store);
+    s->store = NULL;
+    close_handles(s);
+}
+
+void server_settled(struct server *s)
+{
+    s->pending--;
+    server_check_stopped(s);
+}
+
+void server_check_stopped(struct server *s)
+{
+    if (s->stopping && !s->closed)
+        uv_timer_start(&s->stopper, stop_step, 0, 0); // not here: the caller is not through with the server
+}
+
+void server_stop(struct server *s, void (*on_stopped)(void *context), void *context)
+{
+    if (s->stopping)
+        return;
+    s->stopping = 1;
+    s->on_stopped = on_stopped;
+    s->stopped_context = context;
+    listener_close(s->listener);
+    uv_timer_stop(&s->tick);
+    retry_stop(s);
+    server_check_stopped(s);
+}
+
+// ---- the start ------------------------------------------------------------------------------------------------------
+
+static void on_peer(struct listener *l, struct peer *p)
+{
+    session_open(listener_context(l), p);
+}
+
+static int take_directory(struct server *s, struct error *e)
+{
+    if (file_make_dirs(s->directory, e))
+        return -1;
+    char *path = file_join(s->directory, "lock");
+    int rc = file_lock_try(&s->lock, path, e);
+    free(path);
+    if (rc > 0)
+        error_set(e, ERR_FAILED, "another server already runs on the directory %s", s->directory);
+    return rc ? -1 : 0;
+}
+
+static void open_handles(struct server *s)
+{
+    uv_async_init(s->loop, &s->committed, deliver);
+    uv_timer_init(s->loop, &s->tick);
+    uv_timer_init(s->loop, &s->stopper);
+    s->committed.data = s->tick.data = s->stopper.data = s;
+    retry_open(s);
+    schedule_open(s);
+}
+
+static int open_state(struct server *s, struct error *e)
+{
+    struct store_options options = {s->directory, notify, s, s->log};
+    s->store = store_open(&options, e);
+    if (!s->store || artifact_store_open(&s->artifacts, s->directory, e) || recover(s, e))
+        return -1;
+    char *parent = xstrdup(s->socket), *slash = strrchr(parent, '/');
+    int rc = 0;
+    if (slash && slash != parent) {
+        *slash = 0;
+        rc = file_make_dirs(parent, e);
+    }
+    free(parent);
+    if (rc)
+        return -1;
+    s->listener = listener_open_unix(s->loop, s->socket, SOCKET_MODE, on_peer, s, e);
+    return s->listener ? 0 : -1;
+}
+
+struct server *server_open(uv_loop_t *loop, const struct server_options *options, struct error *e)
+{
+    struct server *s = xcalloc(1, sizeof *s);
+    s->loop = loop;
+    s->log = options->log;
+    s->lease_ms = options->lease_ms ? options->lease_ms : RPC_IDLE_MS;
+    s->directory = options->directory ? xstrdup(options->directory) : address_default_directory();
+    s->socket = options->socket ? xstrdup(options->socket) : address_default_socket(s->directory);
+    s->started_ms = server_now_ms();
+    if (take_directory(s, e)) {
+        free_server(s);
+        return NULL;
+    }
+    open_handles(s);
+    if (open_state(s, e)) {
+        s->stopping = s->closed = 1;
+        store_close(s->store);
+        s->store = NULL;
+        close_handles(s);
+        uv_run(loop, UV_RUN_DEFAULT); // nothing else is on it yet
+        return NULL;
+    }
+    uv_timer_start(&s->tick, tick, SERVER_TICK_MS, SERVER_TICK_MS);
+    collect_soon(s);
+    schedule_soon(s);
+    return s;
+}

@@ -1,0 +1,251 @@
+// Sessions: see serve_session.h.
+//
+// On the unix socket the kernel says who is there (SO_PEERCRED): the server's own user and root are admins, whoever else
+// may open the socket is a submitter. Workers run other people's jobs and see everything, so they must be admins.
+#include "daemon/serve_session.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "core/base/memory.h"
+#include "core/rpc/protocol.h"
+#include "core/store/text.h"
+#include "daemon/serve_handlers.h"
+#include "daemon/serve_server.h"
+
+enum { WAITING_MAX = 4 }; // messages of one connection that wait for the disk; then it is not read from
+
+static const struct handler {
+    Islr__Envelope__BodyCase body;
+    enum session_role role;
+    int of_workers; // only ranks send it
+    void (*handle)(struct session *session, Islr__Envelope *m);
+} handlers[] = {
+    {ISLR__ENVELOPE__BODY_SUBMIT, ROLE_SUBMITTER, 0, handle_submit},
+    {ISLR__ENVELOPE__BODY_LIST_RUNS, ROLE_VIEWER, 0, handle_list_runs},
+    {ISLR__ENVELOPE__BODY_GET_RUN, ROLE_VIEWER, 0, handle_get_run},
+    {ISLR__ENVELOPE__BODY_FOLLOW, ROLE_VIEWER, 0, handle_follow},
+    {ISLR__ENVELOPE__BODY_WAIT, ROLE_VIEWER, 0, handle_wait},
+    {ISLR__ENVELOPE__BODY_CONTROL, ROLE_SUBMITTER, 0, handle_control},
+    {ISLR__ENVELOPE__BODY_LIST_CHECKPOINTS, ROLE_VIEWER, 0, handle_list_checkpoints},
+    {ISLR__ENVELOPE__BODY_FETCH, ROLE_VIEWER, 0, handle_fetch},
+    {ISLR__ENVELOPE__BODY_LIST_WORKERS, ROLE_VIEWER, 0, handle_list_workers},
+    {ISLR__ENVELOPE__BODY_GET_STATUS, ROLE_VIEWER, 0, handle_get_status},
+    {ISLR__ENVELOPE__BODY_REGISTER, ROLE_ADMIN, 1, handle_register},
+    {ISLR__ENVELOPE__BODY_RECORDS, ROLE_ADMIN, 1, handle_records},
+    {ISLR__ENVELOPE__BODY_PUT, ROLE_ADMIN, 1, handle_put},
+    {ISLR__ENVELOPE__BODY_ADD_CHECKPOINT, ROLE_ADMIN, 1, handle_add_checkpoint},
+    {ISLR__ENVELOPE__BODY_FINISHED, ROLE_ADMIN, 1, handle_finished},
+    {ISLR__ENVELOPE__BODY_PROGRESS, ROLE_ADMIN, 1, handle_progress},
+};
+
+const char *session_role_name(enum session_role r)
+{
+    static const char *const names[] = {"nobody", "viewer", "submitter", "admin"};
+    return names[r];
+}
+
+// ---- life -----------------------------------------------------------------------------------------------------------
+
+struct session *session_hold(struct session *session)
+{
+    session->refs++;
+    return session;
+}
+
+void session_drop(struct session *session)
+{
+    if (--session->refs)
+        return;
+    struct server *s = session->server;
+    if (session->previous)
+        session->previous->next = session->next;
+    else
+        s->sessions.first = session->next;
+    if (session->next)
+        session->next->previous = session->previous;
+    free(session);
+    server_check_stopped(s);
+}
+
+static void on_close(struct peer *p, const struct error *why)
+{
+    struct session *session = peer_context(p);
+    if (why->code != ERR_NONE)
+        log_debug(session->server->log, "connection of %s: %s", *session->user ? session->user : "a stranger",
+                  why->text);
+    follow_forget(session);
+    wait_forget(session);
+    if (session->worker)
+        worker_away(session->worker, (uint32_t)peer_silent_ms(p));
+    session->peer = NULL;
+    session_drop(session);
+}
+
+// ---- sending --------------------------------------------------------------------------------------------------------
+
+void session_send(struct session *session, Islr__Envelope *m)
+{
+    struct error e;
+    if (!session->peer || !peer_send(session->peer, m, &e))
+        return;
+    log_warn(session->server->log, "cannot send a message (%s) to %s: %s", envelope_name(m), session->user, e.text);
+    if (e.code == ERR_INVALID && m->id) // larger than a frame: the request has failed, not the connection
+        peer_reply_fault(session->peer, m->id, &e);
+}
+
+void session_reply(struct session *session, uint64_t id, Islr__Envelope *m)
+{
+    m->has_id = 1;
+    m->id = id;
+    session_send(session, m);
+}
+
+void session_reply_ok(struct session *session, uint64_t id)
+{
+    if (session->peer)
+        peer_reply_ok(session->peer, id);
+}
+
+void session_reply_fault(struct session *session, uint64_t id, const struct error *why)
+{
+    if (session->peer)
+        peer_reply_fault(session->peer, id, why);
+}
+
+void session_end(struct session *session, const struct error *why)
+{
+    if (session->peer)
+        peer_end(session->peer, why);
+}
+
+void session_throttle(struct session *session)
+{
+    int wanted = session->records_waiting >= WAITING_MAX || session->puts_waiting >= WAITING_MAX;
+    if (session->peer && wanted != session->throttled)
+        peer_throttle(session->peer, session->throttled = wanted);
+}
+
+// ---- greeting -------------------------------------------------------------------------------------------------------
+
+static int check_hello(struct session *session, const Islr__Hello *hello, struct error *e)
+{
+    const struct peer_identity *who = peer_identity(session->peer);
+    if (hello->protocol != RPC_PROTOCOL)
+        return error_set(e, ERR_INVALID,
+                         "islr %s speaks protocol %u, this server (islrd %s) protocol %u: install the same version",
+                         hello->version ? hello->version : "?", hello->protocol, ISLR_VERSION, RPC_PROTOCOL);
+    if (!who->known)
+        return error_set(e, ERR_DENIED, "the server cannot tell who is connecting");
+    text_fit(session->user, sizeof session->user, who->user);
+    session->role = who->uid == geteuid() || who->uid == 0 ? ROLE_ADMIN : ROLE_SUBMITTER;
+    session->is_worker = hello->role == ISLR__HELLO__ROLE__ROLE_WORKER;
+    if (session->is_worker && session->role < ROLE_ADMIN)
+        return error_set(e, ERR_DENIED, "workers must run as the server's user or as root, not as %s", session->user);
+    return 0;
+}
+
+static void welcome(struct session *session, uint64_t id)
+{
+    struct server *s = session->server;
+    Islr__Welcome w = ISLR__WELCOME__INIT;
+    Islr__Envelope m = ENVELOPE(WELCOME, welcome, &w);
+    w.has_protocol = w.has_time_ms = 1;
+    w.protocol = RPC_PROTOCOL;
+    w.version = ISLR_VERSION;
+    w.server_id = s->id;
+    w.user = session->user;
+    w.role = session->is_worker ? "worker" : (char *)session_role_name(session->role);
+    w.time_ms = server_now_ms();
+    session_reply(session, id, &m);
+}
+
+static void greet(struct session *session, const Islr__Envelope *m)
+{
+    struct error e;
+    if (session->role != ROLE_NOBODY) {
+        error_set(&e, ERR_INVALID, "hello was said before");
+        session_end(session, &e);
+    } else if (check_hello(session, m->hello, &e)) {
+        session->role = ROLE_NOBODY;
+        session_reply_fault(session, m->id, &e);
+        session_end(session, NULL);
+    } else {
+        peer_recognise(session->peer);
+        welcome(session, m->id);
+    }
+}
+
+// ---- messages -------------------------------------------------------------------------------------------------------
+
+static const struct handler *find_handler(Islr__Envelope__BodyCase body)
+{
+    for (size_t i = 0; i < sizeof handlers / sizeof *handlers; i++)
+        if (handlers[i].body == body)
+            return &handlers[i];
+    return NULL;
+}
+
+static int check_message(const struct session *session, const struct handler *h, const Islr__Envelope *m,
+                         struct error *e)
+{
+    if (!h)
+        return error_set(e, ERR_INVALID, "a server takes no message of the kind %s", envelope_name(m));
+    if (session->role < h->role)
+        return error_set(e, ERR_DENIED, "%s (%s) may not do this: it takes a %s", session->user,
+                         session_role_name(session->role), session_role_name(h->role));
+    if (h->of_workers && !session->is_worker)
+        return error_set(e, ERR_DENIED, "only workers send %s", envelope_name(m));
+    if (session->server->stopping)
+        return error_set(e, ERR_UNREACHABLE, "the server is shutting down");
+    return 0;
+}
+
+static void on_message(struct peer *p, Islr__Envelope *m)
+{
+    struct session *session = peer_context(p);
+    struct error e;
+    if (m->body_case == ISLR__ENVELOPE__BODY_HELLO) {
+        greet(session, m);
+        return;
+    }
+    const struct handler *h = find_handler(m->body_case);
+    if (!check_message(session, h, m, &e))
+        h->handle(session, m);
+    else if (m->id)
+        session_reply_fault(session, m->id, &e);
+    else
+        session_end(session, &e);
+}
+
+static void on_drained(struct peer *p)
+{
+    follow_drained(peer_context(p));
+}
+
+void session_open(struct server *s, struct peer *p)
+{
+    static const struct peer_events events = {on_message, on_drained, on_close};
+    struct session *session = xcalloc(1, sizeof *session);
+    session->server = s;
+    session->peer = p;
+    session->refs = 1;
+    session->next = s->sessions.first;
+    if (session->next)
+        session->next->previous = session;
+    s->sessions.first = session;
+    peer_start(p, &events, session);
+}
+
+void sessions_hang_up(struct sessions *all)
+{
+    for (struct session *session = all->first; session; session = session->next) {
+        if (!session->peer)
+            continue;
+        if (peer_queued(session->peer))
+            peer_end(session->peer, NULL);
+        else
+            peer_close(session->peer, NULL);
+    }
+}

@@ -1,0 +1,53 @@
+// One connection to the server: who it is, what it may do, and the way from a message to its handler.
+#ifndef ISLR_DAEMON_SERVE_SESSION_H
+#define ISLR_DAEMON_SERVE_SESSION_H
+
+#include <stdint.h>
+
+#include "core/rpc/peer.h"
+
+struct server;
+struct taking;
+struct worker;
+
+enum session_role { ROLE_NOBODY, ROLE_VIEWER, ROLE_SUBMITTER, ROLE_ADMIN }; // each may do what those before it may
+const char *session_role_name(enum session_role r);
+
+struct session {
+    struct server *server;
+    struct peer *peer; // NULL: the connection is gone
+    unsigned refs;     // the connection itself, and everything under way that will answer to it
+    char user[64];
+    enum session_role role;
+    int is_worker;          // greeted as one
+    struct worker *worker;  // the rank that has registered here, NULL: none
+    struct taking *records; // its messages with records, the first one on its way to the database (serve_records.c)
+    unsigned records_waiting, puts_waiting;
+    int throttled;
+    unsigned follows; // runs that are followed through it
+    struct session *next, *previous;
+};
+
+struct sessions {
+    struct session *first;
+};
+
+// Starts a session on a new connection.
+void session_open(struct server *s, struct peer *p);
+
+struct session *session_hold(struct session *session);
+void session_drop(struct session *session);
+
+// All of these do nothing when the connection is gone.
+void session_send(struct session *session, Islr__Envelope *m); // with m->id as it is
+void session_reply(struct session *session, uint64_t id, Islr__Envelope *m);
+void session_reply_ok(struct session *session, uint64_t id);
+void session_reply_fault(struct session *session, uint64_t id, const struct error *why);
+void session_end(struct session *session, const struct error *why); // a Fault without id, then the connection ends
+
+// Stops reading from a worker that brings records or pieces of artifacts faster than the disk takes them.
+void session_throttle(struct session *session);
+
+void sessions_hang_up(struct sessions *all); // of a server that stops
+
+#endif

@@ -1,0 +1,80 @@
+// GetRun and ListCheckpoints: one run in full.
+#include <string.h>
+
+#include "core/store/checkpoint.h"
+#include "daemon/serve_handlers.h"
+#include "daemon/serve_read.h"
+
+struct showing {
+    struct read_job job;
+    Islr__RunDetail *detail;
+    Islr__CheckpointInfo **checkpoints;
+    size_t checkpoint_count;
+    char user[64];
+};
+
+static int show_read(struct read_job *job, struct store_reader *reader, struct error *e)
+{
+    struct showing *x = (struct showing *)job;
+    uint64_t run = job->request->get_run->run;
+    if (!run && run_read_newest(reader, x->user, &run, e))
+        return -1;
+    if (!run)
+        return error_set(e, ERR_NOT_FOUND, "%s has no run yet", x->user);
+    return run_read_detail(reader, run, &job->pool, &x->detail, e);
+}
+
+static void show_done(struct read_job *job)
+{
+    struct showing *x = (struct showing *)job;
+    if (job->failed)
+        return;
+    run_show_live(job->server, x->detail->summary);
+    Islr__Envelope m = ENVELOPE(RUN_DETAIL, run_detail, x->detail);
+    session_reply(job->session, job->id, &m);
+}
+
+void handle_get_run(struct session *session, Islr__Envelope *m)
+{
+    (void)m;
+    struct showing *x = read_job_new(session, session->peer, sizeof *x);
+    memcpy(x->user, session->user, sizeof x->user);
+    x->job.read = show_read;
+    x->job.done = show_done;
+    read_job_start(&x->job);
+}
+
+static int checkpoints_read(struct read_job *job, struct store_reader *reader, struct error *e)
+{
+    struct showing *x = (struct showing *)job;
+    struct run_now now;
+    uint64_t run = job->request->list_checkpoints->run;
+    if (!run && run_read_newest(reader, x->user, &run, e))
+        return -1;
+    return run_read_now(reader, run, &now, e) ||
+                   checkpoint_list(reader, run, &job->pool, &x->checkpoints, &x->checkpoint_count, e)
+               ? -1
+               : 0;
+}
+
+static void checkpoints_done(struct read_job *job)
+{
+    struct showing *x = (struct showing *)job;
+    Islr__CheckpointList list = ISLR__CHECKPOINT_LIST__INIT;
+    Islr__Envelope m = ENVELOPE(CHECKPOINT_LIST, checkpoint_list, &list);
+    if (job->failed)
+        return;
+    list.checkpoints = x->checkpoints;
+    list.n_checkpoints = x->checkpoint_count;
+    session_reply(job->session, job->id, &m);
+}
+
+void handle_list_checkpoints(struct session *session, Islr__Envelope *m)
+{
+    (void)m;
+    struct showing *x = read_job_new(session, session->peer, sizeof *x);
+    memcpy(x->user, session->user, sizeof x->user);
+    x->job.read = checkpoints_read;
+    x->job.done = checkpoints_done;
+    read_job_start(&x->job);
+}

@@ -1,0 +1,116 @@
+// Submit: checked whole, answered when the run is durable. The server never opens what a job's paths name.
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/base/memory.h"
+#include "core/spec/spec.h"
+#include "core/store/run.h"
+#include "daemon/serve_handlers.h"
+#include "daemon/serve_server.h"
+
+enum { KEY_MAX = 256, AFTER_MAX = 1000, PRIORITY_MAX = 1000000 };
+
+struct submission {
+    struct run_submit request;
+    struct session *session;
+    Islr__Envelope *m;
+    uint8_t *spec;
+};
+
+// The job, with a newer client's unknown fields refused, and what comes with it.
+static int check(const struct session *session, Islr__Submit *q, struct error *e)
+{
+    struct faults faults = {0};
+    if (!q->job)
+        return error_set(e, ERR_INVALID, "there is no job in the submission");
+    if (q->key && strlen(q->key) > KEY_MAX)
+        return error_set(e, ERR_INVALID, "the key is longer than %d bytes", KEY_MAX);
+    if (q->n_after > AFTER_MAX)
+        return error_set(e, ERR_INVALID, "a run can wait for at most %d others", AFTER_MAX);
+    if (q->priority > PRIORITY_MAX || q->priority < -PRIORITY_MAX)
+        return error_set(e, ERR_INVALID, "the priority must be from -%d to %d", PRIORITY_MAX, PRIORITY_MAX);
+    if (q->priority > 0 && session->role < ROLE_ADMIN)
+        return error_set(e, ERR_DENIED, "only admins may give a priority above 0");
+    int rc = spec_check_wire(q->job, &faults);
+    if (rc)
+        faults_to_error(&faults, e);
+    faults_free(&faults);
+    return rc;
+}
+
+static void reply_submitted(struct session *session, uint64_t id, uint64_t run, int existed)
+{
+    Islr__Submitted r = ISLR__SUBMITTED__INIT;
+    Islr__Envelope m = ENVELOPE(SUBMITTED, submitted, &r);
+    r.has_run = r.has_existed = 1;
+    r.run = run;
+    r.existed = existed;
+    session_reply(session, id, &m);
+}
+
+// A run that waits for nothing is known whole; what others wait for is read back from the database.
+static void take_in(struct server *s, const struct submission *x)
+{
+    if (x->request.after_count) {
+        run_fetch(s, x->request.now.run);
+        return;
+    }
+    struct run_live live = {.now = x->request.now, .user = (char *)x->request.user, .job = x->m->submit->job};
+    run_take(s, &live);
+}
+
+static void done(struct store_op *op)
+{
+    struct submission *x = (struct submission *)op;
+    struct session *session = x->session;
+    struct server *s = session->server;
+    if (op->status == STORE_DONE) {
+        reply_submitted(session, x->m->id, x->request.now.run, x->request.existed);
+        if (!x->request.existed)
+            take_in(s, x);
+    } else {
+        session_reply_fault(session, x->m->id, &op->error);
+    }
+    envelope_free(x->m);
+    free(x->spec);
+    free(x);
+    session_drop(session);
+    server_settled(s);
+}
+
+void handle_submit(struct session *session, Islr__Envelope *m)
+{
+    Islr__Submit *q = m->submit;
+    struct error e;
+    if (check(session, q, &e)) {
+        session_reply_fault(session, m->id, &e);
+        return;
+    }
+    if (q->dry_run) {
+        reply_submitted(session, m->id, 0, 0);
+        return;
+    }
+    struct submission *x = xcalloc(1, sizeof *x);
+    x->session = session_hold(session);
+    x->m = peer_keep_message(session->peer);
+    size_t size = islr__job_spec__get_packed_size(q->job);
+    x->spec = xmalloc(size ? size : 1);
+    islr__job_spec__pack(q->job, x->spec);
+    x->request = (struct run_submit){.user = session->user,
+                                     .name = q->job->name,
+                                     .kind = spec_kind_name(q->job->kind),
+                                     .key = q->key,
+                                     .job_hash = spec_hash(q->job),
+                                     .spec = x->spec,
+                                     .spec_size = size,
+                                     .priority = q->priority,
+                                     .hold = q->hold,
+                                     .after = q->after,
+                                     .after_count = q->n_after,
+                                     .after_any = q->after_any,
+                                     .max_attempts = q->job->retry->max_attempts ? q->job->retry->max_attempts : 1,
+                                     .time_ms = server_now_ms()};
+    x->request.op.done = done;
+    run_submit_prepare(&x->request);
+    server_queue(session->server, &x->request.op);
+}

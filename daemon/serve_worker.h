@@ -1,0 +1,67 @@
+// The ranks that are there: worlds (one mpirun each), their ranks, leases.
+//
+// A rank is known by its world's name and its number. It lives until its process has ended (seen at once for processes of
+// this machine, through a pidfd) or until nothing was heard of it for the lease; a connection that is lost alone changes
+// nothing: the rank comes back, says what it is in the middle of, and goes on.
+#ifndef ISLR_DAEMON_SERVE_WORKER_H
+#define ISLR_DAEMON_SERVE_WORKER_H
+
+#include <stdint.h>
+#include <uv.h>
+
+#include "core/base/error.h"
+#include "proto/control.pb-c.h"
+
+struct server;
+struct session;
+struct world;
+
+struct worker {
+    struct server *server;
+    struct world *world;
+    struct session *session; // NULL: away
+    uint64_t id;             // in this server's life
+    uint64_t row;            // in the database, 0: not yet
+    uint32_t rank;
+    Islr__Register *facts; // as it registered
+    int64_t since_ms;
+    uint64_t deadline;  // loop time at which it is given up, while away
+    uv_poll_t *process; // watches its process; NULL: it cannot be watched
+    int dead;           // its process has ended
+
+    uint64_t run; // what the server has given it, 0: idle
+    uint32_t attempt;
+    char doing[64]; // as it said last
+    uint64_t step;
+};
+
+struct world {
+    struct world *next;
+    uint32_t number; // in this server's life
+    char *name;
+    uint32_t size;
+    struct worker **ranks; // [size], NULL: not there
+    uint32_t known;        // of them
+};
+
+struct workers {
+    struct world *first;
+    uint64_t last_id;
+    uint32_t last_world;
+};
+
+void workers_close(struct server *s);
+
+// All its ranks are there and connected: it can be given work.
+int world_complete(const struct world *w);
+
+void worker_set_idle(struct worker *w);
+void worker_away(struct worker *w, uint32_t silent_ms); // its connection is gone, silent for so long before
+void workers_tick(struct server *s);                    // leases
+struct worker *workers_find(struct server *s, const char *world, uint32_t rank);
+
+// For serve_register.c: a rank that was not known; -1: it contradicts its world (another size, a rank beyond it).
+struct worker *worker_add(struct server *s, const Islr__Register *facts, struct error *e);
+void worker_connected(struct worker *w, struct session *session);
+
+#endif
