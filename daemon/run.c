@@ -7,7 +7,7 @@
 #include "core/base/options.h"
 #include "core/spec/spec.h"
 #include "core/train/device.h"
-#include "core/train/train.h"
+#include "core/train/job.h"
 #include "daemon/command.h"
 #include "daemon/console.h"
 
@@ -24,7 +24,7 @@ static const char *device_of(const Islr__JobSpec *job, const char *asked)
     return strcmp(asked, "auto") ? asked : names[job->resources->device];
 }
 
-static int train(const Islr__JobSpec *job, const struct run_arguments *a, struct comm *comm, struct error *e)
+static int run_on_device(const Islr__JobSpec *job, const struct run_arguments *a, struct comm *comm, struct error *e)
 {
     struct console console;
     struct run_sink sink = console_sink(&console, comm_rank(comm) != 0);
@@ -39,7 +39,7 @@ static int train(const Islr__JobSpec *job, const struct run_arguments *a, struct
                               .dir = a->out,
                               .threads = threads,
                               .resume = a->resume};
-    int rc = train_run(&o, e);
+    int rc = job_run(&o, e);
     backend->op->close(backend);
     if (console.drawn)
         fputs("\n", stderr);
@@ -59,12 +59,7 @@ static int run_job(const struct run_arguments *a, struct comm *comm, struct erro
         faults_free(&faults);
         return -1;
     }
-    int rc;
-    if (job->kind != ISLR__JOB_SPEC__KIND__KIND_TRAIN)
-        rc = error_set(e, ERR_INVALID, "%s: kind is %s: 'islrd run' trains; there is a command for each other kind",
-                       a->job, spec_kind_name(job->kind));
-    else
-        rc = train(job, a, comm, e);
+    int rc = run_on_device(job, a, comm, e);
     spec_free(job);
     faults_free(&faults);
     return rc;
@@ -83,7 +78,7 @@ int command_run(int argc, char **argv)
         {"JOB.yaml", "the job", .value = &a.job},
         {"KEY=VALUE", "settings in place of the file's: train.lr=1e-4", .optional = true, .list = &a.overrides},
         {0}};
-    const struct usage usage = {"islrd run", "trains a job in the foreground, alone or under mpirun", options, operands,
+    const struct usage usage = {"islrd run", "a job in the foreground, alone or under mpirun", options, operands,
                                 "islrd run deploy/jobs/tiny.yaml data.path=recordings --out out/tiny\n"
                                 "mpirun -np 2 islrd run deploy/jobs/l25.yaml data.path=recordings --out out/l25"};
     int code;

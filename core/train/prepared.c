@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "core/base/clock.h"
+#include "core/base/file.h"
 #include "core/data/prepare.h"
 #include "core/spec/spec.h"
 
@@ -45,7 +46,8 @@ static bool watch_stopped(void *context)
     return w->sink->should_stop && w->sink->should_stop(w->sink->context);
 }
 
-int prepared_set(const struct train_options *o, char **path, struct error *e)
+// Calls prepare_set() or prepare_cached() for the job as one of its team.
+static int prepare_together(const struct train_options *o, const char *out, char **path, struct error *e)
 {
     const Islr__Data *data = o->job->data;
     struct watcher watcher = {.sink = o->sink, .began = clock_seconds()};
@@ -67,7 +69,20 @@ int prepared_set(const struct train_options *o, char **path, struct error *e)
                                 .agree = team_agree,
                                 .max = team_max};
     char *cache = o->cache ? NULL : prepare_default_cache();
-    int rc = prepare_cached(data->path, o->cache ? o->cache : cache, &options, &team, path, e);
+    int rc = out ? prepare_set(data->path, out, &options, &team, e)
+                 : prepare_cached(data->path, o->cache ? o->cache : cache, &options, &team, path, e);
     free(cache);
     return comm_agree(o->comm, rc, e);
+}
+
+int prepared_set(const struct train_options *o, char **path, struct error *e)
+{
+    return prepare_together(o, NULL, path, e);
+}
+
+int prepared_set_at(const struct train_options *o, const char *out, struct error *e)
+{
+    if (comm_agree(o->comm, comm_rank(o->comm) == 0 && file_make_dirs(o->dir, e), e))
+        return -1;
+    return prepare_together(o, out, NULL, e);
 }

@@ -7,4 +7,7 @@
 // *path is malloc'ed. Collective; all ranks must see the same file system.
 int prepared_set(const struct train_options *o, char **path, struct error *e);
 
+// Into the file `out`, which is made anew.
+int prepared_set_at(const struct train_options *o, const char *out, struct error *e);
+
 #endif
