@@ -93,7 +93,9 @@ static int place_sections(struct reader *r)
     struct hash found, whole = hash_memory(r->data, table_size);
     for (size_t i = 0; i < r->point->count; i++) {
         struct resume_section *s = &r->point->sections[i];
-        if (take_zeros(r, resume_padding(r->at, RESUME_ALIGN)) || !(s->data = take(r, s->size)))
+        if (take_zeros(r, resume_padding(r->at, RESUME_ALIGN)))
+            return damaged(r, "the file is truncated, or what should be padding is not");
+        if (!(s->data = take(r, s->size)))
             return damaged(r, "the file is truncated");
     }
     const uint8_t *trailer = take(r, sizeof found.bytes);

@@ -2,6 +2,7 @@
 #include "core/spec/describe.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "core/base/memory.h"
 #include "core/spec/bounds.h"
@@ -15,12 +16,25 @@ struct walk {
     void *context;
 };
 
+// bound_text(), and the two texts whose rules are not in bounds.c.
+static char *allowed_text(const ProtobufCFieldDescriptor *f, const char *path)
+{
+    struct strbuf names = {0};
+    if (!strcmp(path, "data.fold"))
+        return xstrdup("0 to data.k - 1 | all | full");
+    if (strcmp(path, "preset"))
+        return bound_text(f, path);
+    for (const struct preset *p = presets; p->name; p++)
+        strbuf_printf(&names, "%s%s", p == presets ? "" : " | ", p->name);
+    return names.text;
+}
+
 static void describe_field(const struct walk *w, const ProtobufCMessage *message, const ProtobufCFieldDescriptor *f,
                            const char *path)
 {
     struct strbuf value = {0};
     write_json_field(&value, message, f);
-    char *one = bound_text(f, path);
+    char *one = allowed_text(f, path);
     char *allowed = f->label == PROTOBUF_C_LABEL_REPEATED ? xprintf("a list, each %s", one) : xstrdup(one);
     w->row(w->context, &(struct spec_field){path, value.text, allowed});
     free(value.text);
