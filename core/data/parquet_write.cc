@@ -8,6 +8,7 @@
 #include <vector>
 
 #include <arrow/io/file.h>
+#include <arrow/memory_pool.h>
 #include <arrow/util/compression.h>
 #include <parquet/column_writer.h>
 #include <parquet/exception.h>
@@ -52,7 +53,7 @@ std::shared_ptr<parquet::WriterProperties> make_properties()
     builder.disable_dictionary("row_id")->encoding("row_id", parquet::Encoding::DELTA_BYTE_ARRAY);
     for (const char *name : {"x", "y", "z"})
         builder.disable_dictionary(name)->encoding(name, parquet::Encoding::BYTE_STREAM_SPLIT);
-    builder.disable_statistics();
+    builder.disable_statistics()->memory_pool(arrow::system_memory_pool());
     if (arrow::util::Codec::IsAvailable(arrow::Compression::SNAPPY))
         builder.compression(parquet::Compression::SNAPPY);
     return builder.build();
