@@ -12,6 +12,7 @@ static const struct command commands[] = {
     {"soup", "the average of checkpoints", command_soup},
     {"bench", "throughput of this machine", command_bench},
     {"serve", "control server: queue, history, artifacts", command_serve},
+    {"work", "one worker rank, under mpirun", command_work},
     {"doctor", "what was built in, what this machine has, what is missing", command_doctor},
     {0},
 };

@@ -1,0 +1,137 @@
+// islrd work: one worker rank; started by mpirun or srun. See work.h.
+#include "daemon/work.h"
+
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "core/base/file.h"
+#include "core/base/memory.h"
+#include "core/base/options.h"
+#include "core/train/device.h"
+#include "core/train/train.h"
+#include "daemon/command.h"
+
+enum { CLOSE_SECONDS = 10 };
+
+struct trainer {
+    struct backend *backend;
+    int threads;
+};
+
+static int train(void *context, const struct work_job *j, struct error *e)
+{
+    struct trainer *t = context;
+    if (j->job->kind != ISLR__JOB_SPEC__KIND__KIND_TRAIN)
+        return error_set(e, ERR_INVALID, "workers take jobs of the kind train only");
+    struct train_options o = {.job = j->job,
+                              .comm = j->comm,
+                              .backend = t->backend,
+                              .sink = j->sink,
+                              .dir = j->directory,
+                              .threads = t->threads,
+                              .resume = j->resume};
+    return train_run(&o, e);
+}
+
+struct work_arguments {
+    const char *server, *device, *scratch;
+    int64_t threads;
+};
+
+static int find_server(const char *given, struct address *out, struct error *e)
+{
+    const char *variable = getenv("ISLR_SERVER");
+    char *socket = address_find_socket();
+    int rc = address_parse(given ? given : variable && *variable ? variable : socket, out, e);
+    free(socket);
+    return rc;
+}
+
+// Beside the socket of a server on this machine.
+static char *find_scratch(const char *given, const struct address *server)
+{
+    if (given)
+        return xstrdup(given);
+    if (server->kind == ADDRESS_UNIX)
+        return xprintf("%.*s/scratch", (int)(strrchr(server->path, '/') - server->path), server->path);
+    char *directory = address_default_directory(), *scratch = file_join(directory, "scratch");
+    free(directory);
+    return scratch;
+}
+
+static void describe(const struct trainer *t, const struct device_info *info, Islr__Register *facts)
+{
+    facts->device = (char *)t->backend->op->kind;
+    facts->device_name = (char *)info->name;
+    facts->has_threads = facts->has_memory_bytes = 1;
+    facts->threads = (uint32_t)t->threads;
+    facts->memory_bytes = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+static int work(const struct work_arguments *a, struct comm *world, struct error *e)
+{
+    struct trainer trainer = {.threads = a->threads ? (int)a->threads : device_threads(world)};
+    struct device_info info;
+    Islr__Register facts = ISLR__REGISTER__INIT;
+    char prefix[32];
+    snprintf(prefix, sizeof prefix, "rank %d: ", comm_rank(world));
+    struct log log = {stderr, LOG_INFO, prefix};
+    struct work_options o = {.token = getenv("ISLR_TOKEN"),
+                             .log = &log,
+                             .facts = &facts,
+                             .world = world,
+                             .runner = {&trainer, train},
+                             .catch_signals = 1};
+    trainer.backend = device_open(a->device, trainer.threads, world, e);
+    if (comm_agree(world, !trainer.backend || find_server(a->server, &o.address, e), e)) {
+        if (trainer.backend)
+            trainer.backend->op->close(trainer.backend);
+        return -1;
+    }
+    trainer.backend->op->describe(trainer.backend, &info);
+    describe(&trainer, &info, &facts);
+    char *scratch = find_scratch(a->scratch, &o.address);
+    o.scratch = scratch;
+    int rc = work_serve(&o, e);
+    free(scratch);
+    trainer.backend->op->close(trainer.backend);
+    return rc;
+}
+
+int command_work(int argc, char **argv)
+{
+    struct work_arguments a = {.device = "auto"};
+    const struct option_row options[] = {
+        {0, "server", "ADDRESS", "unix:PATH or tls:HOST:PORT", OPTION_STRING, &a.server,
+         .default_shown = "$ISLR_SERVER or the local server"},
+        {0, "device", "auto|cpu|cuda", "what to compute on", OPTION_CHOICE, &a.device},
+        {0, "threads", "N", "CPU threads of each rank; 0: its share of the cores", OPTION_INT, &a.threads, .max = 4096},
+        {0, "scratch", "DIR", "where runs keep their files while they are worked on", OPTION_STRING, &a.scratch,
+         .default_shown = "scratch beside the server's socket"},
+        {0}};
+    const struct usage usage = {
+        "islrd work",
+        "one worker rank; started by mpirun or srun",
+        options,
+        NULL,
+        "mpirun -np 2 islrd work --server unix:/var/lib/islr/islr.sock",
+        "Sleeps until the server assigns it a run. SIGTERM and SIGINT end it; a run that it is in the middle of saves "
+        "a "
+        "resume point first. A server that goes away is waited for, and training goes on meanwhile."};
+    int code;
+    if (!options_parse(&usage, argc, argv, &code))
+        return code;
+    signal(SIGPIPE, SIG_IGN);
+    struct error e = {ERR_NONE, ""};
+    struct comm *world = comm_open_world(&e);
+    int rc = world ? work(&a, world, &e) : -1;
+    if (rc)
+        fprintf(stderr, "islrd work: rank %d: %s\n", world ? comm_rank(world) : 0, e.text);
+    if (rc && world && comm_size(world) > 1)
+        comm_abort(world, e.code);
+    alarm(CLOSE_SECONDS); // closing waits for the other ranks, which may not have been told to end
+    comm_close(world);
+    return rc ? (int)e.code : 0;
+}

@@ -1,0 +1,179 @@
+// What the trainer tells, on its way to the server: see work_sink.h.
+#include "daemon/work_sink.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "core/base/clock.h"
+#include "core/base/memory.h"
+#include "core/rpc/protocol.h"
+
+static const double PROGRESS_SECONDS = 0.5;
+
+// ---- records --------------------------------------------------------------------------------------------------------
+
+static void add_record(struct work_sink *s, Islr__Record *r)
+{
+    struct error e;
+    if (!s->spool || s->failed)
+        return;
+    r->has_time_ms = 1;
+    r->time_ms = clock_wall_ms();
+    if (spool_add(s->spool, r, &e)) {
+        s->failed = 1;
+        s->why = e;
+        log_error(s->log, "run %llu: %s; it is asked to stop", (unsigned long long)s->task->run, e.text);
+        return;
+    }
+    work_delivery_records(s->net);
+}
+
+static void take_metrics(void *context, const struct sink_metrics *m)
+{
+    struct work_sink *s = context;
+    int count = m->count > 0 ? m->count : 0;
+    Islr__Record r = ISLR__RECORD__INIT;
+    Islr__MetricPoint point = ISLR__METRIC_POINT__INIT;
+    char **names = xcalloc((size_t)count + 1, sizeof *names);
+    double *values = xcalloc((size_t)count + 1, sizeof *values);
+    for (int i = 0; i < count; i++) {
+        names[i] = xprintf("%.*s", RPC_NAME_MAX, m->metrics[i].name);
+        envelope_clean_text(names[i]);
+        values[i] = m->metrics[i].value;
+    }
+    point.has_step = point.has_epoch = point.has_evaluation = 1;
+    point.step = m->step;
+    point.epoch = m->epoch;
+    point.evaluation = m->evaluation != 0;
+    point.n_names = point.n_values = (size_t)count;
+    point.names = names;
+    point.values = values;
+    r.what_case = ISLR__RECORD__WHAT_METRIC;
+    r.metric = &point;
+    s->epoch = m->epoch;
+    add_record(s, &r);
+    for (int i = 0; i < count; i++)
+        free(names[i]);
+    free(names);
+    free(values);
+}
+
+static void take_log(void *context, enum log_level level, const char *line)
+{
+    struct work_sink *s = context;
+    const char *mark = level == LOG_WARN ? "warning: " : level == LOG_ERROR ? "error: " : "";
+    if (level >= LOG_WARN)
+        log_line(s->log, level, "run %llu: %s", (unsigned long long)s->task->run, line);
+    if (level < LOG_INFO || !s->spool)
+        return;
+    Islr__Record r = ISLR__RECORD__INIT;
+    r.what_case = ISLR__RECORD__WHAT_LOG;
+    r.log = xprintf("%s%.*s", mark, (int)RPC_LINE_MAX - 16, line);
+    envelope_clean_text(r.log);
+    add_record(s, &r);
+    free(r.log);
+}
+
+// ---- files ----------------------------------------------------------------------------------------------------------
+
+static Islr__Value *copy_metrics(const struct sink_file *f)
+{
+    Islr__Value *list = xcalloc((size_t)f->count + 1, sizeof *list);
+    for (int i = 0; i < f->count; i++) {
+        islr__value__init(&list[i]);
+        list[i].name = xprintf("%.*s", RPC_NAME_MAX, f->metrics[i].name);
+        envelope_clean_text(list[i].name);
+        list[i].has_value = 1;
+        list[i].value = f->metrics[i].value;
+    }
+    return list;
+}
+
+static void take_file(void *context, const struct sink_file *f)
+{
+    struct work_sink *s = context;
+    if (!s->spool)
+        return;
+    char *kept = xprintf("%s/%06u", s->outbox, ++s->files);
+    if (link(f->path, kept)) {
+        log_error(s->log, "run %llu: %s is not delivered: cannot link %s: %s", (unsigned long long)s->task->run,
+                  f->what, f->path, strerror(errno));
+        free(kept);
+        return;
+    }
+    struct work_file *w = xcalloc(1, sizeof *w);
+    w->what = xstrdup(f->what);
+    w->path = xstrdup(f->path);
+    w->kept = kept;
+    w->epoch = f->epoch;
+    w->step = f->step;
+    w->time_ms = clock_wall_ms();
+    w->after_seq = spool_count(s->spool);
+    w->member_count = f->member_count;
+    w->members = xcalloc((size_t)f->member_count + 1, sizeof *w->members);
+    for (int i = 0; i < f->member_count; i++)
+        w->members[i] = xstrdup(f->members[i]);
+    w->metric_count = f->count;
+    w->metrics = copy_metrics(f);
+    work_delivery_file(s->net, w);
+}
+
+// ---- progress -------------------------------------------------------------------------------------------------------
+
+struct progress_mail {
+    struct work_mail mail;
+    Islr__Progress progress;
+    char doing[32];
+};
+
+static void send_progress(struct work_net *n, struct work_mail *mail)
+{
+    struct progress_mail *p = (struct progress_mail *)mail;
+    struct peer *peer = work_net_peer(n);
+    Islr__Envelope m = ENVELOPE(PROGRESS, progress, &p->progress);
+    if (peer && !peer_is_full(peer))
+        peer_send(peer, &m, NULL); // the next one says more
+    free(p);
+}
+
+static void take_progress(void *context, const struct sink_progress *p)
+{
+    struct work_sink *s = context;
+    double now = clock_seconds();
+    if (now - s->told < PROGRESS_SECONDS && !strcmp(s->doing, p->doing))
+        return;
+    s->told = now;
+    snprintf(s->doing, sizeof s->doing, "%s", p->doing);
+    struct progress_mail *m = xcalloc(1, sizeof *m);
+    m->mail.deliver = send_progress;
+    Islr__Progress *out = &m->progress;
+    islr__progress__init(out);
+    snprintf(m->doing, sizeof m->doing, "%s", p->doing);
+    out->has_run = out->has_attempt = out->has_step = out->has_steps = out->has_clips_per_second = out->has_epoch = 1;
+    out->run = s->task->run;
+    out->attempt = s->task->attempt;
+    out->step = p->step;
+    out->steps = p->steps;
+    out->clips_per_second = p->clips_per_second;
+    out->epoch = s->epoch;
+    out->doing = m->doing;
+    if (!s->task->job->train->steps) {
+        out->has_epochs = 1;
+        out->epochs = s->task->job->train->epochs;
+    }
+    work_net_post(s->net, &m->mail);
+}
+
+static int should_stop(void *context)
+{
+    struct work_sink *s = context;
+    return s->failed || atomic_load(&s->task->stop);
+}
+
+struct run_sink work_sink_make(struct work_sink *s)
+{
+    return (struct run_sink){s, take_metrics, take_log, take_file, take_progress, should_stop};
+}

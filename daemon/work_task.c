@@ -1,0 +1,135 @@
+// One assignment: communicator, directory, job, report. See work.h.
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/base/file.h"
+#include "core/base/lock.h"
+#include "core/base/memory.h"
+#include "daemon/work.h"
+#include "daemon/work_restore.h"
+#include "daemon/work_scratch.h"
+#include "daemon/work_sink.h"
+
+static const double LEAVE_SECONDS = 20;     // in which the ranks of a failed job must have met, or the world is broken
+static const double LAST_WORD_SECONDS = 10; // to deliver why, before a broken world is ended
+
+struct attempt {
+    const struct work_options *o;
+    struct work_net *net;
+    struct work_task *task;
+    struct comm *gang;
+    int first; // this is the gang's first rank
+    int resumes;
+    struct scratch scratch; // first rank only
+    struct spool *spool;
+    char *outbox;
+};
+
+// ---- the first rank's place -----------------------------------------------------------------------------------------
+
+static int open_place(struct attempt *a, struct error *e)
+{
+    if (scratch_open(&a->scratch, a->o->scratch, a->task, a->o->log, e))
+        return -1;
+    char *path = file_join(a->scratch.directory, "spool");
+    struct work_restore_options restore = {.address = &a->o->address,
+                                           .token = a->o->token,
+                                           .log = a->o->log,
+                                           .directory = a->scratch.directory,
+                                           .task = a->task,
+                                           .net = a->net};
+    a->outbox = file_join(a->scratch.directory, "outbox");
+    a->spool = NULL;
+    int rc = work_restore(&restore, &a->resumes, e) || file_remove_tree(a->outbox, e) || file_make_dirs(a->outbox, e);
+    if (!rc)
+        a->spool = spool_create(path, e);
+    if (a->spool)
+        work_delivery_spool(a->net, a->spool);
+    free(path);
+    return a->spool ? 0 : -1;
+}
+
+// ---- the end --------------------------------------------------------------------------------------------------------
+
+// Doing the same again gives the same, but for what ranks, servers and disks may do otherwise the next time.
+static int may_pass(enum error_code code)
+{
+    return code == ERR_TIMEOUT || code == ERR_UNREACHABLE;
+}
+
+static void report(struct attempt *a, int rc, int restored, const struct error *why)
+{
+    struct work_end end = {.reason = rc ? (char *)why->text : "", .directory = a->scratch.directory};
+    end.lock = a->scratch.lock;
+    end.outcome = !rc ? WORK_SUCCEEDED : why->code == ERR_INTERRUPTED ? WORK_STOPPED : WORK_FAILED;
+    end.retryable = may_pass(why->code) || !restored;
+    work_delivery_finish(a->net, &end);
+}
+
+// After a failure: do all ranks of the gang come to this point? Only then can they work on.
+static int gang_is_whole(struct attempt *a, struct error *why)
+{
+    struct error agreed = *why;
+    if (comm_size(a->gang) == 1)
+        return 1;
+    comm_set_timeout(a->gang, LEAVE_SECONDS);
+    comm_agree(a->gang, 1, &agreed);
+    if (comm_barrier(a->gang, NULL))
+        return 0;
+    *why = agreed;
+    return 1;
+}
+
+// ---- the job --------------------------------------------------------------------------------------------------------
+
+static int run_job(struct attempt *a, struct error *e)
+{
+    struct work_sink sink = {.net = a->net, .task = a->task, .log = a->o->log, .spool = a->spool, .outbox = a->outbox};
+    struct run_sink given = work_sink_make(&sink);
+    struct work_job job = {
+        .job = a->task->job, .comm = a->gang, .sink = &given, .directory = a->scratch.directory, .resume = a->resumes};
+    int rc = a->o->runner.run(a->o->runner.context, &job, e);
+    if (sink.failed) {
+        *e = sink.why;
+        return -1;
+    }
+    return rc;
+}
+
+static struct comm *make_gang(struct attempt *a, struct error *e)
+{
+    const struct work_task *t = a->task;
+    return comm_create_group(a->o->world, t->gang, t->gang_count, (int)(t->run % 32768), e);
+}
+
+int work_run_task(const struct work_options *o, struct work_net *n, struct work_task *t, struct error *e)
+{
+    struct attempt a = {.o = o, .net = n, .task = t, .first = t->gang[0] == comm_rank(o->world)};
+    struct error why = {ERR_NONE, ""};
+    log_info(o->log, "run %llu, attempt %u: %d rank%s", (unsigned long long)t->run, t->attempt, t->gang_count,
+             t->gang_count == 1 ? "" : "s");
+    if (a.first)
+        work_delivery_begin(n, t->run, t->attempt);
+    a.gang = make_gang(&a, e);
+    if (!a.gang)
+        return error_prefix(e, "run %llu: the ranks cannot come together", (unsigned long long)t->run);
+    int restored = !comm_agree(a.gang, a.first && open_place(&a, &why), &why);
+    int rc = restored ? run_job(&a, &why) : -1;
+    int whole = !rc || gang_is_whole(&a, &why);
+    if (rc)
+        log_line(o->log, why.code == ERR_INTERRUPTED ? LOG_INFO : LOG_ERROR, "run %llu: %s", (unsigned long long)t->run,
+                 why.text);
+    if (a.first)
+        report(&a, rc, restored, &why);
+    free(a.outbox);
+    if (!whole) {
+        if (a.first)
+            work_delivery_wait(n, LAST_WORD_SECONDS);
+        return error_set(e, why.code, "run %llu: %s; the gang's ranks do not meet any more", (unsigned long long)t->run,
+                         why.text);
+    }
+    comm_close(a.gang);
+    return 0;
+}
