@@ -13,6 +13,7 @@ static const struct command commands[] = {
     {"bench", "throughput of this machine", command_bench},
     {"serve", "control server: queue, history, artifacts", command_serve},
     {"work", "one worker rank, under mpirun", command_work},
+    {"up", "server and workers on this machine", command_up},
     {"doctor", "what was built in, what this machine has, what is missing", command_doctor},
     {0},
 };

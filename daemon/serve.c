@@ -3,6 +3,7 @@
 
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 
 #include "core/base/options.h"
 #include "daemon/command.h"
@@ -78,6 +79,7 @@ int command_serve(int argc, char **argv)
         return code;
     if (verbose)
         log.level = LOG_DEBUG;
+    umask(0027); // what is in the directory is the user's and the group's
     signal(SIGPIPE, SIG_IGN);
     setenv("UV_THREADPOOL_SIZE", "8", 0); // reads must not wait behind the fsync of a large upload
     struct serving serving;

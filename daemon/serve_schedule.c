@@ -132,7 +132,7 @@ static void decide(struct server *s, const struct offer *o)
 static void run_pass(uv_timer_t *timer)
 {
     struct server *s = timer->data;
-    if (s->stopping)
+    if (s->stopping || s->quiet)
         return;
     if (s->draining) {
         for (size_t i = 0; i < s->runs.count; i++)

@@ -13,7 +13,12 @@
 #include "daemon/serve_collect.h"
 #include "daemon/serve_recover.h"
 
-enum { SOCKET_MODE = 0660 }; // the directory's permissions decide who gets that far
+enum {
+    SOCKET_MODE = 0660, // the directory's permissions decide who gets that far
+    QUIET_MS = 50       // how often is looked whether all is quiet
+};
+
+static void tick(uv_timer_t *timer);
 
 int64_t server_now_ms(void)
 {
@@ -51,6 +56,27 @@ void server_queue(struct server *s, struct store_op *op)
     store_queue(s->store, op);
 }
 
+static void check_quiet(struct server *s)
+{
+    if (!s->on_quiet)
+        return;
+    for (size_t i = 0; i < s->runs.count; i++)
+        if (s->runs.items[i]->busy || run_state_live(s->runs.items[i]->now.state))
+            return;
+    void (*on_quiet)(void *) = s->on_quiet;
+    s->on_quiet = NULL;
+    on_quiet(s->quiet_context);
+}
+
+void server_quiesce(struct server *s, void (*on_quiet)(void *context), void *context)
+{
+    s->quiet = 1;
+    s->on_quiet = on_quiet;
+    s->quiet_context = context;
+    attempts_drain(s, "the server is being stopped");
+    uv_timer_start(&s->tick, tick, 0, QUIET_MS);
+}
+
 static void tick(uv_timer_t *timer)
 {
     struct server *s = timer->data;
@@ -60,6 +86,7 @@ static void tick(uv_timer_t *timer)
     follow_tick(s);
     uploads_tick(s);
     schedule_soon(s);
+    check_quiet(s);
 }
 
 // ---- the end --------------------------------------------------------------------------------------------------------

@@ -50,7 +50,10 @@ struct server {
     struct uploads uploads;
     struct retries retries;
 
-    int draining;                  // nothing new is started
+    int draining; // nothing new is started
+    int quiet;    // the same, for this server's last moments
+    void (*on_quiet)(void *context);
+    void *quiet_context;
     unsigned pending;              // reads and store requests under way
     int collecting;                // of unneeded artifacts: under way
     int stopping, hung_up, closed; // the steps of the end

@@ -1,0 +1,500 @@
+// What the server's tests share: see rig.h.
+#include "tests/serve/rig.h"
+
+#include <stdio.h>
+
+#include "core/base/file.h"
+#include "core/base/memory.h"
+#include "core/spec/spec.h"
+
+enum { PATIENCE_MS = 10000 };
+
+// ---- the server -----------------------------------------------------------------------------------------------------
+
+void rig_start_server(struct rig *rig)
+{
+    struct error e;
+    struct server_options options = {.directory = rig->directory, .log = &rig->log, .lease_ms = RIG_LEASE_MS};
+    rig->server = server_open(&rig->loop, &options, &e);
+    if (!rig->server)
+        fail_msg("%s", e.text);
+}
+
+void rig_open(struct rig *rig)
+{
+    memset(rig, 0, sizeof *rig);
+    strcpy(rig->directory, "/tmp/islr-serve-XXXXXX");
+    assert_non_null(mkdtemp(rig->directory));
+    rig->log = (struct log){getenv("ISLR_TEST_LOG") ? stderr : NULL, LOG_DEBUG, NULL};
+    uv_loop_init(&rig->loop);
+    rig_start_server(rig);
+}
+
+static void set_flag(void *context)
+{
+    *(int *)context = 1;
+}
+
+void rig_stop_server(struct rig *rig)
+{
+    int stopped = 0;
+    server_stop(rig->server, set_flag, &stopped);
+    rig_until(rig, &stopped, "the server's end");
+    rig->server = NULL;
+}
+
+void rig_close(struct rig *rig)
+{
+    if (rig->server)
+        rig_stop_server(rig);
+    uv_run(&rig->loop, UV_RUN_DEFAULT);
+    assert_int_equal(uv_loop_close(&rig->loop), 0);
+    file_remove_tree(rig->directory, NULL);
+}
+
+static void ring(uv_timer_t *timer)
+{
+    *(int *)timer->data = 1;
+}
+
+static void run_loop(struct rig *rig, const int *flag, const int *late)
+{
+    while (!*flag && !*late)
+        uv_run(&rig->loop, UV_RUN_ONCE);
+}
+
+static void with_timer(struct rig *rig, unsigned ms, const int *flag, int *late)
+{
+    uv_timer_t timer;
+    uv_timer_init(&rig->loop, &timer);
+    timer.data = late;
+    uv_timer_start(&timer, ring, ms, 0);
+    run_loop(rig, flag, late);
+    uv_close((uv_handle_t *)&timer, NULL);
+    while (uv_is_active((uv_handle_t *)&timer))
+        uv_run(&rig->loop, UV_RUN_NOWAIT);
+    uv_run(&rig->loop, UV_RUN_NOWAIT);
+}
+
+void rig_until(struct rig *rig, const int *flag, const char *what)
+{
+    int late = 0;
+    with_timer(rig, PATIENCE_MS, flag, &late);
+    if (!*flag)
+        fail_msg("waited in vain for %s", what);
+}
+
+void rig_for(struct rig *rig, unsigned ms)
+{
+    int never = 0, late = 0;
+    with_timer(rig, ms, &never, &late);
+}
+
+// ---- actors ---------------------------------------------------------------------------------------------------------
+
+static void put_in_inbox(struct actor *a, Islr__Envelope *m)
+{
+    struct message **last = &a->inbox;
+    while (*last)
+        last = &(*last)->next;
+    *last = xcalloc(1, sizeof **last);
+    (*last)->m = m;
+}
+
+static void on_up(struct link *l, struct peer *p, const Islr__Welcome *welcome)
+{
+    struct actor *a = link_context(l);
+    (void)p;
+    (void)welcome;
+    a->up = 1;
+}
+
+static void on_message(struct link *l, Islr__Envelope *m)
+{
+    struct actor *a = link_context(l);
+    (void)m;
+    put_in_inbox(a, peer_keep_message(link_peer(l)));
+}
+
+static void on_down(struct link *l, const struct error *why, int again_ms)
+{
+    struct actor *a = link_context(l);
+    (void)why;
+    (void)again_ms;
+    a->up = 0;
+}
+
+static void on_closed(struct link *l)
+{
+    struct actor *a = link_context(l);
+    a->closed = 1;
+}
+
+void actor_open(struct actor *a, struct rig *rig, Islr__Hello__Role role)
+{
+    static const struct link_events events = {on_up, on_message, NULL, on_down, on_closed};
+    struct link_options options = {.role = role, .reconnect = 1};
+    struct error e;
+    char text[300];
+    memset(a, 0, sizeof *a);
+    a->rig = rig;
+    snprintf(text, sizeof text, "unix:%s/islr.sock", rig->directory);
+    assert_int_equal(address_parse(text, &options.address, &e), 0);
+    a->link = link_open(&rig->loop, &options, &events, a);
+    actor_wait_up(a);
+}
+
+void actor_wait_up(struct actor *a)
+{
+    rig_until(a->rig, &a->up, "a connection");
+}
+
+void actor_close(struct actor *a)
+{
+    link_close(a->link);
+    rig_until(a->rig, &a->closed, "a connection's end");
+    while (a->inbox) {
+        struct message *next = a->inbox->next;
+        envelope_free(a->inbox->m);
+        free(a->inbox);
+        a->inbox = next;
+    }
+}
+
+static Islr__Envelope *copy(const Islr__Envelope *m)
+{
+    size_t size = islr__envelope__get_packed_size(m);
+    uint8_t *bytes = xmalloc(size + 1);
+    islr__envelope__pack(m, bytes);
+    Islr__Envelope *out = islr__envelope__unpack(NULL, size, bytes);
+    free(bytes);
+    return out;
+}
+
+struct call {
+    struct actor *actor;
+    int done;
+    Islr__Envelope *last;
+    struct error why;
+};
+
+static void on_reply(struct peer *p, void *context, const Islr__Envelope *m, const struct error *why)
+{
+    struct call *c = context;
+    (void)p;
+    if (!m)
+        c->why = *why;
+    else if (envelope_is_last_reply(m))
+        c->last = copy(m);
+    else
+        put_in_inbox(c->actor, copy(m));
+    c->done = !m || c->last;
+}
+
+static struct call call(struct actor *a, Islr__Envelope *m)
+{
+    struct call c = {.actor = a};
+    struct error e;
+    if (!peer_request(link_peer(a->link), m, 0, on_reply, &c, &e))
+        fail_msg("%s", e.text);
+    rig_until(a->rig, &c.done, envelope_name(m));
+    return c;
+}
+
+Islr__Envelope *actor_call(struct actor *a, Islr__Envelope *m, Islr__Envelope__BodyCase expect)
+{
+    struct call c = call(a, m);
+    if (!c.last)
+        fail_msg("%s: %s", envelope_name(m), c.why.text);
+    assert_int_equal(c.last->body_case, expect);
+    return c.last;
+}
+
+void actor_call_ok(struct actor *a, Islr__Envelope *m)
+{
+    envelope_free(actor_call(a, m, ISLR__ENVELOPE__BODY_OK));
+}
+
+const char *actor_call_fault(struct actor *a, Islr__Envelope *m, enum error_code code)
+{
+    static struct error why;
+    struct call c = call(a, m);
+    if (c.last)
+        fail_msg("%s should have been refused", envelope_name(m));
+    why = c.why;
+    if (why.code != code)
+        fail_msg("code %d instead of %d: %s", (int)why.code, (int)code, why.text);
+    return why.text;
+}
+
+void actor_send(struct actor *a, Islr__Envelope *m)
+{
+    struct error e;
+    if (peer_send(link_peer(a->link), m, &e))
+        fail_msg("%s", e.text);
+}
+
+// Everything to the inbox, a Fault as a Fault.
+static void to_inbox(struct peer *p, void *context, const Islr__Envelope *m, const struct error *why)
+{
+    struct actor *a = context;
+    (void)p;
+    if (m) {
+        put_in_inbox(a, copy(m));
+        return;
+    }
+    Islr__Fault fault = ISLR__FAULT__INIT;
+    Islr__Envelope envelope = ENVELOPE(FAULT, fault, &fault);
+    fault.has_code = 1;
+    fault.code = why->code;
+    fault.text = (char *)why->text;
+    put_in_inbox(a, copy(&envelope));
+}
+
+uint64_t actor_ask(struct actor *a, Islr__Envelope *m)
+{
+    struct error e;
+    uint64_t id = peer_request(link_peer(a->link), m, 0, to_inbox, a, &e);
+    if (!id)
+        fail_msg("%s", e.text);
+    return id;
+}
+
+int actor_has(struct actor *a, Islr__Envelope__BodyCase kind)
+{
+    for (struct message *i = a->inbox; i; i = i->next)
+        if (i->m->body_case == kind)
+            return 1;
+    return 0;
+}
+
+Islr__Envelope *actor_next(struct actor *a, Islr__Envelope__BodyCase kind)
+{
+    int late = 0;
+    for (unsigned waited = 0; !actor_has(a, kind) && !late; waited += 5) {
+        rig_for(a->rig, 5);
+        late = waited > PATIENCE_MS;
+    }
+    for (struct message **at = &a->inbox; *at; at = &(*at)->next) {
+        if ((*at)->m->body_case != kind)
+            continue;
+        struct message *found = *at;
+        Islr__Envelope *m = found->m;
+        *at = found->next;
+        free(found);
+        return m;
+    }
+    fail_msg("waited in vain for a message of the kind %d", (int)kind);
+    return NULL;
+}
+
+// ---- clients --------------------------------------------------------------------------------------------------------
+
+Islr__JobSpec *job_tiny(uint32_t ranks, uint32_t min_ranks)
+{
+    static const char text[] = "preset: tiny\ndata: {path: /data/asl}\n";
+    struct faults faults = {0};
+    Islr__JobSpec *job;
+    assert_int_equal(spec_read("test", text, sizeof text - 1, 0, NULL, 0, &job, &faults), 0);
+    job->train->group = 8; // 8 groups a batch
+    job->resources->ranks = ranks;
+    job->resources->min_ranks = min_ranks;
+    return job;
+}
+
+static uint64_t submit(struct actor *a, Islr__Submit *submission)
+{
+    Islr__Envelope m = ENVELOPE(SUBMIT, submit, submission);
+    Islr__Envelope *reply = actor_call(a, &m, ISLR__ENVELOPE__BODY_SUBMITTED);
+    uint64_t run = reply->submitted->run;
+    envelope_free(reply);
+    spec_free(submission->job);
+    return run;
+}
+
+uint64_t client_submit(struct actor *a, Islr__JobSpec *job)
+{
+    Islr__Submit s = ISLR__SUBMIT__INIT;
+    s.job = job;
+    return submit(a, &s);
+}
+
+uint64_t client_submit_after(struct actor *a, uint64_t after, int any)
+{
+    Islr__Submit s = ISLR__SUBMIT__INIT;
+    s.job = job_tiny(0, 1);
+    s.after = &after;
+    s.n_after = 1;
+    s.has_after_any = 1;
+    s.after_any = any;
+    return submit(a, &s);
+}
+
+void client_control(struct actor *a, Islr__Control__Verb verb, uint64_t target)
+{
+    Islr__Control c = ISLR__CONTROL__INIT;
+    Islr__Envelope m = ENVELOPE(CONTROL, control, &c);
+    c.has_verb = 1;
+    c.verb = verb;
+    c.targets = &target;
+    c.n_targets = target != 0;
+    actor_call_ok(a, &m);
+}
+
+Islr__Envelope *client_show(struct actor *a, uint64_t run)
+{
+    Islr__GetRun get = ISLR__GET_RUN__INIT;
+    Islr__Envelope m = ENVELOPE(GET_RUN, get_run, &get);
+    get.has_run = 1;
+    get.run = run;
+    return actor_call(a, &m, ISLR__ENVELOPE__BODY_RUN_DETAIL);
+}
+
+void client_wait_state(struct actor *a, uint64_t run, Islr__RunState state)
+{
+    for (int waited = 0; waited < PATIENCE_MS; waited += 10) {
+        Islr__Envelope *m = client_show(a, run);
+        Islr__RunState now = m->run_detail->summary->state;
+        if (waited + 10 >= PATIENCE_MS)
+            fail_msg("run %d is in state %d (%s), not %d", (int)run, (int)now, m->run_detail->summary->reason,
+                     (int)state);
+        envelope_free(m);
+        if (now == state)
+            return;
+        rig_for(a->rig, 10);
+    }
+}
+
+// ---- ranks ----------------------------------------------------------------------------------------------------------
+
+void rank_open(struct actor *a, struct rig *rig, const char *world, uint32_t rank, uint32_t size)
+{
+    actor_open(a, rig, ISLR__HELLO__ROLE__ROLE_WORKER);
+    islr__register__init(&a->facts);
+    snprintf(a->world, sizeof a->world, "%s", world);
+    a->facts.world = a->world;
+    a->facts.has_rank = a->facts.has_size = a->facts.has_pid = 1;
+    a->facts.rank = rank;
+    a->facts.size = size;
+    a->facts.pid = 1000 + rank;
+    a->facts.host = (char *)"node1";
+    a->facts.device = (char *)"cpu";
+    envelope_free(rank_register(a, 0, 0));
+}
+
+Islr__Envelope *rank_register(struct actor *a, uint64_t run, uint32_t attempt)
+{
+    Islr__Envelope m = ENVELOPE(REGISTER, register_, &a->facts);
+    a->facts.has_run = a->facts.has_attempt = 1;
+    a->facts.run = run;
+    a->facts.attempt = attempt;
+    return actor_call(a, &m, ISLR__ENVELOPE__BODY_REGISTERED);
+}
+
+Islr__Envelope *rank_take(struct actor *a, int take)
+{
+    Islr__Envelope *m = actor_next(a, ISLR__ENVELOPE__BODY_ASSIGN);
+    struct error e;
+    error_set(&e, ERR_FAILED, "the disk of this node is full");
+    if (take)
+        peer_reply_ok(link_peer(a->link), m->id);
+    else
+        peer_reply_fault(link_peer(a->link), m->id, &e);
+    return m;
+}
+
+void rank_records(struct actor *a, uint64_t run, uint32_t attempt, uint64_t first, size_t count)
+{
+    Islr__Records records = ISLR__RECORDS__INIT;
+    Islr__Envelope m = ENVELOPE(RECORDS, records, &records);
+    Islr__Record *list = xcalloc(count, sizeof *list), **pointers = xcalloc(count, sizeof *pointers);
+    Islr__MetricPoint *points = xcalloc(count, sizeof *points);
+    static char *names[] = {"loss/student"}, line[] = "a line";
+    static double value = 0.5;
+    records.has_run = records.has_attempt = 1;
+    records.run = run;
+    records.attempt = attempt;
+    records.records = pointers;
+    records.n_records = count;
+    for (size_t i = 0; i < count; i++) {
+        Islr__Record *r = pointers[i] = &list[i];
+        islr__record__init(r);
+        r->has_seq = r->has_time_ms = 1;
+        r->seq = first + i;
+        r->time_ms = 1;
+        if (r->seq % 2) {
+            r->what_case = ISLR__RECORD__WHAT_LOG;
+            r->log = line;
+            continue;
+        }
+        islr__metric_point__init(&points[i]);
+        points[i].has_step = 1;
+        points[i].step = r->seq;
+        points[i].names = names;
+        points[i].n_names = points[i].n_values = 1;
+        points[i].values = &value;
+        r->what_case = ISLR__RECORD__WHAT_METRIC;
+        r->metric = &points[i];
+    }
+    actor_send(a, &m);
+    free(points);
+    free(pointers);
+    free(list);
+    Islr__Envelope *ack;
+    do {
+        ack = actor_next(a, ISLR__ENVELOPE__BODY_RECORDS_ACK);
+        count = ack->records_ack->seq >= first + count - 1 ? 0 : count;
+        envelope_free(ack);
+    } while (count);
+}
+
+void rank_finish(struct actor *a, uint64_t run, uint32_t attempt, Islr__Finished__Outcome outcome, int retryable)
+{
+    Islr__Finished f = ISLR__FINISHED__INIT;
+    Islr__Envelope m = ENVELOPE(FINISHED, finished, &f);
+    f.has_run = f.has_attempt = f.has_outcome = f.has_retryable = 1;
+    f.run = run;
+    f.attempt = attempt;
+    f.outcome = outcome;
+    f.retryable = retryable;
+    f.reason = (char *)"as the test says";
+    actor_call_ok(a, &m);
+}
+
+struct hash rank_put(struct actor *a, const void *data, size_t size)
+{
+    struct hash hash = hash_memory(data, size);
+    Islr__Put put = ISLR__PUT__INIT;
+    Islr__Envelope m = ENVELOPE(PUT, put, &put);
+    int done = 0;
+    put.has_sha256 = put.has_total = put.has_offset = 1;
+    put.sha256 = (ProtobufCBinaryData){sizeof hash.bytes, hash.bytes};
+    put.total = size;
+    while (!done) {
+        Islr__Envelope *reply = actor_call(a, &m, ISLR__ENVELOPE__BODY_PUT_STATE);
+        done = reply->put_state->done;
+        put.offset = reply->put_state->have;
+        put.has_data = 1;
+        put.data.data = (uint8_t *)data + put.offset;
+        put.data.len = size - put.offset < 100000 ? size - put.offset : 100000;
+        envelope_free(reply);
+    }
+    return hash;
+}
+
+void rank_checkpoint(struct actor *a, uint64_t run, uint32_t attempt, const char *what, uint64_t step,
+                     const struct hash *hash)
+{
+    Islr__CheckpointInfo info = ISLR__CHECKPOINT_INFO__INIT;
+    Islr__AddCheckpoint add = ISLR__ADD_CHECKPOINT__INIT;
+    Islr__Envelope m = ENVELOPE(ADD_CHECKPOINT, add_checkpoint, &add);
+    info.what = (char *)what;
+    info.has_step = info.has_sha256 = 1;
+    info.step = step;
+    info.sha256 = (ProtobufCBinaryData){sizeof hash->bytes, (uint8_t *)hash->bytes};
+    add.has_run = add.has_attempt = 1;
+    add.run = run;
+    add.attempt = attempt;
+    add.checkpoint = &info;
+    actor_call_ok(a, &m);
+}

@@ -1,0 +1,96 @@
+// What the server's tests share: a server on the test's own loop, and actors that speak the protocol to it through
+// core/rpc the way clients and ranks do, word by word as a test says.
+#ifndef ISLR_TESTS_SERVE_RIG_H
+#define ISLR_TESTS_SERVE_RIG_H
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "core/base/hash.h"
+#include "core/rpc/link.h"
+#include "daemon/serve.h"
+
+enum { RIG_LEASE_MS = 400 };
+
+struct rig {
+    uv_loop_t loop;
+    char directory[64];
+    struct server *server;
+    struct log log;
+};
+
+void rig_open(struct rig *rig); // ISLR_TEST_LOG=1 in the environment shows the server's log
+void rig_stop_server(struct rig *rig);
+void rig_start_server(struct rig *rig);
+void rig_close(struct rig *rig); // all actors must be closed
+
+// Runs the loop until *flag is set; fails the test, saying what was waited for, after ten seconds.
+void rig_until(struct rig *rig, const int *flag, const char *what);
+void rig_for(struct rig *rig, unsigned ms);
+
+// ---- actors ---------------------------------------------------------------------------------------------------------
+
+struct message {
+    struct message *next;
+    Islr__Envelope *m;
+};
+
+struct actor {
+    struct rig *rig;
+    struct link *link;
+    int up, closed;
+    struct message *inbox; // pushed messages, oldest first
+    // of a rank: what it registers with
+    Islr__Register facts;
+    char world[32];
+    int registered;
+};
+
+void actor_open(struct actor *a, struct rig *rig, Islr__Hello__Role role); // connected when it returns
+void actor_close(struct actor *a);
+void actor_wait_up(struct actor *a);
+
+// Sends a request and waits for its last reply. The replies before it are put into the inbox. Fails the test on a Fault.
+Islr__Envelope *actor_call(struct actor *a, Islr__Envelope *m, Islr__Envelope__BodyCase expect);
+void actor_call_ok(struct actor *a, Islr__Envelope *m);
+// The same where a Fault of this code is wanted; its text is left in the returned static buffer.
+const char *actor_call_fault(struct actor *a, Islr__Envelope *m, enum error_code code);
+void actor_send(struct actor *a, Islr__Envelope *m);
+uint64_t actor_ask(struct actor *a, Islr__Envelope *m); // the replies all go to the inbox; returns the id
+
+// The oldest message of this kind in the inbox, taken out; waits for it. envelope_free() it.
+Islr__Envelope *actor_next(struct actor *a, Islr__Envelope__BodyCase kind);
+int actor_has(struct actor *a, Islr__Envelope__BodyCase kind);
+
+// ---- clients --------------------------------------------------------------------------------------------------------
+
+// A job of the preset `tiny`; with its resources. To spec_free().
+Islr__JobSpec *job_tiny(uint32_t ranks, uint32_t min_ranks);
+
+uint64_t client_submit(struct actor *a, Islr__JobSpec *job); // frees the job
+uint64_t client_submit_after(struct actor *a, uint64_t after, int any);
+void client_control(struct actor *a, Islr__Control__Verb verb, uint64_t target);
+Islr__Envelope *client_show(struct actor *a, uint64_t run); // run_detail
+void client_wait_state(struct actor *a, uint64_t run, Islr__RunState state);
+
+// ---- ranks ----------------------------------------------------------------------------------------------------------
+
+void rank_open(struct actor *a, struct rig *rig, const char *world, uint32_t rank, uint32_t size);
+// Registers (again), in the middle of a run or idle (0); the answer.
+Islr__Envelope *rank_register(struct actor *a, uint64_t run, uint32_t attempt);
+// Waits for Assign and answers Ok (take 1) or with a Fault; returns the Assign.
+Islr__Envelope *rank_take(struct actor *a, int take);
+void rank_records(struct actor *a, uint64_t run, uint32_t attempt, uint64_t first,
+                  size_t count); // and waits for the ack
+void rank_finish(struct actor *a, uint64_t run, uint32_t attempt, Islr__Finished__Outcome outcome, int retryable);
+struct hash rank_put(struct actor *a, const void *data, size_t size); // in pieces
+void rank_checkpoint(struct actor *a, uint64_t run, uint32_t attempt, const char *what, uint64_t step,
+                     const struct hash *hash);
+
+#endif
