@@ -146,8 +146,8 @@ static void find_means(const float *taps, const float *bias, const struct window
     }
 }
 
-// The features of one frame [100,16]: x is the frame's first tap, taps [9][3][16] its class's, bias the first landmark's
-// with bias_step (0 or 16) to the next.
+// The features of one frame [100,16]: x is the frame's first tap, taps [9][3][16] its class's, bias the first
+// landmark's with bias_step (0 or 16) to the next.
 static void convolve(const float *x, const float *taps, const float *bias, int bias_step, float *features)
 {
     for (int l = 0; l < LANDMARKS; l += POINTS_AT_ONCE) {

@@ -124,8 +124,8 @@ static void group_forward(const struct loss_forward_backward *a, const struct wo
     a->losses[group * 3 + 2] = (float)consistency;
 }
 
-// Writes the clip's row of dlogits. The gradient of the cross-entropy is p - target; that of the squared distance of the
-// softmaxes is 2 p (d - d.p) with d = p - teacher. The clip's own softmax is overwritten.
+// Writes the clip's row of dlogits. The gradient of the cross-entropy is p - target; that of the squared distance of
+// the softmaxes is 2 p (d - d.p) with d = p - teacher. The clip's own softmax is overwritten.
 static void clip_backward(const struct loss_forward_backward *a, const struct workspace *w, int clip, int kept)
 {
     int n = a->classes;

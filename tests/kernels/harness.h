@@ -1,6 +1,6 @@
-// Tests of operations over any struct backend (kernels/backend.h): nothing but that interface is used, so the same test
-// files run on every device. The device is chosen by the environment: ISLR_TEST_DEVICE=cpu (the default), and on the CPU
-// its instruction set by ISLR_CPU_ISA; where it is missing, the program says so and exits 77 (skipped).
+// Tests of operations over any struct backend (kernels/backend.h): nothing but that interface is used, so the same
+// test files run on every device. The device is chosen by the environment: ISLR_TEST_DEVICE=cpu (the default), and on
+// the CPU its instruction set by ISLR_CPU_ISA; where it is missing, the program says so and exits 77 (skipped).
 //
 // Every test runs twice, with one thread and with three, and what it read back must be the same bit for bit. After each
 // run all device memory is looked at: what the test did not declare writable must be as it was, and so must the guard
@@ -77,8 +77,8 @@ static inline float *tensor_floats(const struct tensor *t)
 int32_t *device_ints(struct harness *h, const int32_t *value, size_t count);
 void *device_bytes(struct harness *h, const void *bytes, size_t count); // constant, 64-byte aligned
 
-// Fails unless the tensor, read back, is finite and within `tolerance` of `want`: the norm of the difference relative to
-// the norm, and no single element further off than 10*tolerance*(the largest).
+// Fails unless the tensor, read back, is finite and within `tolerance` of `want`: the norm of the difference relative
+// to the norm, and no single element further off than 10*tolerance*(the largest).
 void tensor_check(struct harness *h, const char *what, struct tensor *t, const double *want, double tolerance);
 void values_check(const char *what, const double *got, const double *want, int rows, int columns, double tolerance);
 void tensor_check_equal(struct harness *h, const char *what, struct tensor *t, const double *want); // to the bit

@@ -1,5 +1,6 @@
-// The collapsed embedding stage is the uncollapsed one: taps and biases applied in double against the reference, the way
-// back of their gradients likewise, for clips of every length that matters. And the reference against finite differences.
+// The collapsed embedding stage is the uncollapsed one: taps and biases applied in double against the reference, the
+// way back of their gradients likewise, for clips of every length that matters. And the reference against finite
+// differences.
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,88 +1,11 @@
-// What is drawn for a view: how often, in which range, on what it depends; and, through the CPU's operation, what it
-// does to the clip. Seeds are fixed; bounds on shares are five standard deviations.
+// What is drawn for a view: how often, in which range, on what it depends. Seeds are fixed; bounds on shares are five
+// standard deviations. What the plans do to a clip: test_views.c.
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdlib.h>
 #include <string.h>
 
-#include <cmocka.h>
+#include "tests/train/augment_fixture.h"
 
-#include "core/base/memory.h"
-#include "core/train/augment.h"
-#include "tests/train/small_set.h"
-
-enum { EPOCHS = 100, VIEWS = 3, CLIPS_MAX = 64, COLUMNS = LANDMARKS * 3 };
-
-// The augmentations of a job: DOC's by the messages' defaults.
-struct settings {
-    Islr__FaceCutmix face;
-    Islr__FillHand fill;
-    Islr__Interpolate interpolate;
-    Islr__Flip flip;
-    Islr__Rotate rotate;
-    Islr__Crop crop;
-    Islr__Scale scale;
-    Islr__Distort distort;
-};
-static const struct settings doc = {
-    ISLR__FACE_CUTMIX__INIT, ISLR__FILL_HAND__INIT, ISLR__INTERPOLATE__INIT, ISLR__FLIP__INIT,
-    ISLR__ROTATE__INIT,      ISLR__CROP__INIT,      ISLR__SCALE__INIT,       ISLR__DISTORT__INIT,
-};
-
-static struct settings code_settings(void)
-{
-    struct settings s = doc;
-    s.face.any_signer = s.face.per_coordinate = s.distort.added = 1;
-    s.rotate.degrees = 30;
-    s.crop.p_late = 0.25;
-    s.scale.p = s.distort.p = 0.25;
-    return s;
-}
-
-static struct settings no_settings(void)
-{
-    struct settings s = doc;
-    s.face.p = s.fill.p = s.interpolate.p = s.flip.p = s.rotate.p = s.crop.p = s.scale.p = s.distort.p = 0;
-    return s;
-}
-
-struct fixture {
-    struct set *set;
-    uint32_t clips[CLIPS_MAX], count; // that are trained on
-};
-
-static int setup(void **state)
-{
-    struct fixture *f = xcalloc(1, sizeof *f);
-    f->set = small_set_make();
-    for (uint32_t i = 0; i < set_count(f->set); i++)
-        f->clips[f->count++] = i;
-    *state = f;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    struct fixture *f = *state;
-    set_close(f->set);
-    free(f);
-    return 0;
-}
-
-static struct augmenter *make(const struct fixture *f, struct settings *s, uint64_t seed)
-{
-    Islr__Augment a = ISLR__AUGMENT__INIT;
-    a.face_cutmix = &s->face;
-    a.fill_hand = &s->fill;
-    a.interpolate = &s->interpolate;
-    a.flip = &s->flip;
-    a.rotate = &s->rotate;
-    a.crop = &s->crop;
-    a.scale = &s->scale;
-    a.distort = &s->distort;
-    return augmenter_create(f->set, f->clips, f->count, &a, seed, EPOCHS);
-}
+enum { VIEWS = 3 };
 
 // ---- shares and ranges --------------------------------------------------------------------------------------------
 
@@ -137,7 +60,7 @@ static struct counts count_plans(const struct fixture *f, struct settings s, uin
 {
     struct counts n = {.factor_least = 10};
     for (uint64_t seed = 0; seed < 4; seed++) {
-        struct augmenter *a = make(f, &s, seed);
+        struct augmenter *a = fixture_augmenter(f, &s, seed);
         for (uint32_t epoch = first_epoch; epoch <= last_epoch; epoch++)
             for (uint32_t view = 0; view < VIEWS; view++)
                 for (uint32_t i = 0; i < f->count; i++) {
@@ -181,7 +104,7 @@ static void test_doc(void **state)
 {
     const struct fixture *f = *state;
     for (int first_half = 0; first_half < 2; first_half++) {
-        struct counts n = count_plans(f, doc, first_half ? 1 : 50, first_half ? 49 : 100);
+        struct counts n = count_plans(f, doc_settings(), first_half ? 1 : 50, first_half ? 49 : 100);
         check_common(&n, first_half);
         check_share("crop", n.crop, n.long_plans, 0.5);
         check_share("scale or distortion", n.scale_any, n.plans, 0.75);
@@ -212,7 +135,7 @@ static void test_nothing(void **state)
 {
     const struct fixture *f = *state;
     struct settings s = no_settings();
-    struct augmenter *a = make(f, &s, 1);
+    struct augmenter *a = fixture_augmenter(f, &s, 1);
     for (uint32_t i = 0; i < f->count; i++) {
         struct augment_plan p = augmenter_draw(a, i, i % 3, 1 + i), plain = {.clip = (int32_t)i,
                                                                              .partner = -1,
@@ -248,7 +171,7 @@ static void count_partners(const struct fixture *f, int any_signer, uint32_t cli
     s.face.any_signer = any_signer;
     memset(partners, 0, CLIPS_MAX * sizeof *partners);
     for (int seed = 0; seed < draws; seed++) {
-        struct augmenter *a = make(f, &s, (uint64_t)seed);
+        struct augmenter *a = fixture_augmenter(f, &s, (uint64_t)seed);
         struct augment_plan p = augmenter_draw(a, clip, 0, 1);
         augmenter_destroy(a);
         if (p.partner < 0)
@@ -327,8 +250,9 @@ static int differing(struct augmenter *a, uint32_t view_a, uint32_t epoch_a, str
 static void test_dependence(void **state)
 {
     const struct fixture *f = *state;
-    struct settings s = doc;
-    struct augmenter *a = make(f, &s, 5), *same = make(f, &s, 5), *other_seed = make(f, &s, 6);
+    struct settings s = doc_settings();
+    struct augmenter *a = fixture_augmenter(f, &s, 5), *same = fixture_augmenter(f, &s, 5),
+                     *other_seed = fixture_augmenter(f, &s, 6);
     int most = (int)f->count * 3 / 4;
     assert_int_equal(differing(a, 1, 7, same, 1, 7, f->count), 0);
     assert_int_equal(differing(a, 1, 7, a, 1, 7, f->count), 0);
@@ -350,9 +274,9 @@ static void test_dependence(void **state)
 static void test_settings_apart(void **state)
 {
     const struct fixture *f = *state;
-    struct settings s = doc, less = doc;
+    struct settings s = doc_settings(), less = s;
     less.face.p = less.rotate.p = 0;
-    struct augmenter *a = make(f, &s, 5), *b = make(f, &less, 5);
+    struct augmenter *a = fixture_augmenter(f, &s, 5), *b = fixture_augmenter(f, &less, 5);
     for (uint32_t clip = 0; clip < f->count; clip++) {
         struct augment_plan p = augmenter_draw(a, clip, 0, 3), q = augmenter_draw(b, clip, 0, 3);
         assert_int_equal(p.flags & ~3u, q.flags);
@@ -363,178 +287,18 @@ static void test_settings_apart(void **state)
     augmenter_destroy(b);
 }
 
-// ---- what a drawn plan does to a clip -----------------------------------------------------------------------------
-
-// Draws with one augmentation alone sure to happen, makes the view, and hands both to `check`.
-static void for_each_view(const struct fixture *f, struct settings s,
-                          void (*check)(const struct fixture *f, const struct augment_plan *p, const float *x, int n,
-                                        const float *y))
-{
-    struct error e = {0};
-    struct backend *b = backend_cpu_open(1, &e);
-    struct stream *stream = b ? b->op->stream_create(b, &e) : NULL;
-    if (!stream)
-        fail_msg("%s", e.text);
-    int64_t offset[CLIPS_MAX];
-    int32_t frames[CLIPS_MAX];
-    struct augment_plan plan[CLIPS_MAX];
-    int views = (int)set_count(f->set);
-    size_t view = SMALL_MAX_LEN * COLUMNS;
-    float *out = xcalloc((size_t)views * view, sizeof *out);
-    struct augmenter *a = make(f, &s, 12);
-    for (int i = 0; i < views; i++) {
-        offset[i] = (int64_t)set_clip(f->set, (size_t)i)->first_frame * COLUMNS;
-        frames[i] = set_clip(f->set, (size_t)i)->frames;
-        plan[i] = augmenter_draw(a, (uint32_t)i, 0, 1);
-    }
-    queue(stream, augment, set_frames(f->set), offset, frames, plan, views, SMALL_MAX_LEN, out); // host is device here
-    for (int i = 0; i < views; i++)
-        check(f, &plan[i], set_clip(f->set, (size_t)i)->data, frames[i], out + (size_t)i * view);
-    augmenter_destroy(a);
-    free(out);
-    b->op->stream_destroy(stream);
-    b->op->close(b);
-}
-
-static void check_flipped(const struct fixture *f, const struct augment_plan *p, const float *x, int n, const float *y)
-{
-    static const uint8_t mirror[LANDMARKS] = LANDMARK_MIRROR_TABLE;
-    (void)f, (void)p;
-    for (int i = 0; i < n * LANDMARKS; i++) {
-        const float *from = x + (i / LANDMARKS * LANDMARKS + mirror[i % LANDMARKS]) * 3;
-        assert_true(y[i * 3] == -from[0] && y[i * 3 + 1] == from[1] && y[i * 3 + 2] == from[2]);
-    }
-}
-
-static void check_rotated(const struct fixture *f, const struct augment_plan *p, const float *x, int n, const float *y)
-{
-    (void)f, (void)p;
-    for (int i = 0; i < n * LANDMARKS; i++) {
-        const float *a = x + i * 3, *b = y + i * 3;
-        assert_true(fabsf(hypotf(a[0], a[1]) - hypotf(b[0], b[1])) < 1e-5f && a[2] == b[2]);
-    }
-    assert_true(p->cosine != 1 && memcmp(x, y, sizeof *x * COLUMNS) != 0);
-}
-
-static void check_cropped(const struct fixture *f, const struct augment_plan *p, const float *x, int n, const float *y)
-{
-    (void)f;
-    assert_int_equal(n >= 20, p->count < n);
-    for (int i = 0; i < SMALL_MAX_LEN * COLUMNS; i++)
-        assert_true(y[i] == (i < p->count * COLUMNS ? x[p->first * COLUMNS + i] : 0));
-}
-
-static void check_scaled(const struct fixture *f, const struct augment_plan *p, const float *x, int n, const float *y)
-{
-    (void)f;
-    assert_true(p->factor[0] >= 0.7f && p->factor[0] <= 1.3f && has_equal_factors(p));
-    for (int i = 0; i < n * COLUMNS; i++)
-        assert_true(fabsf(y[i] - x[i] * p->factor[0]) < 1e-6f);
-}
-
-static void check_interpolated(const struct fixture *f, const struct augment_plan *p, const float *x, int n,
-                               const float *y)
-{
-    (void)f, (void)p;
-    for (int i = 0; i < COLUMNS; i++) {
-        int known = 0;
-        for (int k = 0; k < n; k++)
-            known += x[k * COLUMNS + i] != 0;
-        for (int k = 0; k < n; k++)
-            if (x[k * COLUMNS + i] != 0 || known < 2)
-                assert_true(y[k * COLUMNS + i] == x[k * COLUMNS + i]);
-            else
-                assert_true(y[k * COLUMNS + i] != 0);
-    }
-}
-
-static void check_filled(const struct fixture *f, const struct augment_plan *p, const float *x, int n, const float *y)
-{
-    (void)f, (void)p;
-    int left, right, filled = 0;
-    for (int k = 0; k < n; k++) {
-        left = right = 1;
-        for (int i = 0; i < HAND_POINTS; i++) {
-            left &= x[k * COLUMNS + i * 3] == 0;
-            right &= x[k * COLUMNS + (HAND_POINTS + i) * 3] == 0;
-        }
-        float nose = x[k * COLUMNS + LANDMARK_NOSE * 3];
-        for (int i = 0; i < HAND_POINTS && left != right && nose != 0; i++, filled++) {
-            const float *a = y + k * COLUMNS + i * 3, *b = a + HAND_POINTS * 3;
-            assert_true(fabsf(a[0] + b[0] - 2 * nose) < 1e-5f && a[1] == b[1] && a[2] == b[2]);
-        }
-    }
-    assert_true(filled > 0 || n < 20);
-}
-
-static int in_whole_face(int landmark)
-{
-    return landmark >= LANDMARK_SILHOUETTE && (landmark < LANDMARK_ARMS || landmark >= LANDMARK_CHEEKS);
-}
-
-// The new face lies where the old one did, and nothing else has changed.
-static void check_face(const struct fixture *f, const struct augment_plan *p, const float *x, int n, const float *y)
-{
-    if (p->partner < 0) {
-        assert_int_equal(set_clip(f->set, (size_t)p->clip)->label, SMALL_SIGNS - 1);
-        return;
-    }
-    float low[2][3], high[2][3];
-    for (int c = 0; c < 3; c++)
-        for (int side = 0; side < 2; side++) {
-            low[side][c] = INFINITY;
-            high[side][c] = -INFINITY;
-        }
-    for (int i = 0; i < n * COLUMNS; i++) {
-        int c = i % 3;
-        if (!in_whole_face(i / 3 % LANDMARKS)) {
-            assert_true(y[i] == x[i]);
-            continue;
-        }
-        low[0][c] = fminf(low[0][c], x[i]);
-        high[0][c] = fmaxf(high[0][c], x[i]);
-        low[1][c] = fminf(low[1][c], y[i]);
-        high[1][c] = fmaxf(high[1][c], y[i]);
-    }
-    for (int c = 0; c < 3; c++)
-        assert_true(fabsf(low[0][c] - low[1][c]) < 1e-5f && fabsf(high[0][c] - high[1][c]) < 1e-5f);
-    assert_true(memcmp(x, y, sizeof *x * (size_t)(n * COLUMNS)) != 0);
-}
-
-static void test_views(void **state)
-{
-    const struct fixture *f = *state;
-    struct settings s = no_settings();
-    s.flip.p = 1;
-    for_each_view(f, s, check_flipped);
-    s = no_settings();
-    s.rotate.p = 1;
-    for_each_view(f, s, check_rotated);
-    s = no_settings();
-    s.crop.p = 1;
-    for_each_view(f, s, check_cropped);
-    s = no_settings();
-    s.scale.p = 1;
-    for_each_view(f, s, check_scaled);
-    s = no_settings();
-    s.interpolate.p = 1;
-    for_each_view(f, s, check_interpolated);
-    s = no_settings();
-    s.fill.p = 1;
-    for_each_view(f, s, check_filled);
-    s = no_settings();
-    s.face.p = 1;
-    for_each_view(f, s, check_face);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_doc),         cmocka_unit_test(test_code),
-        cmocka_unit_test(test_nothing),     cmocka_unit_test(test_first_half),
-        cmocka_unit_test(test_partners),    cmocka_unit_test(test_partners_of_training_clips),
-        cmocka_unit_test(test_only_signer), cmocka_unit_test(test_dependence),
-        cmocka_unit_test(test_views),       cmocka_unit_test(test_settings_apart),
+        cmocka_unit_test(test_doc),
+        cmocka_unit_test(test_code),
+        cmocka_unit_test(test_nothing),
+        cmocka_unit_test(test_first_half),
+        cmocka_unit_test(test_partners),
+        cmocka_unit_test(test_partners_of_training_clips),
+        cmocka_unit_test(test_only_signer),
+        cmocka_unit_test(test_dependence),
+        cmocka_unit_test(test_settings_apart),
     };
-    return cmocka_run_group_tests_name("augment", tests, setup, teardown);
+    return cmocka_run_group_tests_name("augment", tests, fixture_setup, fixture_teardown);
 }
