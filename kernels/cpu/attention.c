@@ -93,8 +93,16 @@ static void run_tile(const struct forward *f, const struct attention_head *relat
         CPU_NAME(attention_score)(z, relative, &s->scores, &a->qkv, first, n, head, f->factor);
         normalise(f, s, first, n, head);
         CPU_NAME(attention_load)(z, s->v, &a->qkv, first, n, 2 * hidden + column);
-        tile_product(n, z->size_step / VLEN, (struct tile_c){s->context, z->size_step},
-                     (struct tile_a){s->scores.scores, z->score_step, 1}, (struct tile_b){s->v, z->size_step}, n, 0);
+        tile_product(&(struct tile){.rows = n,
+                                    .vectors = z->size_step / VLEN,
+                                    .depth = n,
+                                    .c = s->context,
+                                    .c_row = z->size_step,
+                                    .a = s->scores.scores,
+                                    .a_row = z->score_step,
+                                    .a_k = 1,
+                                    .b = s->v,
+                                    .b_k = z->size_step});
     }
     for (int i = 0; i < n; i++) {
         char *row = (char *)mat_row(&a->context, first + i) + (size_t)column * dtype_size(a->context.type);

@@ -94,8 +94,16 @@ static void differentiate_scores(const struct backward *b, const struct attentio
     CPU_NAME(attention_load)(z, s->v, &a->qkv, first, n, 2 * hidden + column);
     CPU_NAME(attention_load)(z, s->dcontext, &a->dcontext, first, n, column);
     tile_transpose(s->v_t, z->key_step, s->v, z->size_step, n, z->size, 0);
-    tile_product(n, round_to_vectors(n) / VLEN, (struct tile_c){s->dp, z->key_step},
-                 (struct tile_a){s->dcontext, z->size_step, 1}, (struct tile_b){s->v_t, z->key_step}, z->size, 0);
+    tile_product(&(struct tile){.rows = n,
+                                .vectors = round_to_vectors(n) / VLEN,
+                                .depth = z->size,
+                                .c = s->dp,
+                                .c_row = z->key_step,
+                                .a = s->dcontext,
+                                .a_row = z->size_step,
+                                .a_k = 1,
+                                .b = s->v_t,
+                                .b_k = z->key_step});
     if (b->draw.on)
         CPU_NAME(attention_draw)(&b->draw, &s->scores, a->rows.id + first, n, head * ((z->frames + 7) / 8 * 8));
     memset(s->ds - TILE_ROWS * z->score_step - TILE_ROWS, 0,
@@ -127,10 +135,17 @@ static void add_band(const struct backward *b, const struct space *s, const floa
     for (int block = 0; block < blocks; block++) {
         int first = tile_block_first(n, blocks, block), end = tile_block_first(n, blocks, block + 1);
         // From the first distance at which row end-1 has partner 0, so row `first` partner first-(end-1).
-        struct tile_a a = {s->ds + first * row_step + (first - (end - 1)) * partner_step, row_step + partner_step,
-                           partner_step};
-        tile_rows(end - first, z->size_step / VLEN, (struct tile_c){s->result + first * z->size_step, z->size_step}, a,
-                  (struct tile_b){relative + (z->frames - end) * z->size_step, z->size_step}, n + end - first - 1, 1);
+        tile_rows(&(struct tile){.rows = end - first,
+                                 .vectors = z->size_step / VLEN,
+                                 .depth = n + end - first - 1,
+                                 .accumulate = 1,
+                                 .c = s->result + first * z->size_step,
+                                 .c_row = z->size_step,
+                                 .a = s->ds + first * row_step + (first - (end - 1)) * partner_step,
+                                 .a_row = row_step + partner_step,
+                                 .a_k = partner_step,
+                                 .b = relative + (z->frames - end) * z->size_step,
+                                 .b_k = z->size_step});
     }
 }
 
@@ -144,28 +159,49 @@ static void add_relative(const struct backward *b, const struct space *s, float 
         int first = tile_block_first(distances, blocks, block), end = tile_block_first(distances, blocks, block + 1);
         // At distance e (from 0) row r has partner r+e-(n-1). Rows that have a partner at one of these distances:
         int low = n - end > 0 ? n - end : 0, high = 2 * n - 1 - first < n ? 2 * n - 1 - first : n;
-        struct tile_a a = {s->ds + low * row_step + (low + first - (n - 1)) * partner_step, partner_step,
-                           row_step + partner_step};
-        tile_rows(end - first, z->size_step / VLEN,
-                  (struct tile_c){drelative + (z->frames - n + first) * z->size_step, z->size_step}, a,
-                  (struct tile_b){x + low * z->size_step, z->size_step}, high - low, 1);
+        tile_rows(&(struct tile){.rows = end - first,
+                                 .vectors = z->size_step / VLEN,
+                                 .depth = high - low,
+                                 .accumulate = 1,
+                                 .c = drelative + (z->frames - n + first) * z->size_step,
+                                 .c_row = z->size_step,
+                                 .a = s->ds + low * row_step + (low + first - (n - 1)) * partner_step,
+                                 .a_row = partner_step,
+                                 .a_k = row_step + partner_step,
+                                 .b = x + low * z->size_step,
+                                 .b_k = z->size_step});
     }
+}
+
+// result = x y, where element (row, k) of x is at scores[row*row_step + k*k_step].
+static void multiply(const struct backward *b, const struct space *s, const float *scores, ptrdiff_t row_step,
+                     ptrdiff_t k_step, const float *y, int n)
+{
+    const struct attention_sizes *z = &b->sizes;
+    tile_product(&(struct tile){.rows = n,
+                                .vectors = z->size_step / VLEN,
+                                .depth = n,
+                                .c = s->result,
+                                .c_row = z->size_step,
+                                .a = scores,
+                                .a_row = row_step,
+                                .a_k = k_step,
+                                .b = y,
+                                .b_k = z->size_step});
 }
 
 static void run_tile(const struct backward *b, const struct attention_head *relative, struct space *s, int first, int n,
                      int head, int chunk)
 {
     const struct attention_sizes *z = &b->sizes;
-    int hidden = b->a->dcontext.columns, column = head * z->size, vectors = z->size_step / VLEN, step = z->score_step;
-    struct tile_c result = {s->result, z->size_step};
+    int hidden = b->a->dcontext.columns, column = head * z->size, step = z->score_step;
     differentiate_scores(b, relative, s, first, n, head);
-    tile_product(n, vectors, result, (struct tile_a){s->scores.scores, 1, step},
-                 (struct tile_b){s->dcontext, z->size_step}, n, 0);
+    multiply(b, s, s->scores.scores, 1, step, s->dcontext, n);
     store_result(b, s, first, n, 2 * hidden + column);
-    tile_product(n, vectors, result, (struct tile_a){s->ds, step, 1}, (struct tile_b){s->scores.k, z->size_step}, n, 0);
+    multiply(b, s, s->ds, step, 1, s->scores.k, n);
     add_band(b, s, relative->key_rel, n, step, 1);
     store_result(b, s, first, n, column);
-    tile_product(n, vectors, result, (struct tile_a){s->ds, 1, step}, (struct tile_b){s->scores.q, z->size_step}, n, 0);
+    multiply(b, s, s->ds, 1, step, s->scores.q, n);
     add_band(b, s, relative->query_rel, n, 1, step);
     store_result(b, s, first, n, hidden + column);
     add_relative(b, s, relative_of(b, head, chunk, 0), s->scores.q, n, step, 1);

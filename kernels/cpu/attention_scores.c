@@ -46,12 +46,23 @@ static void load_row(const struct attention_sizes *z, float *to, const struct ma
         vec_storeu(to + c, vec_load(from, m->type, c, z->size - c));
 }
 
+static void prefetch_row(const struct attention_sizes *z, const struct mat *m, int row, int column)
+{
+    const char *from = (const char *)mat_row(m, row) + (size_t)column * dtype_size(m->type);
+    for (size_t i = 0; i < (size_t)z->size * dtype_size(m->type); i += 64)
+        __builtin_prefetch(from + i);
+}
+
 void CPU_NAME(attention_load)(const struct attention_sizes *z, float *to, const struct mat *m, int first, int rows,
                               int column)
 {
     int padded = round_to_vectors(rows);
-    for (int r = 0; r < rows; r++)
+    for (int r = 0; r < rows; r++) {
+        // The next clip's rows: far apart in memory, so the processor does not see them coming.
+        if (first + r + rows < m->rows)
+            prefetch_row(z, m, first + r + rows, column);
         load_row(z, to + r * z->size_step, m, first + r, column);
+    }
     memset(to + rows * z->size_step, 0, (size_t)(padded - rows) * (size_t)z->size_step * sizeof *to);
 }
 
@@ -82,9 +93,16 @@ static void multiply_band(const struct attention_sizes *z, const struct attentio
                           const float *relative_t, int first, int end, int n)
 {
     int rows = end - first;
-    struct tile_b b = {relative_t + z->frames - end, z->distance_step};
-    tile_rows(rows, round_to_vectors(n + rows - 1) / VLEN, (struct tile_c){t->band, z->distance_step},
-              (struct tile_a){x + first * z->size_step, z->size_step, 1}, b, z->size, 0);
+    tile_rows(&(struct tile){.rows = rows,
+                             .vectors = round_to_vectors(n + rows - 1) / VLEN,
+                             .depth = z->size,
+                             .c = t->band,
+                             .c_row = z->distance_step,
+                             .a = x + first * z->size_step,
+                             .a_row = z->size_step,
+                             .a_k = 1,
+                             .b = relative_t + z->frames - end,
+                             .b_k = z->distance_step});
 }
 
 void CPU_NAME(attention_score)(const struct attention_sizes *z, const struct attention_head *head,
@@ -108,9 +126,17 @@ void CPU_NAME(attention_score)(const struct attention_sizes *z, const struct att
     tile_transpose(t->scores, z->score_step, t->by_key, z->key_step, n, n, 0);
     for (int block = 0; block < blocks; block++) {
         int i0 = tile_block_first(n, blocks, block), i1 = tile_block_first(n, blocks, block + 1);
-        tile_rows(i1 - i0, vectors, (struct tile_c){t->scores + i0 * z->score_step, z->score_step},
-                  (struct tile_a){t->q + i0 * z->size_step, z->size_step, 1}, (struct tile_b){t->k_t, z->key_step},
-                  z->size, 1);
+        tile_rows(&(struct tile){.rows = i1 - i0,
+                                 .vectors = vectors,
+                                 .depth = z->size,
+                                 .accumulate = 1,
+                                 .c = t->scores + i0 * z->score_step,
+                                 .c_row = z->score_step,
+                                 .a = t->q + i0 * z->size_step,
+                                 .a_row = z->size_step,
+                                 .a_k = 1,
+                                 .b = t->k_t,
+                                 .b_k = z->key_step});
         multiply_band(z, t, t->q, head->key_rel_t, i0, i1, n);
         for (int i = i0; i < i1; i++) {
             float *row = t->scores + i * z->score_step;

@@ -15,33 +15,33 @@ enum { TILE_ROWS = 4 };
 #endif
 enum { TILE_VECTORS = 3 };
 
-// An operand's element (row, k) is data[row*row_step + k*k_step].
-struct tile_a {
-    const float *data;
-    ptrdiff_t row_step, k_step;
-};
-// Row k begins at data + k*k_step; a result's row r likewise.
-struct tile_b {
-    const float *data;
-    ptrdiff_t k_step;
-};
-struct tile_c {
-    float *data;
-    ptrdiff_t row_step;
+// c [rows, vectors*VLEN] (+ c if accumulate) = a [rows, depth] b [depth, vectors*VLEN]. Element (r, k) of a is at
+// a[r*a_row + k*a_k], row k of b at b + k*b_k, row r of c at c + r*c_row. (Handed on by address: as arguments these would
+// be put together on the stack in pieces, and reading them back in larger pieces waits for all stores before.)
+struct tile {
+    int rows, vectors, depth, accumulate;
+    float *c;
+    ptrdiff_t c_row;
+    const float *a;
+    ptrdiff_t a_row, a_k;
+    const float *b;
+    ptrdiff_t b_k;
 };
 
-// c [rows, vectors*VLEN] (+)= a [rows, depth] b [depth, vectors*VLEN]; rows and vectors are constants of the caller.
-VEC_INLINE void tile_registers(int rows, int vectors, struct tile_c c, struct tile_a a, struct tile_b b, int depth,
-                               int accumulate)
+// The first `vectors` vectors from vector `first` on; rows and vectors are constants of the caller.
+VEC_INLINE void tile_registers(const struct tile *t, int rows, int first, int vectors)
 {
     vf sum[TILE_ROWS][TILE_VECTORS];
+    float *c = t->c + first * VLEN;
+    const float *x = t->a, *y = t->b + first * VLEN;
+    ptrdiff_t c_row = t->c_row, a_row = t->a_row, a_k = t->a_k, b_k = t->b_k;
+    int accumulate = t->accumulate;
 #pragma GCC unroll 8
     for (int r = 0; r < rows; r++)
 #pragma GCC unroll 3
         for (int v = 0; v < vectors; v++)
-            sum[r][v] = accumulate ? vec_loadu(c.data + r * c.row_step + v * VLEN) : vec_set(0);
-    for (int k = 0; k < depth; k++) {
-        const float *x = a.data + k * a.k_step, *y = b.data + k * b.k_step;
+            sum[r][v] = accumulate ? vec_loadu(c + r * c_row + v * VLEN) : vec_set(0);
+    for (int k = t->depth; k > 0; k--) {
         vf column[TILE_VECTORS];
 #pragma GCC unroll 3
         for (int v = 0; v < vectors; v++)
@@ -50,26 +50,27 @@ VEC_INLINE void tile_registers(int rows, int vectors, struct tile_c c, struct ti
         for (int r = 0; r < rows; r++)
 #pragma GCC unroll 3
             for (int v = 0; v < vectors; v++)
-                sum[r][v] += x[r * a.row_step] * column[v];
+                sum[r][v] += x[r * a_row] * column[v];
+        x += a_k;
+        y += b_k;
     }
 #pragma GCC unroll 8
     for (int r = 0; r < rows; r++)
 #pragma GCC unroll 3
         for (int v = 0; v < vectors; v++)
-            vec_storeu(c.data + r * c.row_step + v * VLEN, sum[r][v]);
+            vec_storeu(c + r * c_row + v * VLEN, sum[r][v]);
 }
 
-// The same for at most TILE_ROWS rows and any number of vectors.
-static __attribute__((unused)) void tile_rows(int rows, int vectors, struct tile_c c, struct tile_a a, struct tile_b b,
-                                              int depth, int accumulate)
+// A product of at most TILE_ROWS rows.
+static __attribute__((unused)) void tile_rows(const struct tile *t)
 {
-    while (vectors > 0) {
+    for (int first = 0; first < t->vectors;) {
         // 4 vectors are better halved than split into 3 and 1.
-        int width = vectors == 4 ? 2 : vectors < TILE_VECTORS ? vectors : TILE_VECTORS;
-        switch (rows * 4 + width) {
+        int left = t->vectors - first, width = left == 4 ? 2 : left < TILE_VECTORS ? left : TILE_VECTORS;
+        switch (t->rows * 4 + width) {
 #define TILE_CASE(r, v)                                                                                                \
     case (r)*4 + (v):                                                                                                  \
-        tile_registers(r, v, c, a, b, depth, accumulate);                                                              \
+        tile_registers(t, r, first, v);                                                                                \
         break;
 #define TILE_CASES(r) TILE_CASE(r, 1) TILE_CASE(r, 2) TILE_CASE(r, 3)
             TILE_CASES(1)
@@ -87,13 +88,11 @@ static __attribute__((unused)) void tile_rows(int rows, int vectors, struct tile
         default:
             assert(0);
         }
-        c.data += width * VLEN;
-        b.data += width * VLEN;
-        vectors -= width;
+        first += width;
     }
 }
 
-// Rows [0, rows) in blocks of nearly equal size, at most TILE_ROWS: the first row of block i of n.
+// Rows [0, rows) in blocks of nearly equal size, at most TILE_ROWS: block i of n begins at row tile_block_first.
 VEC_INLINE int tile_block_count(int rows)
 {
     return (rows + TILE_ROWS - 1) / TILE_ROWS;
@@ -103,15 +102,17 @@ VEC_INLINE int tile_block_first(int rows, int blocks, int i)
     return rows * i / blocks;
 }
 
-// c [rows, vectors*VLEN] (+)= a b.
-static __attribute__((unused)) void tile_product(int rows, int vectors, struct tile_c c, struct tile_a a,
-                                                 struct tile_b b, int depth, int accumulate)
+// A product of any number of rows.
+static __attribute__((unused)) void tile_product(const struct tile *t)
 {
-    int blocks = tile_block_count(rows);
+    int blocks = tile_block_count(t->rows);
+    struct tile part = *t;
     for (int i = 0; i < blocks; i++) {
-        int first = tile_block_first(rows, blocks, i), end = tile_block_first(rows, blocks, i + 1);
-        tile_rows(end - first, vectors, (struct tile_c){c.data + first * c.row_step, c.row_step},
-                  (struct tile_a){a.data + first * a.row_step, a.row_step, a.k_step}, b, depth, accumulate);
+        int first = tile_block_first(t->rows, blocks, i);
+        part.rows = tile_block_first(t->rows, blocks, i + 1) - first;
+        part.c = t->c + first * t->c_row;
+        part.a = t->a + first * t->a_row;
+        tile_rows(&part);
     }
 }
 

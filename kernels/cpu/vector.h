@@ -104,7 +104,13 @@ VEC_INLINE float vec_highest(vf x)
 
 VEC_INLINE vf vec_of_bf16(vh x)
 {
+#if defined(__AVX512F__)
+    return (vf)_mm512_slli_epi32(_mm512_cvtepu16_epi32((__m256i)x), 16);
+#elif defined(__AVX2__)
+    return (vf)_mm256_slli_epi32(_mm256_cvtepu16_epi32((__m128i)x), 16);
+#else
     return (vf)(__builtin_convertvector(x, vu) << 16);
+#endif
 }
 
 VEC_INLINE vh vec_to_bf16(vf x)
@@ -119,31 +125,88 @@ VEC_INLINE vh vec_to_bf16(vf x)
 #endif
 }
 
+// The tail of a row: `left` < VLEN elements at p; the other lanes are zero.
+VEC_INLINE vf vec_load_tail_f32(const float *p, int left)
+{
+#if defined(__AVX512F__)
+    return (vf)_mm512_maskz_loadu_ps((__mmask16)((1u << left) - 1), p);
+#else
+    vf x = {};
+    for (int i = 0; i < left; i++)
+        x[i] = p[i];
+    return x;
+#endif
+}
+
+VEC_INLINE vh vec_load_tail_16(const uint16_t *p, int left)
+{
+#if defined(__AVX512F__)
+    return (vh)_mm256_maskz_loadu_epi16((__mmask16)((1u << left) - 1), p);
+#else
+    vh x = {};
+    for (int i = 0; i < left; i++)
+        x[i] = p[i];
+    return x;
+#endif
+}
+
+VEC_INLINE void vec_store_tail_f32(float *p, int left, vf x)
+{
+#if defined(__AVX512F__)
+    _mm512_mask_storeu_ps(p, (__mmask16)((1u << left) - 1), (__m512)x);
+#else
+    for (int i = 0; i < left; i++)
+        p[i] = x[i];
+#endif
+}
+
+VEC_INLINE void vec_store_tail_16(uint16_t *p, int left, vh x)
+{
+#if defined(__AVX512F__)
+    _mm256_mask_storeu_epi16(p, (__mmask16)((1u << left) - 1), (__m256i)x);
+#else
+    for (int i = 0; i < left; i++)
+        p[i] = x[i];
+#endif
+}
+
 // VLEN elements at row[column..], unaligned; `left` = columns of the row - column. Lanes from `left` on are zero.
 VEC_INLINE vf vec_load(const void *row, enum dtype type, int column, int left)
 {
-    assert(type != DTYPE_F16);
     if (type == DTYPE_F32) {
         const float *p = (const float *)row + column;
-        vf x = {};
-        memcpy(&x, p, left >= VLEN ? sizeof x : (size_t)left * 4);
+        vf x;
+        if (__builtin_expect(left < VLEN, 0))
+            return vec_load_tail_f32(p, left);
+        memcpy(&x, p, sizeof x);
         return x;
     }
+    assert(type == DTYPE_BF16);
     const uint16_t *p = (const uint16_t *)row + column;
-    vh x = {};
-    memcpy(&x, p, left >= VLEN ? sizeof x : (size_t)left * 2);
+    vh x;
+    if (__builtin_expect(left < VLEN, 0))
+        return vec_of_bf16(vec_load_tail_16(p, left));
+    memcpy(&x, p, sizeof x);
     return vec_of_bf16(x);
 }
 
 VEC_INLINE void vec_store(void *row, enum dtype type, int column, int left, vf x)
 {
-    assert(type != DTYPE_F16);
     if (type == DTYPE_F32) {
-        memcpy((float *)row + column, &x, left >= VLEN ? sizeof x : (size_t)left * 4);
-    } else {
-        vh h = vec_to_bf16(x);
-        memcpy((uint16_t *)row + column, &h, left >= VLEN ? sizeof h : (size_t)left * 2);
+        float *p = (float *)row + column;
+        if (__builtin_expect(left < VLEN, 0))
+            vec_store_tail_f32(p, left, x);
+        else
+            memcpy(p, &x, sizeof x);
+        return;
     }
+    assert(type == DTYPE_BF16);
+    uint16_t *p = (uint16_t *)row + column;
+    vh h = vec_to_bf16(x);
+    if (__builtin_expect(left < VLEN, 0))
+        vec_store_tail_16(p, left, h);
+    else
+        memcpy(p, &h, sizeof h);
 }
 
 // Full vectors of fp32, unaligned.
