@@ -27,9 +27,9 @@
 
 enum { MEMORY_ENOUGH_GIB = 4, FILES_ENOUGH = 1024 };
 
-// Everything is collected into one JSON document first: {"version", "build": {name: text}, "libraries": {name: version},
-// "devices": [{"kind", "name", "threads", "memory_bytes", "bf16", "detail"}], "presets": [{"name", "summary"}],
-// "missing": [{"what", "needed_for", "remedy", "fatal"}]}. The text is printed from it.
+// Everything is collected into one JSON document first: {"version", "build": {name: text}, "libraries": {name:
+// version}, "devices": [{"kind", "name", "threads", "memory_bytes", "bf16", "detail"}], "presets": [{"name",
+// "summary"}], "missing": [{"what", "needed_for", "remedy", "fatal"}]}. The text is printed from it.
 struct report {
     json_t *root, *missing;
     bool fatal; // nothing works without something that is missing

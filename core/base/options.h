@@ -77,9 +77,9 @@ struct usage {
 };
 
 // What the main functions call. true: go on. false: --help has been printed to stdout (*code is 0), or what is wrong
-// to stderr (*code is ERR_INVALID); return *code. argv[0] is the command's own name and is not looked at.
-// Understood: --name VALUE, --name=VALUE, -n VALUE, -nVALUE, flags together (-fj), -h, --help, and -- before operands that
-// begin with a dash. A value may begin with one dash ("-5"), and with two only after "=".
+// to stderr (*code is ERR_INVALID); return *code. argv[0] is the command's own name and is not looked at. Understood:
+// --name VALUE, --name=VALUE, -n VALUE, -nVALUE, flags together (-fj), -h, --help, and -- before operands that begin
+// with a dash. A value may begin with one dash ("-5"), and with two only after "=".
 bool options_parse(const struct usage *usage, int argc, char **argv, int *code);
 
 // The same without printing. 1: help was asked for.

@@ -1,10 +1,10 @@
 // Resume points: what a killed run goes on from. A directory of files point-<step>.islr-resume, of which the newest two
 // are kept; each holds named binary sections with their SHA-256, and a SHA-256 of the whole. Knows nothing of models.
 //
-// File, little-endian: magic "ISLRRSM1" | u64 step | u64 number of sections | for each: u64 size, SHA-256 of its data [32],
-// u64 length of the name, name padded with zeros to a multiple of 8 | the sections' data in the same order, each padded
-// with zeros to begin at a multiple of 64 | SHA-256 of everything before the data [32], which, holding the sections'
-// hashes, is one of the whole file: every byte of it is covered (padding must be zero).
+// File, little-endian: magic "ISLRRSM1" | u64 step | u64 number of sections | for each: u64 size, SHA-256 of its data
+// [32], u64 length of the name, name padded with zeros to a multiple of 8 | the sections' data in the same order,
+// each padded with zeros to begin at a multiple of 64 | SHA-256 of everything before the data [32], which, holding
+// the sections' hashes, is one of the whole file: every byte of it is covered (padding must be zero).
 #ifndef ISLR_CKPT_RESUME_H
 #define ISLR_CKPT_RESUME_H
 
@@ -23,9 +23,9 @@ struct resume_section {
     size_t size; // bytes
 };
 
-// Writes the point of `step` into `directory` (made if missing) atomically and durably. Then removes all but the newest
-// RESUME_KEPT points, those of later steps (damaged ones that this run did not begin from), and temporaries that a killed
-// writer left. One writer a directory at a time.
+// Writes the point of `step` into `directory` (made if missing) atomically and durably. Then removes all but the
+// newest RESUME_KEPT points, those of later steps (damaged ones that this run did not begin from), and temporaries
+// that a killed writer left. One writer a directory at a time.
 int resume_save(const char *directory, uint64_t step, const struct resume_section *sections, size_t count,
                 struct error *e);
 

@@ -59,8 +59,8 @@ void tensor_to_f32(const struct tensor *t, float *out);
 // "[512,1024]"
 const char *tensor_shape_text(const struct tensor *t, char text[128]);
 
-// Writes F32 tensors in the order given (type must be TENSOR_F32), with `metadata` (may be NULL). Names must differ and,
-// as keys and values, be UTF-8. The header is padded with spaces so that the data begins at a multiple of 8.
+// Writes F32 tensors in the order given (type must be TENSOR_F32), with `metadata` (may be NULL). Names must differ
+// and, as keys and values, be UTF-8. The header is padded with spaces so that the data begins at a multiple of 8.
 int safetensors_write(const char *path, const struct tensor *tensors, size_t count,
                       const struct metadata_pair *metadata, size_t metadata_count, struct error *e);
 

@@ -12,8 +12,8 @@ struct checker {
     struct faults *faults;
 };
 
-// Adds a fault of `fields` (separated by blanks): reported at the one that was set last, under its place; left out where
-// one of them has a fault already.
+// Adds a fault of `fields` (separated by blanks): reported at the one that was set last, under its place; left out
+// where one of them has a fault already.
 void check_fault(const struct checker *c, const char *fields, const char *allowed, const char *problem, ...)
     __attribute__((format(printf, 4, 5)));
 

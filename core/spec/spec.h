@@ -17,11 +17,11 @@
 
 enum { SPEC_FILE_MAX = 1 << 20 }; // bytes of a job file
 
-// Reads a job file (YAML; JSON where the name ends in .json) and the KEY=VALUE arguments on top of it (VALUE as in YAML:
-// train.lr=1e-4, model.dropout_encoders=[0,0,0], augment=none, distill={enabled: false}). Order of precedence:
-// arguments, file, preset (the file's or the argument's `preset`), defaults of job.proto. The job is validated.
-// path may be NULL: arguments alone. On failure *job is NULL and either `faults` says what is wrong with the job (then
-// `e` holds the same as text, ERR_INVALID), or `faults` is empty and `e` says why the file could not be read.
+// Reads a job file (YAML; JSON where the name ends in .json) and the KEY=VALUE arguments on top of it (VALUE as in
+// YAML: train.lr=1e-4, model.dropout_encoders=[0,0,0], augment=none, distill={enabled: false}). Order of precedence:
+// arguments, file, preset (the file's or the argument's `preset`), defaults of job.proto. The job is validated. path
+// may be NULL: arguments alone. On failure *job is NULL and either `faults` says what is wrong with the job (then `e`
+// holds the same as text, ERR_INVALID), or `faults` is empty and `e` says why the file could not be read.
 int spec_load(const char *path, const char *const *arguments, size_t argument_count, Islr__JobSpec **job,
               struct faults *faults, struct error *e);
 
@@ -29,8 +29,8 @@ int spec_load(const char *path, const char *const *arguments, size_t argument_co
 int spec_read(const char *source, const char *text, size_t size, int json, const char *const *arguments,
               size_t argument_count, Islr__JobSpec **job, struct faults *faults);
 
-// Reads back what spec_to_json() or spec_to_yaml() wrote. `preset` is a label here: what it once filled in stands in the
-// text, and jobs of presets that this version no longer has, or not yet, can be read.
+// Reads back what spec_to_json() or spec_to_yaml() wrote. `preset` is a label here: what it once filled in stands in
+// the text, and jobs of presets that this version no longer has, or not yet, can be read.
 int spec_read_resolved(const char *source, const char *text, size_t size, int json, Islr__JobSpec **job,
                        struct faults *faults);
 

@@ -1,5 +1,5 @@
-// The C half of safetensors_foreign.py: "write FILE" writes a file of known content, "dump FILE" prints what a file holds,
-// one line each: "name type shape sum-of-bits" and "@key value".
+// The C half of safetensors_foreign.py: "write FILE" writes a file of known content, "dump FILE" prints what a file
+// holds, one line each: "name type shape sum-of-bits" and "@key value".
 #include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>

@@ -100,7 +100,8 @@ def doctor():
     assert [p["name"] for p in facts["presets"]] == ["l25", "l80", "l25-code", "l80-code", "tiny"]
     text = run("doctor").stdout
     assert all(version in text for version in facts["libraries"].values())
-    nothing = subprocess.run([ISLRD, "doctor", "--json"], capture_output=True, text=True, env={**os.environ, "PATH": ""})
+    nothing = subprocess.run([ISLRD, "doctor", "--json"], capture_output=True, text=True,
+                             env={**os.environ, "PATH": ""})
     missing = json.loads(nothing.stdout)["missing"]
     assert any(m["what"] == "mpirun" and "apt-get install" in m["remedy"] for m in missing), missing
 

@@ -1,5 +1,5 @@
-// libFuzzer: jobs from strangers. The first byte chooses the door: a YAML file, a JSON file, an argument, a packed message.
-// What is accepted must be complete and read back to itself; what is refused must say why.
+// libFuzzer: jobs from strangers. The first byte chooses the door: a YAML file, a JSON file, an argument, a packed
+// message. What is accepted must be complete and read back to itself; what is refused must say why.
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,8 +9,8 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-// libfyaml 0.7 loses a buffer when some malformed quoted scalars end its parse. That a parser is freed at all is held by
-// the unit tests under the sanitizer, which has no suppression there.
+// libfyaml 0.7 loses a buffer when some malformed quoted scalars end its parse. That a parser is freed at all is held
+// by the unit tests under the sanitizer, which has no suppression there.
 const char *__lsan_default_suppressions(void);
 const char *__lsan_default_suppressions(void)
 {

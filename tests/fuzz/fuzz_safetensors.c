@@ -1,5 +1,5 @@
-// libFuzzer: safetensors headers from strangers. The input is the header's text; a right length stands before it, and as
-// many bytes of data behind it as the last byte says. What is accepted must be readable to its last element.
+// libFuzzer: safetensors headers from strangers. The input is the header's text; a right length stands before it, and
+// as many bytes of data behind it as the last byte says. What is accepted must be readable to its last element.
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
