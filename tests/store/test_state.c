@@ -48,14 +48,14 @@ static void test_verdicts(void **state)
         unsigned tries, max;
         int next, counts;
     } rows[] = {
-        {ATTEMPT_SUCCEEDED, 0, NOBODY, 0, 5, OK, 0}, {ATTEMPT_SUCCEEDED, 0, CANCEL, 0, 5, OK, 0},
-        {ATTEMPT_FAILED, 0, NOBODY, 0, 5, F, 1},     {ATTEMPT_FAILED, 1, NOBODY, 0, 5, Q, 1},
-        {ATTEMPT_FAILED, 1, NOBODY, 3, 5, Q, 1},     {ATTEMPT_FAILED, 1, NOBODY, 4, 5, F, 1},
-        {ATTEMPT_FAILED, 1, NOBODY, 0, 1, F, 1},     {ATTEMPT_FAILED, 0, CANCEL, 0, 5, C, 0},
-        {ATTEMPT_STOPPED, 0, CANCEL, 0, 5, C, 0},    {ATTEMPT_STOPPED, 0, DRAIN, 4, 5, Q, 0},
-        {ATTEMPT_STOPPED, 0, NOBODY, 4, 5, Q, 0},    {ATTEMPT_LOST, 0, NOBODY, 0, 5, Q, 1},
-        {ATTEMPT_LOST, 0, NOBODY, 4, 5, F, 1},       {ATTEMPT_LOST, 0, CANCEL, 4, 5, C, 0},
-        {ATTEMPT_LOST, 0, DRAIN, 4, 5, Q, 0},        {ATTEMPT_FAILED, 0, DRAIN, 0, 5, F, 1},
+        {ATTEMPT_SUCCEEDED, 0, NOBODY, 0, 5, OK, 0},  {ATTEMPT_SUCCEEDED, 0, CANCEL, 0, 5, OK, 0},
+        {ATTEMPT_FAILED, 0, NOBODY, 0, 5, F, 1},      {ATTEMPT_FAILED, 1, NOBODY, 0, 5, Q, 1},
+        {ATTEMPT_FAILED, 1, NOBODY, 3, 5, Q, 1},      {ATTEMPT_FAILED, 1, NOBODY, 4, 5, F, 1},
+        {ATTEMPT_FAILED, 1, NOBODY, 0, 1, F, 1},      {ATTEMPT_FAILED, 0, CANCEL, 0, 5, C, 0},
+        {ATTEMPT_STOPPED, 0, CANCEL, 0, 5, C, 0},     {ATTEMPT_STOPPED, 0, DRAIN, 4, 5, Q, 0},
+        {ATTEMPT_STOPPED, 0, NOBODY, 4, 5, Q, 0},     {ATTEMPT_LOST, 0, NOBODY, 0, 5, Q, 1},
+        {ATTEMPT_LOST, 0, NOBODY, 4, 5, F, 1},        {ATTEMPT_LOST, 0, CANCEL, 4, 5, C, 0},
+        {ATTEMPT_LOST, 0, DRAIN, 4, 5, Q, 0},         {ATTEMPT_FAILED, 0, DRAIN, 0, 5, F, 1},
         {ATTEMPT_STOPPED, 0, STOP_LIMIT, 0, 5, F, 1}, {ATTEMPT_SUCCEEDED, 0, STOP_LIMIT, 0, 5, OK, 0},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {

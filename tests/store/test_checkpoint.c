@@ -1,0 +1,190 @@
+// Checkpoints and what keeps artifacts: resume points that make room, soups that hold their ingredients, collection.
+#include "tests/store/rig.h"
+
+static int setup(void **state)
+{
+    static struct rig rig;
+    rig_open(&rig);
+    *state = &rig;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    rig_close(*state);
+    return 0;
+}
+
+// What collection would take away now, as a set of hashes.
+static struct artifact_collect collect(struct rig *rig, int64_t before_ms)
+{
+    struct artifact_collect r = {.before_ms = before_ms};
+    artifact_collect_prepare(&r);
+    rig_call(rig, &r.op, STORE_DONE);
+    return r;
+}
+
+static void expect_collected(struct rig *rig, int64_t before_ms, size_t count)
+{
+    struct artifact_collect r = collect(rig, before_ms);
+    assert_int_equal(r.count, count);
+    free(r.hashes);
+}
+
+static size_t list(struct rig *rig, uint64_t run, struct pool *pool, Islr__CheckpointInfo ***out)
+{
+    size_t count;
+    struct store_reader *reader = store_reader_take(rig->store, NULL);
+    assert_int_equal(checkpoint_list(reader, run, pool, out, &count, NULL), 0);
+    store_reader_give(rig->store, reader);
+    return count;
+}
+
+static void test_resume_points(void **state)
+{
+    struct rig *rig = *state;
+    struct pool pool = {0};
+    Islr__CheckpointInfo **found;
+    uint64_t run = rig_submit(rig, "r");
+    uint32_t attempt = rig_start(rig, run, 1);
+    struct hash points[4];
+    static const char *const contents[] = {"one", "two", "three", "four"};
+    for (int i = 0; i < 4; i++) {
+        points[i] = rig_artifact(rig, contents[i]);
+        uint64_t id = rig_checkpoint(rig, run, attempt, "resume", (uint64_t)i, &points[i]);
+        assert_int_equal(rig_checkpoint(rig, run, attempt, "resume", (uint64_t)i, &points[i]), id); // once more
+    }
+    assert_int_equal(list(rig, run, &pool, &found), 2);
+    assert_int_equal(found[0]->step, 2);
+    assert_int_equal(found[1]->step, 3);
+    // The two dropped ones go at once, though they were offered just now; nothing else.
+    expect_collected(rig, 5000, 2);
+    expect_collected(rig, 1 << 30, 0);
+    // of what was not there any more the same report is refused, not believed
+    struct run_now now = rig_end(rig, run, attempt, ATTEMPT_LOST, 0);
+    assert_int_equal(now.state, ISLR__RUN_STATE__RUN_QUEUED);
+    struct run_rank rank = {0, "h", "cpu", 1};
+    struct run_start start = {.run = run, .world = "w", .ranks = &rank, .rank_count = 1};
+    run_start_prepare(&start);
+    rig_call(rig, &start.op, STORE_DONE);
+    assert_true(start.resumes);
+    assert_true(hash_equal(&start.resume_hash, &points[3]));
+    assert_int_equal(start.resume_size, 4);
+    free(start.spec);
+    rig_end(rig, run, 2, ATTEMPT_SUCCEEDED, 0);
+    assert_int_equal(list(rig, run, &pool, &found), 0);
+    expect_collected(rig, 5000, 2);
+    pool_free(&pool);
+}
+
+static void add_soup(struct rig *rig, uint64_t run, uint32_t attempt, const struct hash *hash,
+                     const struct hash *members, size_t count, enum store_status wanted)
+{
+    Islr__CheckpointInfo info = ISLR__CHECKPOINT_INFO__INIT;
+    Islr__AddCheckpoint message = ISLR__ADD_CHECKPOINT__INIT;
+    Islr__Value figure = ISLR__VALUE__INIT, *figures = &figure;
+    ProtobufCBinaryData hashes[8];
+    for (size_t i = 0; i < count; i++)
+        hashes[i] = (ProtobufCBinaryData){32, (uint8_t *)members[i].bytes};
+    figure.name = "accuracy";
+    figure.value = 0.875;
+    info.what = "soup";
+    info.sha256 = (ProtobufCBinaryData){32, (uint8_t *)hash->bytes};
+    info.metrics = &figures;
+    info.n_metrics = 1;
+    message.run = run;
+    message.attempt = attempt;
+    message.checkpoint = &info;
+    message.member_hashes = hashes;
+    message.n_member_hashes = count;
+    struct checkpoint_add r = {.message = &message};
+    checkpoint_add_prepare(&r);
+    rig_call(rig, &r.op, wanted);
+}
+
+static void test_soup(void **state)
+{
+    struct rig *rig = *state;
+    struct pool pool = {0};
+    Islr__CheckpointInfo **found;
+    uint64_t run = rig_submit(rig, "r");
+    uint32_t attempt = rig_start(rig, run, 1);
+    struct hash parts[2] = {rig_artifact(rig, "a"), rig_artifact(rig, "b")}, soup = rig_artifact(rig, "soup");
+    uint64_t a = rig_checkpoint(rig, run, attempt, "distilled", 90, &parts[0]);
+    add_soup(rig, run, attempt, &soup, parts, 2, STORE_REFUSED); // b is no checkpoint yet
+    assert_int_equal(list(rig, run, &pool, &found), 1);          // and nothing of it stays
+    uint64_t b = rig_checkpoint(rig, run, attempt, "distilled", 100, &parts[1]);
+    add_soup(rig, run, attempt, &soup, parts, 2, STORE_DONE);
+    assert_int_equal(list(rig, run, &pool, &found), 3);
+    assert_int_equal(found[2]->n_members, 2);
+    assert_int_equal(found[2]->members[0], a);
+    assert_int_equal(found[2]->members[1], b);
+    assert_string_equal(found[2]->metrics[0]->name, "accuracy");
+    assert_true(found[2]->metrics[0]->value == 0.875);
+    rig_end(rig, run, attempt, ATTEMPT_SUCCEEDED, 0);
+    expect_collected(rig, 1 << 30, 0); // everything is referred to
+    pool_free(&pool);
+}
+
+static void test_refused(void **state)
+{
+    struct rig *rig = *state;
+    uint64_t run = rig_submit(rig, "r");
+    uint32_t attempt = rig_start(rig, run, 1);
+    struct hash nowhere = hash_memory("nowhere", 7), there = rig_artifact(rig, "there");
+    add_soup(rig, run, attempt, &nowhere, NULL, 0, STORE_REFUSED);
+    add_soup(rig, run, attempt + 1, &there, NULL, 0, STORE_REFUSED);
+    rig_end(rig, run, attempt, ATTEMPT_LOST, 0);
+    add_soup(rig, run, attempt, &there, NULL, 0, STORE_REFUSED); // too late
+    Islr__AddCheckpoint message = ISLR__ADD_CHECKPOINT__INIT;
+    struct error e;
+    assert_int_equal(checkpoint_check(&message, &e), -1);
+}
+
+static void test_pin(void **state)
+{
+    struct rig *rig = *state;
+    struct pool pool = {0};
+    Islr__CheckpointInfo **found;
+    uint64_t run = rig_submit(rig, "r");
+    uint32_t attempt = rig_start(rig, run, 1);
+    struct hash hash = rig_artifact(rig, "point");
+    struct checkpoint_pin pin = {.id = rig_checkpoint(rig, run, attempt, "resume", 1, &hash), .pinned = 1};
+    checkpoint_pin_prepare(&pin);
+    pin.as_user = "bob";
+    rig_call(rig, &pin.op, STORE_REFUSED);
+    assert_int_equal(pin.op.error.code, ERR_DENIED);
+    pin.as_user = "ann";
+    rig_call(rig, &pin.op, STORE_DONE);
+    rig_end(rig, run, attempt, ATTEMPT_SUCCEEDED, 0);
+    assert_int_equal(list(rig, run, &pool, &found), 1); // a pinned one outlives its run
+    assert_true(found[0]->pinned);
+    pool_free(&pool);
+}
+
+static void test_touch(void **state)
+{
+    struct rig *rig = *state;
+    struct hash hash = rig_artifact(rig, "content"); // offered at 5000
+    struct artifact_touch t = {.hash = hash, .time_ms = 9000};
+    artifact_touch_prepare(&t);
+    rig_call(rig, &t.op, STORE_DONE);
+    assert_true(t.exists);
+    assert_int_equal(t.size, 7);
+    expect_collected(rig, 8000, 0);
+    expect_collected(rig, 9001, 1);
+    rig_call(rig, &t.op, STORE_DONE);
+    assert_false(t.exists);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_resume_points, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_soup, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_refused, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_pin, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_touch, setup, teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
