@@ -5,6 +5,7 @@
 
 #include "core/base/memory.h"
 #include "core/base/options.h"
+#include "core/spec/describe.h"
 #include "core/spec/spec.h"
 #include "core/train/device.h"
 #include "core/train/job.h"
@@ -78,11 +79,18 @@ int command_run(int argc, char **argv)
         {"JOB.yaml", "the job", .value = &a.job},
         {"KEY=VALUE", "settings in place of the file's: train.lr=1e-4", .optional = true, .list = &a.overrides},
         {0}};
-    const struct usage usage = {"islrd run", "a job in the foreground, alone or under mpirun", options, operands,
+    char *presets = describe_presets();
+    const struct usage usage = {"islrd run",
+                                "a job in the foreground, alone or under mpirun",
+                                options,
+                                operands,
                                 "islrd run deploy/jobs/tiny.yaml data.path=recordings --out out/tiny\n"
-                                "mpirun -np 2 islrd run deploy/jobs/l25.yaml data.path=recordings --out out/l25"};
+                                "mpirun -np 2 islrd run deploy/jobs/l25.yaml data.path=recordings --out out/l25",
+                                presets};
     int code;
-    if (!options_parse(&usage, argc, argv, &code))
+    bool parsed = options_parse(&usage, argc, argv, &code);
+    free(presets);
+    if (!parsed)
         return code;
     struct error e = {0};
     if (!a.out) {

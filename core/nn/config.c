@@ -1,17 +1,6 @@
 // Sizes of one model: see config.h.
 #include "core/nn/config.h"
 
-void model_config_widths(int t, int widths[ENCODERS + 1])
-{
-    int d0 = t <= 1024 ? 512 : 1024;
-    int delta = t <= 1024 ? (t - 512 < 256 ? t - 512 : 256) : (t - 1024) / 2;
-    int more = t >= 1024 ? delta : 0; // the large models grow twice
-    widths[0] = d0;
-    widths[1] = d0 + delta;
-    widths[2] = d0 + delta + more;
-    widths[3] = widths[2] + more - delta;
-}
-
 int model_config_check(const struct model_config *c, struct error *e)
 {
     if (c->heads < 1 || c->heads > 64)

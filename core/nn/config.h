@@ -10,14 +10,12 @@ enum { ENCODERS = 3 };
 struct model_config {
     int dense_dim;            // D: outputs of the five part MLPs
     int widths[ENCODERS + 1]; // encoder i goes from widths[i] to widths[i+1]; widths[0]: output of the landmark MLP
+                              // (core/spec, spec_widths(): those of the published family)
     int heads;
     int max_len; // L: frames of a clip
     int classes;
     float dropout_mlp, dropout_landmark, dropout_encoders[ENCODERS];
 };
-
-// Encoder widths of the published family from transfo_dim T (reference section 3).
-void model_config_widths(int transfo_dim, int widths[ENCODERS + 1]);
 
 // Refuses sizes that the model or the kernels cannot have, with a sentence.
 int model_config_check(const struct model_config *c, struct error *e);

@@ -35,6 +35,12 @@ static int save_final_models(struct run *r, struct error *e)
     return rc;
 }
 
+// checkpoint.soup_last 0: the run makes none, and what is judged is the last model itself.
+static int makes_soup(const struct run *r)
+{
+    return r->o->job->checkpoint->soup_last > 0;
+}
+
 // The uniform soup of the last epochs, to final/soup.safetensors, and into the learner's place for its evaluation.
 static int make_soup(struct run *r, struct error *e)
 {
@@ -110,13 +116,15 @@ static int evaluate_soup(struct run *r, struct figures *figures, struct error *e
     if (evaluate_model(&v, r->data.held_out, r->data.held_out_count, figures, &logits, e))
         return -1;
     int rc = 0;
-    if (r->root) {
+    if (r->root && makes_soup(r)) {
         struct metric_list list = {.count = 0};
         metric_add(&list, figures->accuracy, "accuracy/soup");
         metric_add(&list, figures->top5, "top5/soup");
         metric_add(&list, figures->loss, "loss/soup");
-        rc = run_report(r, &list, 1, e) || write_predictions(r, logits, e) ? -1 : 0;
+        rc = run_report(r, &list, 1, e);
     }
+    if (r->root && !rc)
+        rc = write_predictions(r, logits, e);
     free(logits);
     return rc;
 }
@@ -151,6 +159,8 @@ static json_t *summary_final(const struct run *r, const struct figures *soup)
         snprintf(key, sizeof key, "accuracy/%s", learner_names[i]);
         json_object_set_new(final, key, json_real(r->figures[i].accuracy));
     }
+    if (!makes_soup(r))
+        return final;
     json_object_set_new(final, "accuracy/soup", json_real(soup->accuracy));
     json_object_set_new(final, "top5/soup", json_real(soup->top5));
     json_object_set_new(final, "loss/soup", json_real(soup->loss));
@@ -207,7 +217,8 @@ static int write_summary(struct run *r, const struct figures *soup, struct error
 int run_finish(struct run *r, struct error *e)
 {
     struct figures soup = {0};
-    if (comm_agree(r->o->comm, r->root && (save_final_models(r, e) || make_soup(r, e)), e) || share_soup(r, e))
+    if (comm_agree(r->o->comm, r->root && (save_final_models(r, e) || (makes_soup(r) && make_soup(r, e))), e) ||
+        share_soup(r, e))
         return -1;
     if (r->data.held_out_count && comm_agree(r->o->comm, evaluate_soup(r, &soup, e), e))
         return -1;

@@ -67,7 +67,7 @@ int run_save_model(struct run *r, enum learner_role role, const char *path, uint
 uint32_t run_soup_first(const struct run *r)
 {
     uint32_t epochs = r->step.schedule.epochs, last = r->o->job->checkpoint->soup_last;
-    return last < epochs ? epochs - last + 1 : 1;
+    return last < epochs ? epochs - last + 1 : 1; // none: behind the last epoch
 }
 
 // Whether the epoch's checkpoints belong to the last ones, which stay whatever their accuracy.

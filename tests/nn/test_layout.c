@@ -9,12 +9,16 @@
 #include <string.h>
 
 #include "core/nn/model.h"
+#include "core/spec/spec.h"
 #include "tests/nn/golden.h"
 
 static struct model_config published(int transfo_dim, int dense_dim, int max_len)
 {
     struct model_config c = {.dense_dim = dense_dim, .heads = 16, .max_len = max_len, .classes = 250};
-    model_config_widths(transfo_dim, c.widths);
+    uint32_t widths[ENCODERS + 1];
+    spec_widths((uint32_t)transfo_dim, NULL, 0, widths);
+    for (int i = 0; i <= ENCODERS; i++)
+        c.widths[i] = (int)widths[i];
     return c;
 }
 
