@@ -113,7 +113,7 @@ static Islr__Envelope *send_once(struct submit *s, const struct server *server, 
         submit.dry_run = s->dry_run;
         Islr__Envelope m = ENVELOPE(SUBMIT, submit, &submit);
         s->sent = true;
-        answer = rpc_call(c, &m, s->dry_run ? ISLR__ENVELOPE__BODY_OK : ISLR__ENVELOPE__BODY_SUBMITTED, 0, e);
+        answer = rpc_call(c, &m, ISLR__ENVELOPE__BODY_SUBMITTED, 0, e);
     }
     caller_close(c);
     return answer;

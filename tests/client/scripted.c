@@ -127,8 +127,11 @@ static void answer_submit(struct scripted *s, struct peer *p, const Islr__Envelo
     char *json = spec_to_json(m->submit->job);
     snprintf(s->submitted, sizeof s->submitted, "%s", json);
     free(json);
-    if (m->submit->dry_run) {
-        peer_reply_ok(p, m->id);
+    Islr__Submitted submitted = ISLR__SUBMITTED__INIT;
+    submitted.has_run = submitted.has_existed = 1;
+    Islr__Envelope a = ENVELOPE(SUBMITTED, submitted, &submitted);
+    if (m->submit->dry_run) { // as islrd serve: run 0
+        peer_reply(p, m->id, &a, NULL);
         return;
     }
     int existed = *s->key && !strcmp(s->key, m->submit->key);
@@ -144,11 +147,8 @@ static void answer_submit(struct scripted *s, struct peer *p, const Islr__Envelo
         peer_close(p, NULL);
         return;
     }
-    Islr__Submitted submitted = ISLR__SUBMITTED__INIT;
-    submitted.has_run = submitted.has_existed = 1;
     submitted.run = (uint64_t)s->runs;
     submitted.existed = existed;
-    Islr__Envelope a = ENVELOPE(SUBMITTED, submitted, &submitted);
     peer_reply(p, m->id, &a, NULL);
 }
 
