@@ -10,7 +10,7 @@
 #include "core/base/memory.h"
 #include "core/base/options.h"
 #include "core/train/device.h"
-#include "core/train/train.h"
+#include "core/train/job.h"
 #include "daemon/command.h"
 
 enum { CLOSE_SECONDS = 10 };
@@ -23,8 +23,6 @@ struct trainer {
 static int train(void *context, const struct work_job *j, struct error *e)
 {
     struct trainer *t = context;
-    if (j->job->kind != ISLR__JOB_SPEC__KIND__KIND_TRAIN)
-        return error_set(e, ERR_INVALID, "workers take jobs of the kind train only");
     struct train_options o = {.job = j->job,
                               .comm = j->comm,
                               .backend = t->backend,
@@ -32,7 +30,7 @@ static int train(void *context, const struct work_job *j, struct error *e)
                               .dir = j->directory,
                               .threads = t->threads,
                               .resume = j->resume};
-    return train_run(&o, e);
+    return job_run(&o, e);
 }
 
 struct work_arguments {

@@ -69,17 +69,12 @@ static void report(struct attempt *a, int rc, int restored, const struct error *
 }
 
 // After a failure: do all ranks of the gang come to this point? Only then can they work on.
-static int gang_is_whole(struct attempt *a, struct error *why)
+static int gang_is_whole(struct attempt *a)
 {
-    struct error agreed = *why;
     if (comm_size(a->gang) == 1)
         return 1;
     comm_set_timeout(a->gang, LEAVE_SECONDS);
-    comm_agree(a->gang, 1, &agreed);
-    if (comm_barrier(a->gang, NULL))
-        return 0;
-    *why = agreed;
-    return 1;
+    return !comm_barrier(a->gang, NULL);
 }
 
 // ---- the job --------------------------------------------------------------------------------------------------------
@@ -117,7 +112,7 @@ int work_run_task(const struct work_options *o, struct work_net *n, struct work_
         return error_prefix(e, "run %llu: the ranks cannot come together", (unsigned long long)t->run);
     int restored = !comm_agree(a.gang, a.first && open_place(&a, &why), &why);
     int rc = restored ? run_job(&a, &why) : -1;
-    int whole = !rc || gang_is_whole(&a, &why);
+    int whole = !rc || gang_is_whole(&a);
     if (rc)
         log_line(o->log, why.code == ERR_INTERRUPTED ? LOG_INFO : LOG_ERROR, "run %llu: %s", (unsigned long long)t->run,
                  why.text);

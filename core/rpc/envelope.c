@@ -2,8 +2,10 @@
 #include "core/rpc/envelope.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "core/base/memory.h"
+#include "core/base/utf8.h"
 #include "core/rpc/frame.h"
 
 uint8_t *envelope_pack(const Islr__Envelope *m, uint32_t limit, size_t *size, struct error *e)
@@ -44,64 +46,41 @@ static void budget_free(void *data, void *p)
     free(p);
 }
 
-// Bytes of the well-formed UTF-8 character at s (RFC 3629: no overlong forms, no surrogates, nothing beyond U+10FFFF);
-// 0: there is none.
-static int utf8_length(const uint8_t *s)
-{
-    if (s[0] < 0x80)
-        return 1;
-    int n = s[0] >= 0xc2 && s[0] <= 0xdf ? 2 : (s[0] & 0xf0) == 0xe0 ? 3 : s[0] >= 0xf0 && s[0] <= 0xf4 ? 4 : 0;
-    for (int i = 1; i < n; i++) // stops at the text's NUL
-        if ((s[i] & 0xc0) != 0x80)
-            return 0;
-    if ((s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xed && s[1] > 0x9f) || (s[0] == 0xf0 && s[1] < 0x90) ||
-        (s[0] == 0xf4 && s[1] > 0x8f))
-        return 0;
-    return n;
-}
-
-static int utf8_valid(const char *text)
-{
-    for (const uint8_t *s = (const uint8_t *)text; *s;) {
-        int n = utf8_length(s);
-        if (!n)
-            return 0;
-        s += n;
-    }
-    return 1;
-}
-
 void envelope_clean_text(char *text)
 {
-    for (uint8_t *s = (uint8_t *)text; *s;) {
-        int n = utf8_length(s);
+    size_t left = strlen(text);
+    while (left) {
+        size_t n = utf8_length(text, left);
         if (!n)
-            *s = '?';
-        s += n ? n : 1;
+            *text = '?';
+        text += n ? n : 1;
+        left -= n ? n : 1;
     }
 }
 
-static const char *bad_text(const ProtobufCMessage *m); // name of the first field that is no UTF-8, or NULL
+static int check_message(const ProtobufCMessage *m, struct error *e);
 
-static const char *bad_text_in_field(const ProtobufCFieldDescriptor *f, void *const *values, size_t count)
+static int check_field(const ProtobufCFieldDescriptor *f, void *const *values, size_t count, struct error *e)
 {
     for (size_t i = 0; i < count; i++) {
         if (!values[i])
             continue;
-        if (f->type == PROTOBUF_C_TYPE_STRING) {
-            if (!utf8_valid(values[i]))
-                return f->name;
-        } else {
-            const char *name = bad_text(values[i]);
-            if (name)
-                return name;
+        if (f->type != PROTOBUF_C_TYPE_STRING) {
+            if (check_message(values[i], e))
+                return -1;
+        } else if (!utf8_valid(values[i], strlen(values[i]))) {
+            return error_set(e, ERR_DAMAGED, "the text of the field \"%s\" is not UTF-8", f->name);
         }
     }
-    return NULL;
+    return 0;
 }
 
-static const char *bad_text(const ProtobufCMessage *m)
+// What protobuf-c lets through: texts that are not UTF-8, and a field number that cannot be.
+static int check_message(const ProtobufCMessage *m, struct error *e)
 {
+    for (unsigned i = 0; i < m->n_unknown_fields; i++)
+        if (m->unknown_fields[i].tag == 0)
+            return error_set(e, ERR_DAMAGED, "there is a field of number 0");
     for (unsigned i = 0; i < m->descriptor->n_fields; i++) {
         const ProtobufCFieldDescriptor *f = &m->descriptor->fields[i];
         if (f->type != PROTOBUF_C_TYPE_STRING && f->type != PROTOBUF_C_TYPE_MESSAGE)
@@ -115,11 +94,10 @@ static const char *bad_text(const ProtobufCMessage *m)
         } else if (f->flags & PROTOBUF_C_FIELD_FLAG_ONEOF) {
             count = *(const uint32_t *)(base + f->quantifier_offset) == f->id;
         }
-        const char *name = bad_text_in_field(f, values, count);
-        if (name)
-            return name;
+        if (check_field(f, values, count, e))
+            return -1;
     }
-    return NULL;
+    return 0;
 }
 
 Islr__Envelope *envelope_unpack(const uint8_t *body, size_t size, size_t memory_limit, struct error *e)
@@ -131,10 +109,8 @@ Islr__Envelope *envelope_unpack(const uint8_t *body, size_t size, size_t memory_
         error_set(e, ERR_DAMAGED, "a frame of %zu bytes does not hold a message", size);
         return NULL;
     }
-    const char *name = bad_text(&m->base);
-    if (name) {
-        error_set(e, ERR_DAMAGED, "the text of the field \"%s\" in a message (%s) is not UTF-8", name,
-                  envelope_name(m));
+    if (check_message(&m->base, e)) {
+        error_prefix(e, "a damaged message (%s)", envelope_name(m));
         envelope_free(m);
         return NULL;
     }

@@ -54,6 +54,8 @@ static void closed(struct peer *p, const struct error *why)
     r->ended_why = *why;
     if (r->server == p)
         r->server = NULL;
+    if (r->on_closed)
+        r->on_closed(r, p);
 }
 
 static void accepted(struct listener *l, struct peer *p)

@@ -19,6 +19,7 @@ struct rig {
     void (*on_message)(struct rig *r, struct peer *p, Islr__Envelope *m);
     void (*on_hello)(struct rig *r, struct peer *p, Islr__Envelope *m);
     void (*on_drained)(struct rig *r, struct peer *p);
+    void (*on_closed)(struct rig *r, struct peer *p);
     void *context;
 };
 
