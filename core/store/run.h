@@ -69,8 +69,8 @@ struct run_verb {
     uint64_t run;
     const char *as_user; // REFUSED (ERR_DENIED) unless it is this user's run; NULL: anyone's
     const char *reason;  // why: for events and lists ("cancelled by ann")
-    int stop_why;       // RUN_STOP: Islr__Stop__Why
-    int32_t priority;   // RUN_PRIORITY
+    int stop_why;        // RUN_STOP: Islr__Stop__Why
+    int32_t priority;    // RUN_PRIORITY
     int64_t time_ms;
     // results
     Islr__RunState before;

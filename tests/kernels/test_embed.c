@@ -213,7 +213,7 @@ static void check_golden_frames(struct harness *h, const struct golden_file *fil
 {
     struct fixture f = make_golden_fixture(h, frames);
     const struct tensor *y = f.output, *dy = f.doutput;
-    char name[64];
+    char name[512];
     queue(h->stream, embed_forward, f.parameters, f.x, f.device_length, 3, frames, f.collapsed, y[0].mat, y[1].mat,
           y[2].mat, y[3].mat, y[4].mat);
     queue(h->stream, embed_backward, f.parameters, f.gradients, f.x, f.device_length, 3, frames, f.collapsed, dy[0].mat,
