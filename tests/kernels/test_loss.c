@@ -172,21 +172,29 @@ static void test_ties(struct harness *h)
         assert_true((f.dlogits.value[b * 20] == 0) == (b % 4 >= 2));
 }
 
-// A clip that is not a number must not hide among the dropped ones.
+// What is not finite in a clip's own logits (own) or the teacher's must reach the loss of its group, and that alone.
+static void check_fault(struct harness *h, const struct setting *s, double fault, int clip, int own)
+{
+    struct fixture f = make_fixture(h, DTYPE_F32, s);
+    struct tensor *broken = own ? &f.logits : &f.teacher;
+    broken->value[clip * s->classes + s->classes - 1] = fault;
+    *broken = tensor_from(h, DTYPE_F32, 1, s->clips * s->classes, broken->value);
+    queue_loss(h, &f);
+    tensor_read(h, &f.losses);
+    assert_false(isfinite(f.losses.value[0]));
+    assert_true(isfinite(f.losses.value[3]));
+}
+
 static void test_not_a_number(struct harness *h)
 {
-    static const struct setting s = {8, 4, 20, 1, 0.3, 5, 0, 1, 1, 0.5};
+    static const struct setting with_teacher = {8, 4, 20, 1, 0.3, 5, 0, 1, 1, 0.5};
+    static const struct setting alone = {8, 4, 20, 1, 0.3, -1, 0, 1, 1, 0.5}; // OUSM must not drop the clip
     const double faults[] = {NAN, INFINITY, -INFINITY};
     for (int i = 0; i < 3; i++)
-        for (int teacher = 0; teacher < 2; teacher++) {
-            struct fixture f = make_fixture(h, DTYPE_F32, &s);
-            struct tensor *broken = teacher ? &f.teacher : &f.logits;
-            broken->value[2 * 20 + 19] = faults[i];
-            *broken = tensor_from(h, DTYPE_F32, 1, 8 * 20, broken->value);
-            queue_loss(h, &f);
-            tensor_read(h, &f.losses);
-            assert_false(isfinite(f.losses.value[0]));
-            assert_true(isfinite(f.losses.value[3])); // the other group
+        for (int clip = 0; clip < 4; clip++) {
+            check_fault(h, &alone, faults[i], clip, 1);
+            check_fault(h, &with_teacher, faults[i], clip, 1);
+            check_fault(h, &with_teacher, faults[i], clip, 0);
         }
 }
 

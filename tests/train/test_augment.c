@@ -161,6 +161,23 @@ static void test_first_half(void **state)
     assert_int_equal(augment_first_half(1, 100), 99);
 }
 
+// The last epoch of the first half, and the one after it.
+static void test_schedule(void **state)
+{
+    const struct fixture *f = *state;
+    struct settings s = no_settings();
+    s.face.p = s.fill.p = s.crop.p = 1;
+    s.crop.p_late = 0;
+    struct augmenter *a = fixture_augmenter(f, &s, 1);
+    for (uint32_t epoch = 49; epoch <= 50; epoch++) {
+        struct augment_plan p = augmenter_draw(a, 0, 0, epoch);
+        assert_int_equal(p.partner >= 0, epoch == 49);
+        assert_int_equal((p.flags & AUGMENT_FILL_HAND) != 0, epoch == 49);
+        assert_int_equal(p.count < set_clip(f->set, 0)->frames, epoch == 49);
+    }
+    augmenter_destroy(a);
+}
+
 // ---- partners -----------------------------------------------------------------------------------------------------
 
 // Draws with face cutmix sure: how often each clip was the partner of `clip`.
@@ -294,6 +311,7 @@ int main(void)
         cmocka_unit_test(test_code),
         cmocka_unit_test(test_nothing),
         cmocka_unit_test(test_first_half),
+        cmocka_unit_test(test_schedule),
         cmocka_unit_test(test_partners),
         cmocka_unit_test(test_partners_of_training_clips),
         cmocka_unit_test(test_only_signer),
