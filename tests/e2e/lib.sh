@@ -14,8 +14,11 @@ RANDOM=$seed
 finish() {
     local status=$?
     trap - EXIT INT TERM
+    # By group, and only what carries this test's directory in its environment: numbers are used again.
     for group in "${started[@]}"; do
-        kill -9 -- "-$group" 2>/dev/null
+        for member in $(pgrep -g "$group"); do
+            grep -qsF "$scratch" "/proc/$member/environ" && kill -9 "$member"
+        done
     done
     wait 2>/dev/null
     if [ $status -ne 0 ] && [ $status -ne 77 ]; then
@@ -100,3 +103,44 @@ pause() { sleep "$(printf '0.%03d' $((RANDOM % $1)))"; }
 
 # alive PID: there and no zombie.
 alive() { grep -qs '^State:[[:space:]]*[^ZX[:space:]]' "/proc/$1/status"; }
+
+# ---- a server, its workers and its client ---------------------------------------------------------------------------
+
+export ISLR_SERVER=unix:$scratch/socket
+
+ctl() { "$ISLRCTL" "$@"; }
+
+# json NAME..: the value at that place of the document on stdin (keys and list indices).
+json() {
+    python3 -c '
+import json, sys
+value = json.load(sys.stdin)
+for name in sys.argv[1:]:
+    value = value[int(name) if isinstance(value, list) else name]
+print(value)' "$@"
+}
+
+workers_up() { [ "$(ctl workers --json | json workers | grep -o "'rank'" | wc -l)" -ge "$1" ]; }
+
+state_of() { ctl show "$1" --json | json state; }
+
+# submit ARGUMENTS..: sets $run.
+submit() {
+    run=$(ctl submit "$scratch/job.yaml" "$@" 2>"$scratch/submit.log") || fail "submit: exit status $?"
+    [[ $run =~ ^[0-9]+$ ]] || fail "submit printed '$run'"
+}
+
+start_server() { start server "$ISLRD" serve --dir "$scratch/server" --socket "$scratch/socket" && server=$pid; }
+start_workers() { start workers "${mpirun[@]}" -np 2 "$ISLRD" work --threads 1 && workers=$pid; }
+
+# Every training step's figures are there exactly once, in order.
+check_metrics() {
+    ctl metrics "$1" --csv -m loss/student >"$scratch/metrics.csv" || fail "metrics $1"
+    python3 - "$scratch/metrics.csv" "$2" <<'PYTHON' || fail "the figures of run $1 are not whole"
+import csv, sys
+with open(sys.argv[1]) as f:
+    steps = [int(r["step"]) for r in csv.DictReader(f)]
+if steps != list(range(1, int(sys.argv[2]) + 1)):
+    sys.exit(f"steps {steps[:5]} .. {steps[-5:]}: {len(steps)} in all, {len(set(steps))} different")
+PYTHON
+}
