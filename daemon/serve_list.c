@@ -36,7 +36,7 @@ static void list_done(struct read_job *job)
     if (job->failed)
         return;
     for (size_t i = 0; i < l->count; i++) {
-        run_show_live(job->server, l->runs[i]);
+        run_show_live(job->server, l->runs[i], &job->pool);
         size_t size = islr__run_summary__get_packed_size(l->runs[i]) + 8;
         if (bytes && bytes + size > MESSAGE_BYTES) {
             send_part(l, from, i);

@@ -37,21 +37,31 @@ static int read_draining(struct server *s, struct store_reader *reader, struct e
     return rc < 0 ? -1 : 0;
 }
 
-static int read_runs(struct server *s, struct store_reader *reader, struct error *e)
+static int read_run(struct server *s, struct store_reader *reader, uint64_t run, size_t *under_way, struct error *e)
 {
     struct pool pool = {0};
-    struct run_live **live;
-    size_t count, under_way = 0;
-    int rc = run_read_live(reader, 0, &pool, &live, &count, e);
-    for (size_t i = 0; !rc && i < count; i++) {
-        run_take(s, live[i]);
-        under_way += run_state_live(live[i]->now.state) != 0;
-        if (!live[i]->job)
-            log_error(s->log, "the job of run %llu is damaged in the database", (unsigned long long)live[i]->now.run);
+    struct run_live *live;
+    int rc = run_read_live(reader, run, &pool, &live, e);
+    if (!rc) {
+        run_take(s, live);
+        *under_way += run_state_live(live->now.state) != 0;
+        if (!live->job)
+            log_error(s->log, "the job of run %llu is damaged in the database", (unsigned long long)run);
     }
+    pool_free(&pool);
+    return rc;
+}
+
+static int read_runs(struct server *s, struct store_reader *reader, struct error *e)
+{
+    uint64_t *runs;
+    size_t count, under_way = 0;
+    int rc = run_read_live_list(reader, &runs, &count, e);
+    for (size_t i = 0; !rc && i < count; i++)
+        rc = read_run(s, reader, runs[i], &under_way, e);
     if (!rc && count)
         log_info(s->log, "%zu runs have not ended, %zu of them were under way", count, under_way);
-    pool_free(&pool);
+    free(runs);
     return rc;
 }
 

@@ -173,14 +173,13 @@ static void refresh(struct server *s, const struct run_live *live)
 struct fetch {
     struct read_job job;
     uint64_t run;
-    struct run_live **live;
-    size_t count;
+    struct run_live *live;
 };
 
 static int fetch_read(struct read_job *job, struct store_reader *reader, struct error *e)
 {
     struct fetch *f = (struct fetch *)job;
-    return run_read_live(reader, f->run, &job->pool, &f->live, &f->count, e);
+    return run_read_live(reader, f->run, &job->pool, &f->live, e);
 }
 
 static void fetch_done(struct read_job *job)
@@ -188,8 +187,8 @@ static void fetch_done(struct read_job *job)
     struct fetch *f = (struct fetch *)job;
     if (job->failed)
         log_error(job->server->log, "run %llu cannot be read: %s", (unsigned long long)f->run, job->error.text);
-    else if (!run_state_ended(f->live[0]->now.state))
-        refresh(job->server, f->live[0]);
+    else if (!run_state_ended(f->live->now.state))
+        refresh(job->server, f->live);
 }
 
 void run_fetch(struct server *s, uint64_t id)
@@ -303,8 +302,7 @@ void run_update(struct server *s, const struct run_now *now)
             r->ready_at = uv_now(s->loop) + pause_ms(now->tries);
             collect_soon(s);
         }
-        if (now->state == ISLR__RUN_STATE__RUN_QUEUED)
-            snprintf(r->waiting, sizeof r->waiting, "%s", now->reason);
+        r->considered = 0;
     } else if (!run_state_ended(now->state)) {
         run_fetch(s, now->run); // it has come back to life
     }
@@ -318,7 +316,7 @@ void run_update(struct server *s, const struct run_now *now)
     schedule_soon(s);
 }
 
-void run_show_live(const struct server *s, Islr__RunSummary *summary)
+void run_show_live(const struct server *s, Islr__RunSummary *summary, struct pool *pool)
 {
     struct run *r = runs_find(&s->runs, summary->run);
     if (!r)
@@ -327,6 +325,6 @@ void run_show_live(const struct server *s, Islr__RunSummary *summary)
         summary->step = r->step;
     if (r->steps)
         summary->steps = r->steps;
-    if (summary->state == ISLR__RUN_STATE__RUN_QUEUED && *r->waiting)
-        summary->reason = r->waiting;
+    if (summary->state == ISLR__RUN_STATE__RUN_QUEUED && r->now.state == ISLR__RUN_STATE__RUN_QUEUED)
+        summary->reason = schedule_explain(s, r, pool);
 }

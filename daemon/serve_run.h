@@ -29,8 +29,9 @@ struct run {
     uint64_t *after; // runs that it still waits for
     size_t after_count;
     int after_any;
-    char waiting[700]; // why it is still queued
-    uint64_t ready_at; // loop time: not started before
+    struct scheduler_answer turned_away; // what the scheduler said when it last came to it; count and ranks unused
+    int considered;                      // it has come to it since the run was queued
+    uint64_t ready_at;                   // loop time: not started before
 
     // of the attempt under way
     int busy; // a request that starts or ends an attempt is on its way
@@ -75,9 +76,9 @@ void run_stopped(struct server *s, const struct run_now *now);
 // Runs whose memory of what they wait for may be behind: looks them up again.
 void runs_tick(struct server *s);
 
-// Puts what only memory knows into a summary from the database: the step that its ranks are at, why it still waits. The
-// texts stay this memory's: send it before the loop goes on.
-void run_show_live(const struct server *s, Islr__RunSummary *summary);
+// Puts what only memory knows into a summary from the database: the step that its ranks are at, why it still waits (a
+// text in the pool).
+void run_show_live(const struct server *s, Islr__RunSummary *summary, struct pool *pool);
 
 // Forgets the gang: its ranks are free.
 void run_release_gang(struct server *s, struct run *r);

@@ -61,38 +61,43 @@ static struct offer *make_offer(struct server *s)
 
 // ---- the queue ------------------------------------------------------------------------------------------------------
 
-static void say(struct run *r, const char *text)
-{
-    snprintf(r->waiting, sizeof r->waiting, "%s", text);
-}
-
 // Whether a run could be started now if there were ranks.
-static int is_ready(const struct server *s, struct run *r)
+static int is_ready(const struct server *s, const struct run *r)
 {
-    if (r->now.state != ISLR__RUN_STATE__RUN_QUEUED || r->busy)
-        return 0;
-    if (r->after_count) {
-        snprintf(r->waiting, sizeof r->waiting, "waits for run %llu", (unsigned long long)r->after[0]);
-        return 0;
-    }
-    if (r->ready_at > uv_now(s->loop)) {
-        snprintf(r->waiting, sizeof r->waiting, "%s; tried again soon", r->now.reason);
-        return 0;
-    }
-    return 1;
+    return r->now.state == ISLR__RUN_STATE__RUN_QUEUED && !r->busy && !r->after_count && r->ready_at <= uv_now(s->loop);
 }
 
-static void explain(struct run *r, const struct scheduler_answer *a)
+// What the scheduler has said.
+static char *explain_answer(const struct server *s, const struct run *r, struct pool *pool)
 {
-    if (!a->possible)
-        say(r, r->wants.device == SCHEDULER_CUDA ? "no workers with GPUs are there" : "no workers are there");
+    const struct scheduler_answer *a = &r->turned_away;
+    char text[160];
+    if (!s->schedule.ranks || (r->considered && !a->possible))
+        snprintf(text, sizeof text, "no workers%s are there",
+                 r->wants.device == SCHEDULER_CUDA && s->schedule.ranks ? " with GPUs" : "");
+    else if (!r->considered)
+        snprintf(text, sizeof text, "no rank is free");
     else if (a->needs > a->possible)
-        snprintf(r->waiting, sizeof r->waiting, "needs %u ranks of one world, the largest has %u", a->needs,
-                 a->possible);
+        snprintf(text, sizeof text, "needs %u ranks of one world, the largest has %u", a->needs, a->possible);
     else if (a->behind)
-        snprintf(r->waiting, sizeof r->waiting, "run %llu is before it", (unsigned long long)a->behind);
+        snprintf(text, sizeof text, "run %llu is before it", (unsigned long long)a->behind);
     else
-        snprintf(r->waiting, sizeof r->waiting, "needs %u free ranks, there are %u", a->needs, a->free);
+        snprintf(text, sizeof text, "needs %u free ranks, there are %u", a->needs, s->schedule.free ? a->free : 0);
+    return pool_text(pool, text);
+}
+
+char *schedule_explain(const struct server *s, const struct run *r, struct pool *pool)
+{
+    char text[800];
+    if (r->after_count)
+        snprintf(text, sizeof text, "waits for run %llu", (unsigned long long)r->after[0]);
+    else if (s->draining)
+        snprintf(text, sizeof text, "scheduling is paused (islrctl resume-scheduling)");
+    else if (r->ready_at > uv_now(s->loop))
+        snprintf(text, sizeof text, "%s; tried again soon", r->now.reason);
+    else
+        return explain_answer(s, r, pool);
+    return pool_text(pool, text);
 }
 
 static void start(struct server *s, struct run *r, const struct offer *o, const struct scheduler_answer *a)
@@ -122,7 +127,11 @@ static void decide(struct server *s, const struct offer *o)
         if (answers[i].count)
             start(s, ready[i], o, &answers[i]);
         else
-            explain(ready[i], &answers[i]);
+            ready[i]->turned_away = (struct scheduler_answer){.needs = answers[i].needs,
+                                                              .free = answers[i].free,
+                                                              .possible = answers[i].possible,
+                                                              .behind = answers[i].behind};
+        ready[i]->considered = 1;
     }
     scheduler_free(answers, count);
     free(wants);
@@ -134,13 +143,11 @@ static void run_pass(uv_timer_t *timer)
     struct server *s = timer->data;
     if (s->stopping || s->quiet)
         return;
-    if (s->draining) {
-        for (size_t i = 0; i < s->runs.count; i++)
-            say(s->runs.items[i], "scheduling is paused (islrctl resume-scheduling)");
-        return;
-    }
     struct offer *o = make_offer(s);
-    decide(s, o);
+    s->schedule.ranks = o->count;
+    s->schedule.free = o->free;
+    if (o->free && !s->draining) // with a long queue and nothing to give, there is nothing to decide
+        decide(s, o);
     free(o->ranks);
     free(o->workers);
     free(o);

@@ -90,8 +90,10 @@ void session_send(struct session *session, Islr__Envelope *m)
     struct error e;
     if (!session->peer || !peer_send(session->peer, m, &e))
         return;
+    if (e.code != ERR_INVALID)
+        return; // the connection is closing
     log_warn(session->server->log, "cannot send a message (%s) to %s: %s", envelope_name(m), session->user, e.text);
-    if (e.code == ERR_INVALID && m->id) // larger than a frame: the request has failed, not the connection
+    if (m->id) // larger than a frame: the request has failed, not the connection
         peer_reply_fault(session->peer, m->id, &e);
 }
 

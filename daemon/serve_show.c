@@ -29,7 +29,7 @@ static void show_done(struct read_job *job)
     struct showing *x = (struct showing *)job;
     if (job->failed)
         return;
-    run_show_live(job->server, x->detail->summary);
+    run_show_live(job->server, x->detail->summary, &job->pool);
     Islr__Envelope m = ENVELOPE(RUN_DETAIL, run_detail, x->detail);
     session_reply(job->session, job->id, &m);
 }

@@ -1,6 +1,7 @@
 // Runs that have not ended, for a server that starts: see run_read.h.
 #include <string.h>
 
+#include "core/base/memory.h"
 #include "core/store/db.h"
 #include "core/store/retention.h"
 #include "core/store/run_read.h"
@@ -80,50 +81,36 @@ static int read_gang(struct db *db, struct run_live *r, struct pool *pool, struc
     return rc;
 }
 
-static int read_ids(struct db *db, struct pool *pool, uint64_t **ids, size_t *count, struct error *e)
+int run_read_live_list(struct store_reader *reader, uint64_t **runs, size_t *count, struct error *e)
 {
+    struct db *db = store_reader_db(reader);
+    size_t capacity = 0;
     int rc;
+    *runs = NULL;
+    *count = 0;
     sqlite3_stmt *q = db_query(db, e, SQL_LIVE);
     if (!q)
         return -1;
     while ((rc = db_step(db, q, e)) > 0) {
-        *ids = pool_room(pool, *ids, *count, sizeof **ids);
-        (*ids)[(*count)++] = (uint64_t)sqlite3_column_int64(q, 0);
+        if (*count == capacity) {
+            capacity = capacity ? 2 * capacity : 256;
+            *runs = xrealloc(*runs, capacity, sizeof **runs);
+        }
+        (*runs)[(*count)++] = (uint64_t)sqlite3_column_int64(q, 0);
     }
     return rc;
 }
 
-static int read_all(struct db *db, uint64_t run, struct pool *pool, struct run_live ***out, size_t *count,
-                    struct error *e)
-{
-    uint64_t *ids = &run;
-    size_t n = 1;
-    if (!run) {
-        ids = NULL;
-        n = 0;
-        if (read_ids(db, pool, &ids, &n, e))
-            return -1;
-    }
-    *out = pool_alloc(pool, n * sizeof **out);
-    *count = n;
-    for (size_t i = 0; i < n; i++) {
-        struct run_live *r = (*out)[i] = pool_alloc(pool, sizeof *r);
-        if (run_row_load(db, ids[i], &r->now, e) || read_rest(db, r, pool, e) || read_after(db, r, pool, e) ||
-            read_gang(db, r, pool, e))
-            return -1;
-    }
-    return 0;
-}
-
-int run_read_live(struct store_reader *reader, uint64_t run, struct pool *pool, struct run_live ***out, size_t *count,
-                  struct error *e)
+int run_read_live(struct store_reader *reader, uint64_t run, struct pool *pool, struct run_live **out, struct error *e)
 {
     struct db *db = store_reader_db(reader);
+    struct run_live *r = *out = pool_alloc(pool, sizeof *r);
     if (db_run(db, e, SQL_BEGIN))
         return -1;
-    int rc = read_all(db, run, pool, out, count, e);
+    int rc = run_row_load(db, run, &r->now, e) || read_rest(db, r, pool, e) || read_after(db, r, pool, e) ||
+             read_gang(db, r, pool, e);
     db_run(db, NULL, SQL_END);
-    return rc;
+    return rc ? -1 : 0;
 }
 
 int run_read_now(struct store_reader *reader, uint64_t run, struct run_now *out, struct error *e)

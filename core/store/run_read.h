@@ -49,8 +49,9 @@ struct run_live {
     double ran_ms;       // in attempts that have ended, since it was submitted or retried
     uint32_t last_ranks; // how many ranks the last attempt had, 0: none yet
 };
-// run 0: all of them, oldest first; else that one, ended or not.
-int run_read_live(struct store_reader *reader, uint64_t run, struct pool *pool, struct run_live ***out, size_t *count,
-                  struct error *e);
+// One run, ended or not.
+int run_read_live(struct store_reader *reader, uint64_t run, struct pool *pool, struct run_live **out, struct error *e);
+// The numbers of all that have not ended, oldest first, malloc'ed.
+int run_read_live_list(struct store_reader *reader, uint64_t **runs, size_t *count, struct error *e);
 
 #endif

@@ -284,7 +284,8 @@ static void test_live(void **state)
     struct rig *rig = *state;
     struct pool pool = {0};
     struct error e;
-    struct run_live **live;
+    struct run_live *live;
+    uint64_t *runs;
     size_t count;
     uint64_t a = rig_submit(rig, "a"), b = rig_submit(rig, "b"), c = rig_submit(rig, "c");
     uint64_t after[] = {a, b};
@@ -296,21 +297,25 @@ static void test_live(void **state)
     rig_start(rig, c, 3);
     rig_reopen(rig);
     struct store_reader *reader = store_reader_take(rig->store, &e);
-    assert_int_equal(run_read_live(reader, 0, &pool, &live, &count, &e), 0);
+    assert_int_equal(run_read_live_list(reader, &runs, &count, &e), 0);
     assert_int_equal(count, 3);
-    assert_int_equal(live[0]->now.run, b);
-    assert_int_equal(live[1]->now.state, ISLR__RUN_STATE__RUN_RUNNING);
-    assert_string_equal(live[1]->world, "w1");
-    assert_int_equal(live[1]->gang_count, 3);
-    assert_int_equal(live[1]->gang[2], 2);
-    assert_int_equal(live[2]->after_count, 1); // a has succeeded
-    assert_int_equal(live[2]->after[0], b);
-    assert_int_equal(live[2]->broken_after, 0);
+    assert_int_equal(runs[0], b);
+    assert_int_equal(runs[2], d.now.run);
+    free(runs);
+    assert_int_equal(run_read_live(reader, c, &pool, &live, &e), 0);
+    assert_int_equal(live->now.state, ISLR__RUN_STATE__RUN_RUNNING);
+    assert_string_equal(live->world, "w1");
+    assert_int_equal(live->gang_count, 3);
+    assert_int_equal(live->gang[2], 2);
+    assert_int_equal(run_read_live(reader, d.now.run, &pool, &live, &e), 0);
+    assert_int_equal(live->after_count, 1); // a has succeeded
+    assert_int_equal(live->after[0], b);
+    assert_int_equal(live->broken_after, 0);
     store_reader_give(rig->store, reader);
     rig_verb(rig, b, RUN_STOP, ISLR__STOP__WHY__WHY_CANCEL);
     reader = store_reader_take(rig->store, &e);
-    assert_int_equal(run_read_live(reader, d.now.run, &pool, &live, &count, &e), 0);
-    assert_int_equal(live[0]->broken_after, b);
+    assert_int_equal(run_read_live(reader, d.now.run, &pool, &live, &e), 0);
+    assert_int_equal(live->broken_after, b);
     store_reader_give(rig->store, reader);
     pool_free(&pool);
 }

@@ -1,0 +1,188 @@
+// Processes that are killed: the server in the middle of submissions and records, a rank in the middle of a run.
+#include "tests/serve/rig.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "core/base/clock.h"
+#include "core/base/file.h"
+#include "core/base/memory.h"
+#include "core/base/philox.h"
+#include "core/spec/spec.h"
+
+static const char *serve_main; // the program to run, from the command line
+
+static struct rig rig; // without a server of its own
+static pid_t server;
+
+static void start_server(void)
+{
+    char *socket = file_join(rig.directory, "islr.sock");
+    server = fork();
+    if (server == 0) {
+        if (!getenv("ISLR_TEST_LOG"))
+            freopen("/dev/null", "w", stderr);
+        execl(serve_main, serve_main, "--dir", rig.directory, (char *)NULL);
+        _exit(127);
+    }
+    for (int i = 0; i < 1000 && !file_exists(socket); i++)
+        clock_sleep(0.01);
+    free(socket);
+}
+
+static void end_server(int signal)
+{
+    int status;
+    kill(server, signal);
+    waitpid(server, &status, 0);
+    if (signal == SIGTERM)
+        assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+}
+
+static int setup(void **state)
+{
+    (void)state;
+    memset(&rig, 0, sizeof rig);
+    strcpy(rig.directory, "/tmp/islr-kill-XXXXXX");
+    assert_non_null(mkdtemp(rig.directory));
+    uv_loop_init(&rig.loop);
+    start_server();
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    end_server(SIGTERM);
+    rig_close(&rig);
+    return 0;
+}
+
+// ---- the server -----------------------------------------------------------------------------------------------------
+
+enum { TRIALS = 8, WINDOW = 16 };
+
+struct submitting {
+    struct actor client;
+    uint64_t acknowledged; // the newest run that was
+    int asked, answered, lost;
+};
+
+static void ask(struct submitting *s);
+
+static void on_answer(struct peer *p, void *context, const Islr__Envelope *m, const struct error *why)
+{
+    struct submitting *s = context;
+    (void)p;
+    (void)why;
+    s->answered++;
+    if (!m) {
+        s->lost++;
+        return;
+    }
+    assert_int_equal(m->submitted->run, s->acknowledged + 1); // answered in order, numbers without holes
+    s->acknowledged = m->submitted->run;
+    ask(s);
+}
+
+static void ask(struct submitting *s)
+{
+    Islr__Submit submit = ISLR__SUBMIT__INIT;
+    Islr__Envelope m = ENVELOPE(SUBMIT, submit, &submit);
+    if (!link_peer(s->client.link))
+        return;
+    submit.job = job_tiny(0, 1);
+    s->asked += peer_request(link_peer(s->client.link), &m, 0, on_answer, s, NULL) != 0;
+    spec_free(submit.job);
+}
+
+static uint64_t newest(struct actor *client)
+{
+    Islr__Envelope *m = client_show(client, 0);
+    uint64_t run = m->run_detail->summary->run;
+    envelope_free(m);
+    return run;
+}
+
+// Submissions in a row, many under way: the server is killed at a random moment, and every acknowledged run is there.
+static void test_server(void **state)
+{
+    (void)state;
+    struct submitting s = {.acknowledged = 0};
+    struct rng rng = rng_make((uint64_t)getpid(), RNG_BENCH, 0, 0, 0);
+    actor_open(&s.client, &rig, ISLR__HELLO__ROLE__ROLE_CLIENT);
+    for (int trial = 0; trial < TRIALS; trial++) {
+        uint64_t before = s.acknowledged;
+        s.asked = s.answered = 0;
+        for (int i = 0; i < WINDOW; i++)
+            ask(&s);
+        rig_for(&rig, 20 + rng_below(&rng, 150));
+        end_server(SIGKILL);
+        while (s.answered < s.asked || s.client.up)
+            rig_for(&rig, 5);
+        start_server();
+        actor_wait_up(&s.client);
+        uint64_t now = newest(&s.client);
+        assert_true(s.acknowledged > before);
+        assert_in_range(now, s.acknowledged, s.acknowledged + WINDOW); // some were durable, but not told yet
+        s.acknowledged = now;
+    }
+    actor_close(&s.client);
+}
+
+// ---- a rank ---------------------------------------------------------------------------------------------------------
+
+// A process that registers as the only rank of a world and takes what it is given.
+static pid_t start_rank(const char *world)
+{
+    pid_t pid = fork();
+    if (pid)
+        return pid;
+    struct rig own = {0};
+    struct actor rank;
+    memcpy(own.directory, rig.directory, sizeof own.directory);
+    uv_loop_init(&own.loop);
+    rank_open(&rank, &own, world, 0, 1);
+    for (;;)
+        envelope_free(rank_take(&rank, 1));
+}
+
+static void test_rank(void **state)
+{
+    (void)state;
+    struct actor client;
+    actor_open(&client, &rig, ISLR__HELLO__ROLE__ROLE_CLIENT);
+    uint64_t run = client_submit(&client, job_tiny(0, 1));
+    pid_t first = start_rank("w1");
+    client_wait_state(&client, run, ISLR__RUN_STATE__RUN_RUNNING);
+    double killed = clock_seconds();
+    kill(first, SIGKILL);
+    client_wait_state(&client, run, ISLR__RUN_STATE__RUN_QUEUED);
+    assert_true(clock_seconds() - killed < 5); // seen at once, long before its lease is over
+    waitpid(first, NULL, 0);
+    pid_t second = start_rank("w2");
+    client_wait_state(&client, run, ISLR__RUN_STATE__RUN_RUNNING);
+    Islr__Envelope *d = client_show(&client, run);
+    assert_int_equal(d->run_detail->n_attempts, 2);
+    envelope_free(d);
+    // a stopped rank is no dead one
+    kill(second, SIGSTOP);
+    rig_for(&rig, 300);
+    client_wait_state(&client, run, ISLR__RUN_STATE__RUN_RUNNING);
+    kill(second, SIGKILL);
+    waitpid(second, NULL, 0);
+    actor_close(&client);
+}
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test_setup_teardown(test_server, setup, teardown),
+                                       cmocka_unit_test_setup_teardown(test_rank, setup, teardown)};
+    if (argc != 2)
+        return 2;
+    serve_main = argv[1];
+    signal(SIGPIPE, SIG_IGN);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
