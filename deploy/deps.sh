@@ -6,8 +6,8 @@
 #   --tests   also what the tests use: cmocka, and a Python environment in .deps/python with numpy and pyarrow (tests
 #             check our files with it; islr itself needs no Python)
 #
-# Arrow C++ (the parquet reader) comes from its own packages where `pkg-config parquet` finds them; otherwise headers and
-# libraries are taken out of the pyarrow wheel and put into .deps/arrow. ISLR_ARROW_WHEEL=FILE gives a wheel that is
+# Arrow C++ (the parquet reader) comes from its own packages where `pkg-config parquet` finds them; otherwise headers
+# and libraries are taken out of the pyarrow wheel and put into .deps/arrow. ISLR_ARROW_WHEEL=FILE gives a wheel that is
 # already at hand (machines without network).
 set -eu
 
@@ -83,7 +83,10 @@ fetch_wheel() {
 }
 
 install_arrow() {
-    if pkg-config --exists 'parquet >= 10' 'arrow >= 10' || [ "$(cat "$deps/arrow/VERSION" 2>/dev/null)" = "$ARROW_VERSION" ]; then
+    if pkg-config --exists 'parquet >= 10' 'arrow >= 10'; then
+        return 0
+    fi
+    if [ "$(cat "$deps/arrow/VERSION" 2>/dev/null)" = "$ARROW_VERSION" ]; then
         return 0
     fi
     mkdir -p "$scratch/wheel" "$scratch/arrow/lib"

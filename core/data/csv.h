@@ -30,8 +30,8 @@ void csv_close(struct csv *c);
 // among others.
 int csv_columns(const struct csv *c, int count, const char *const *names, int *at, struct error *e);
 
-// The next record: 1 if there is one, 0 at the end, -1 if it is malformed (the error names the line) or has another number
-// of fields than the header.
+// The next record: 1 if there is one, 0 at the end, -1 if it is malformed (the error names the line) or has another
+// number of fields than the header.
 int csv_next(struct csv *c, struct error *e);
 
 // A field as an integer; -1 unless all of it is one that fits.

@@ -19,9 +19,9 @@ enum { FOLDS_MAX = 1000 };
 int folds_compute(const struct recording *clips, size_t count, int sign_count, int k, uint64_t seed, int *folds,
                   struct error *e);
 
-// Reads them from a CSV with the columns participant_id, sequence_id, fold. *k is the number of folds wanted, or below 2
-// for as many as the file names, and is set to it. The file may name other clips too; it is an error if it names a clip
-// twice, lacks one, or leaves a fold empty. *hash is that of its bytes.
+// Reads them from a CSV with the columns participant_id, sequence_id, fold. *k is the number of folds wanted, or below
+// 2 for as many as the file names, and is set to it. The file may name other clips too; it is an error if it names a
+// clip twice, lacks one, or leaves a fold empty. *hash is that of its bytes.
 int folds_read(const struct recording *clips, size_t count, const char *path, int *k, int *folds, struct hash *hash,
                struct error *e);
 

@@ -14,8 +14,8 @@ enum {
     RAW_RIGHT_HAND = 522,
     HAND_LANDMARKS = 21,
 
-    // a prepared frame, in the order left hand | right hand | silhouette | lips | arms | cheeks |
-    // left eye, right eye, left brow, right brow, nose
+    // A prepared frame: left hand | right hand | silhouette | lips | arms | cheeks | left eye, right eye, left brow,
+    // right brow, nose.
     LEFT_HAND_START = LANDMARK_LEFT_HAND,
     RIGHT_HAND_START = LANDMARK_RIGHT_HAND,
     SILHOUETTE_START = 42,
@@ -23,11 +23,11 @@ enum {
     ARMS_START = 81,
     CHEEKS_START = 93,
     AVERAGES_START = 95,
-    NOSE =
-        LANDMARK_NOSE // types: 1 left hand, 2 right hand, 3 silhouette, 4 lips, 5 arms, 6 cheeks and averages; 0 padding
+    NOSE = LANDMARK_NOSE
 };
 
-// Type of each prepared landmark, 1..6. Its landmark id is its position + 1; 0 is padding for both.
+// Type of each prepared landmark: 1 left hand, 2 right hand, 3 silhouette, 4 lips, 5 arms, 6 cheeks and averages.
+// Its landmark id is its position + 1; 0 is padding for both.
 extern const unsigned char landmark_types[LANDMARKS];
 
 #endif

@@ -11,8 +11,8 @@
 extern "C" {
 #endif
 
-// The longest recording that is accepted (nine minutes at 30 frames a second): bounds what a damaged or hostile file can
-// make the reader allocate. Published recordings have at most 537 frames.
+// The longest recording that is accepted (nine minutes at 30 frames a second): bounds what a damaged or hostile file
+// can make the reader allocate. Published recordings have at most 537 frames.
 enum { PARQUET_MAX_FRAMES = 16384 };
 
 // A reader keeps its buffers from one file to the next. One thread at a time.
@@ -29,8 +29,8 @@ void parquet_reader_destroy(struct parquet_reader *r); // NULL is fine
 // landmark, or a coordinate is infinite. The text does not name the file: the caller has its name.
 int parquet_read_clip(struct parquet_reader *r, const char *path, const double **x, int *frames, struct error *e);
 
-// Writes such a file in the published column order and types, frames numbered from 0, rows in raw landmark order, NaN as
-// null, snappy-compressed where Arrow has it. Not synced to disk and not atomic: for data that can be made again.
+// Writes such a file in the published column order and types, frames numbered from 0, rows in raw landmark order, NaN
+// as null, snappy-compressed where Arrow has it. Not synced to disk and not atomic: for data that can be made again.
 // One thread at a time for each path.
 int parquet_write_clip(const char *path, const double *x, int frames, struct error *e);
 

@@ -140,9 +140,9 @@ void find_columns(const parquet::SchemaDescriptor &schema, int at[COLUMNS])
     }
 }
 
-// Calls take(first row of the batch, values, present levels or NULL, rows, values read) for each batch of a column chunk
-// and returns its number of rows. Values are dense: a row whose level is below `full` (the column's highest definition
-// level) is a null and has none.
+// Calls take(first row of the batch, values, present levels or NULL, rows, values read) for each batch of a column
+// chunk and returns its number of rows. Values are dense: a row whose level is below `full` (the column's highest
+// definition level) is a null and has none.
 template <typename Type, typename Value, typename Take>
 int64_t read_batches(parquet_reader &r, parquet::ColumnReader &column, std::vector<Value> &values, int64_t limit,
                      Take take)

@@ -11,8 +11,8 @@
 #include "core/base/error.h"
 #include "core/base/hash.h"
 
-// What the caller learns while it runs. All may be NULL. stopped() is called from several threads at once; the other two
-// one at a time, though not always from the same thread.
+// What the caller learns while it runs. All may be NULL. stopped() is called from several threads at once; the other
+// two one at a time, though not always from the same thread.
 struct prepare_watch {
     void *context;
     // Clips of this member's part that are done, of how many.
@@ -34,9 +34,9 @@ struct prepare_options {
     struct prepare_watch watch;
 };
 
-// Members that prepare together (core/comm's ranks, say, whose functions these are made after). All make the same calls in
-// the same order; each call waits for all, for as long as the slowest member takes for its part. -1 with *e set also if
-// the team has fallen apart.
+// Members that prepare together (core/comm's ranks, say, whose functions these are made after). All make the same calls
+// in the same order; each call waits for all, for as long as the slowest member takes for its part. -1 with *e set also
+// if the team has fallen apart.
 struct prepare_team {
     void *context;
     int rank, size;
@@ -44,8 +44,8 @@ struct prepare_team {
     int (*max)(void *context, int64_t *value, struct error *e); // the largest of all members' values
 };
 
-// Prepares `directory` into the set file `out` (replaced at the end, in one step). team NULL: alone. On failure, and when
-// the process is killed, `out` is as it was; the next preparation of the same file removes what a killed one left.
+// Prepares `directory` into the set file `out` (replaced at the end, in one step). team NULL: alone. On failure, and
+// when the process is killed, `out` is as it was; the next preparation of the same file removes what a killed one left.
 // ERR_INVALID: recordings_read(), folds_compute() and folds_read() name the faults, or broken clips with `strict`;
 // ERR_FAILED also if another preparation is writing `out` now.
 int prepare_set(const char *directory, const char *out, const struct prepare_options *o,

@@ -1,5 +1,5 @@
-// The competition's layout of a data directory: train.csv (path, participant_id, sequence_id, sign; the path relative to
-// the directory) and sign_to_prediction_index_map.json ({"sign": class index}). reference-system.md, section 1.
+// The competition's layout of a data directory: train.csv (path, participant_id, sequence_id, sign; the path relative
+// to the directory) and sign_to_prediction_index_map.json ({"sign": class index}). reference-system.md, section 1.
 #ifndef ISLR_DATA_RECORDINGS_H
 #define ISLR_DATA_RECORDINGS_H
 

@@ -57,8 +57,8 @@ int set_fold_count(const struct set *s); // 0: no folds
 uint64_t set_fold_seed(const struct set *s);
 bool set_folds_given(const struct set *s); // the folds were read from a file, so the seed says nothing
 
-// What the set holds: SHA-256 over its header and index, which carry the hash of each clip's frames. The same recordings,
-// folds and options give the same hash, however many threads and ranks prepared them and wherever they lay.
+// What the set holds: SHA-256 over its header and index, which carry the hash of each clip's frames. The same
+// recordings, folds and options give the same hash, however many threads and ranks prepared them and wherever they lay.
 const struct hash *set_hash(const struct set *s);
 
 // What the set was made from: prepare_plan.h.

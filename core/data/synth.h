@@ -1,5 +1,5 @@
-// Synthetic recordings in the competition's layout: for a first try, tests and tests of scale. Hands, face and body move
-// in a way that depends on the sign; size, speed, handedness, camera, habits and noise on the signer.
+// Synthetic recordings in the competition's layout: for a first try, tests and tests of scale. Hands, face and body
+// move in a way that depends on the sign; size, speed, handedness, camera, habits and noise on the signer.
 #ifndef ISLR_DATA_SYNTH_H
 #define ISLR_DATA_SYNTH_H
 

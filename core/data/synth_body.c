@@ -178,8 +178,8 @@ static void place_face(const struct synth_face *f, const struct synth_build *b, 
 
 // ---- pose -----------------------------------------------------------------------------------------------------------
 
-// An elbow for a shoulder and a wrist: two bones, bent downwards and outwards (`side`: the sign of x there). A wrist out
-// of reach stretches the arm.
+// An elbow for a shoulder and a wrist: two bones, bent downwards and outwards (`side`: the sign of x there). A wrist
+// out of reach stretches the arm.
 static void place_elbow(const double shoulder[3], const double wrist[3], double side, double arm, double out[3])
 {
     const double upper = 0.78 * arm, lower = 0.72 * arm;

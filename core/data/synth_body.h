@@ -40,8 +40,8 @@ struct synth_camera {
     double turn[3]; // of the signer about y, x, z; radians
 };
 
-// out [RAW_LANDMARKS, 3] as MediaPipe gives them: x and y in picture widths and heights, z in picture widths relative to
-// the wrist (hands), the head (face) or the hips (pose).
+// out [RAW_LANDMARKS, 3] as MediaPipe gives them: x and y in picture widths and heights, z in picture widths relative
+// to the wrist (hands), the head (face) or the hips (pose).
 void synth_body_project(const struct synth_posture *p, const struct synth_build *b, const struct synth_camera *c,
                         double *out);
 

@@ -15,8 +15,9 @@ struct made_file {
     const char *const *type;      // [rows]; NULL entries are nulls
     const double *x;              // [rows, 3]; NaN is written as NaN, or as null if `nulls` is set
     int nulls;
-    // The columns in order, separated by spaces, each NAME:TYPE with TYPE int32, int64, float, double, text; names beside
-    // the six known ones are filled with something. A '!' behind the type makes the column required (not nullable).
+    // The columns in order, separated by spaces, each NAME:TYPE with TYPE int32, int64, float, double, text; names
+    // beside the six known ones are filled with something. A '!' behind the type makes the column required (not
+    // nullable).
     const char *columns;
     size_t group_rows; // rows in a row group; 0: all in one
     const char *codec; // none, snappy, gzip, brotli, zstd, lz4_raw_raw, lz4_hadoop

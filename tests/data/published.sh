@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Prepared sets of recordings of real signers against the published preparation, where recordings and Python are at hand.
-# They are in ISLR_SHARED_DATA, or beside the source tree.
+# Prepared sets of recordings of real signers against the published preparation, where recordings and Python are at
+# hand. They are in ISLR_SHARED_DATA, or beside the source tree.
 . "$(dirname "$0")/../e2e/lib.sh"
 source=$here/../..
 data=${ISLR_SHARED_DATA:-$source/../shared/data}
@@ -20,7 +20,8 @@ for options in "--codec snappy" "--codec zstd --float32"; do
     "$python" "$data/expand.py" --set "$scratch/signers" "$scratch/recordings" --per-sign 3 $options \
         >"$scratch/expand.log" 2>&1 || fail "the recordings could not be expanded"
     for max_len in 10 25 80; do
-        expect 0 "$ISLRD" prepare --data "$scratch/recordings" --out "$scratch/set.islr" --max-len $max_len --k 2 --strict
+        expect 0 "$ISLRD" prepare --data "$scratch/recordings" --out "$scratch/set.islr" --max-len $max_len --k 2 \
+            --strict
         "$python" "$source/tests/data/published.py" "$ISLRD" "$scratch/recordings" "$scratch/set.islr" $max_len \
             >"$scratch/last.log" 2>&1 || fail "the prepared clips are not the published ones"
         cat "$scratch/last.log"

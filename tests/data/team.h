@@ -6,8 +6,8 @@
 
 enum { TEAM_MAX = 32 };
 
-// Calls work(context, team) in `size` threads at once, each with its own member of one team; member i's return value and
-// error go to results[i] and errors[i].
+// Calls work(context, team) in `size` threads at once, each with its own member of one team; member i's return value
+// and error go to results[i] and errors[i].
 void team_run(int size, int (*work)(void *context, const struct prepare_team *team, struct error *e), void *context,
               int *results, struct error *errors);
 

@@ -1,5 +1,5 @@
-// Preparation of a clip against the published preparation: golden files (tests/golden/README.md, "prepare"), and what is
-// beyond them.
+// Preparation of a clip against the published preparation: golden files (tests/golden/README.md, "prepare"), and what
+// is beyond them.
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>

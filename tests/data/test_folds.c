@@ -24,7 +24,7 @@ static void add_clips(struct clips *c, int64_t participant, int label, int times
         c->clips[c->count++] = (struct recording){.participant = participant, .label = label};
 }
 
-// ---- against scikit-learn 1.9.1, by folds_golden.py -------------------------------------------------------------------
+// ---- against scikit-learn 1.9.1, by folds_golden.py -----------------------------------------------------------------
 
 enum { PARTICIPANTS = 21, SIGNS = 30 };
 static const struct {
@@ -64,8 +64,8 @@ static void test_golden(void **state)
     free(c.clips);
 }
 
-// The example of scikit-learn's documentation. Participants 1, 2, 6, 8 and 4, 7 vary alike: some order of them is the one
-// of the documentation, and its partition must come out.
+// The example of scikit-learn's documentation. Participants 1, 2, 6, 8 and 4, 7 vary alike: some order of them is the
+// one of the documentation, and its partition must come out.
 static void test_documented_example(void **state)
 {
     (void)state;
