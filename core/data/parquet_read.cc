@@ -316,6 +316,25 @@ void read_clip(parquet_reader &r, const char *path)
     }
 }
 
+// What an error number says of the file, or (ERR_FAILED) of the machine.
+enum error_code error_of_system(int code)
+{
+    switch (code) {
+    case ENOENT:
+        return ERR_NOT_FOUND;
+    case EACCES:
+        return ERR_DENIED;
+    case EMFILE:
+    case ENFILE:
+    case ENOMEM:
+    case ESTALE:
+    case ETIMEDOUT:
+        return ERR_FAILED;
+    default:
+        return ERR_DAMAGED;
+    }
+}
+
 // What Arrow says may have several lines and bytes of the file in it.
 int set_damaged(struct error *e, const char *what, const char *text)
 {
@@ -349,11 +368,7 @@ extern "C" int parquet_read_clip(struct parquet_reader *r, const char *path, con
         return set_damaged(e, "", f.what());
     } catch (const std::system_error &f) {
         int code = f.code().value();
-        return error_set(e,
-                         code == ENOENT   ? ERR_NOT_FOUND
-                         : code == EACCES ? ERR_DENIED
-                                          : ERR_FAILED,
-                         "cannot be read: %s", strerror(code));
+        return error_set(e, error_of_system(code), "cannot be read: %s", strerror(code));
     } catch (const std::bad_alloc &) {
         return error_set(e, ERR_DAMAGED, "reading it takes more memory than there is");
     } catch (const std::exception &f) {

@@ -159,9 +159,13 @@ int prepare_set(const char *directory, const char *out, const struct prepare_opt
                 const struct prepare_team *team, struct error *e)
 {
     struct error own;
+    struct stat st;
     e = e ? e : &own;
     struct prepare_plan *plan = prepare_plan_open(directory, o, e);
-    int rc = agree(team, plan ? 0 : -1, e);
+    int rc = plan ? 0 : -1;
+    if (!rc && !stat(out, &st) && !S_ISREG(st.st_mode)) // found out now rather than at the end
+        rc = error_set(e, ERR_INVALID, "%s exists and is no file", out);
+    rc = agree(team, rc, e);
     if (!rc) {
         struct job j = {.plan = plan, .team = team, .out = out, .lock = {.fd = -1}};
         rc = run_job(&j, e);

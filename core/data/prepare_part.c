@@ -26,19 +26,29 @@ struct part {
     size_t next;           // to be written
     size_t finished, broken;
     char *first_broken; // "PATH: REASON"
-    struct error error; // of the writer
+    struct error error; // what ended the work
 };
 
-static struct done *prepare_one(struct parquet_reader *reader, const struct prepare_plan *plan, size_t row)
+static void free_done(struct done *d)
+{
+    if (!d)
+        return;
+    free(d->frames);
+    free(d->reason);
+    free(d);
+}
+
+// NULL if it is not the clip's fault that it cannot be read.
+static struct done *prepare_one(struct parquet_reader *reader, const struct prepare_plan *plan, size_t row,
+                                struct error *e)
 {
     const struct recording *source = &plan->recordings->clips[row];
     struct done *d = xcalloc(1, sizeof *d);
     char *path = xprintf("%s/%s", plan->recordings->directory, source->path);
     const double *raw;
     int frames;
-    struct error e;
-    if (parquet_read_clip(reader, path, &raw, &frames, &e)) {
-        d->reason = xstrdup(e.text);
+    if (parquet_read_clip(reader, path, &raw, &frames, e)) {
+        d->reason = xstrdup(e->text);
     } else {
         int room = frames < plan->o.max_len ? frames : plan->o.max_len;
         d->frames = xcalloc((size_t)room * LANDMARKS * 3, sizeof *d->frames);
@@ -53,17 +63,13 @@ static struct done *prepare_one(struct parquet_reader *reader, const struct prep
         clip_count_missing(d->frames, d->clip.frames, &d->clip.left_missing, &d->clip.right_missing);
         d->clip.hash = hash_memory(d->frames, (size_t)d->clip.frames * LANDMARKS * 3 * sizeof *d->frames);
     }
+    if (d->reason && e->code == ERR_FAILED) {
+        error_prefix(e, "%s", path);
+        free_done(d);
+        d = NULL;
+    }
     free(path);
     return d;
-}
-
-static void free_done(struct done *d)
-{
-    if (!d)
-        return;
-    free(d->frames);
-    free(d->reason);
-    free(d);
 }
 
 static int write_done(struct part *p, struct done *d)
@@ -87,9 +93,12 @@ static int prepare_row(void *context, size_t i, int thread)
     const struct prepare_watch *watch = &p->plan->o.watch;
     if (watch->stopped && watch->stopped(watch->context))
         return ERR_INTERRUPTED;
-    struct done *d = prepare_one(p->readers[thread], p->plan, p->first + i);
-    int rc = 0;
+    struct error e;
+    struct done *d = prepare_one(p->readers[thread], p->plan, p->first + i, &e);
+    int rc = d ? 0 : -1;
     pthread_mutex_lock(&p->lock);
+    if (!d)
+        p->error = e;
     p->waiting[i] = d;
     for (; !rc && p->next < p->count && p->waiting[p->next]; p->next++) {
         rc = write_done(p, p->waiting[p->next]);

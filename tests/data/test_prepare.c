@@ -8,6 +8,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -275,10 +276,36 @@ static void test_nothing_to_prepare(void **state)
     free(out);
 }
 
+// Clips that cannot be read for want of descriptors are not broken: the preparation fails instead of leaving them out.
+static void test_out_of_descriptors(void **state)
+{
+    char *directory = make_data(state, "data"), *out = scratch_path(state, "descriptors.islr");
+    struct rlimit before, few;
+    struct error e;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    few = before;
+    int next = dup(0); // the limit leaves room for the lock and the set, and for no recording
+    close(next);
+    few.rlim_cur = (rlim_t)next + 2;
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
+    struct prepare_options o = usual;
+    o.threads = 1;
+    int rc = prepare_set(directory, out, &o, NULL, &e);
+    setrlimit(RLIMIT_NOFILE, &before);
+    assert_int_equal(rc, -1);
+    assert_int_equal(e.code, ERR_FAILED);
+    assert_non_null(strstr(e.text, ".parquet: cannot be read: Too many open files"));
+    assert_int_equal(count_files(*state, "descriptors.islr"), 0);
+    free(directory);
+    free(out);
+}
+
 static void test_no_place_to_write(void **state)
 {
     char *directory = make_data(state, "data");
     struct error e;
+    assert_int_equal(prepare_set(directory, *state, &usual, NULL, &e), -1);
+    assert_non_null(strstr(e.text, "exists and is no file"));
     assert_int_equal(prepare_set(directory, "/nonexistent/a.islr", &usual, NULL, &e), -1);
     assert_non_null(strstr(e.text, "/nonexistent/a.islr"));
     assert_int_equal(prepare_set("/nonexistent", "/tmp/a.islr", &usual, NULL, &e), -1);
@@ -559,6 +586,7 @@ int main(void)
                                        cmocka_unit_test(test_broken_clips),
                                        cmocka_unit_test(test_strict),
                                        cmocka_unit_test(test_nothing_to_prepare),
+                                       cmocka_unit_test(test_out_of_descriptors),
                                        cmocka_unit_test(test_no_place_to_write),
                                        cmocka_unit_test(test_interrupted),
                                        cmocka_unit_test(test_killed),
