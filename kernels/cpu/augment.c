@@ -37,8 +37,8 @@ static const struct range no_range = {{INFINITY, INFINITY, INFINITY}, {-INFINITY
 static void range_add(struct range *r, const float point[3])
 {
     for (int c = 0; c < 3; c++) {
-        r->low[c] = fminf(r->low[c], point[c]);
-        r->high[c] = fmaxf(r->high[c], point[c]);
+        r->low[c] = point[c] < r->low[c] ? point[c] : r->low[c];
+        r->high[c] = point[c] > r->high[c] ? point[c] : r->high[c];
     }
 }
 
@@ -157,15 +157,31 @@ static void interpolate(struct clip *clip)
             interpolate_column(clip->x + i, clip->frames);
 }
 
-// Flip, rotation and scale of one frame.
-static void place_frame(const struct augment_plan *p, const float *x, float *out)
+// Flip, rotation and scale: landmark l of a frame becomes turn * (x,y) and depth * z of landmark source[l].
+struct placement {
+    uint8_t source[LANDMARKS];
+    float turn[2][2], depth;
+};
+
+static struct placement place(const struct augment_plan *p)
+{
+    int flip = (p->flags & AUGMENT_FLIP) != 0;
+    float side = flip ? -1 : 1;
+    struct placement out = {.turn = {{side * p->cosine * p->factor[0], -p->sine * p->factor[0]},
+                                     {side * p->sine * p->factor[1], p->cosine * p->factor[1]}},
+                            .depth = p->factor[2]};
+    for (int l = 0; l < LANDMARKS; l++)
+        out.source[l] = flip ? mirror[l] : (uint8_t)l;
+    return out;
+}
+
+static void place_frame(const struct placement *p, const float *x, float *out)
 {
     for (int l = 0; l < LANDMARKS; l++) {
-        const float *from = x + (p->flags & AUGMENT_FLIP ? mirror[l] : l) * 3;
-        float across = p->flags & AUGMENT_FLIP ? -from[0] : from[0];
-        out[l * 3] = (p->cosine * across - p->sine * from[1]) * p->factor[0];
-        out[l * 3 + 1] = (p->sine * across + p->cosine * from[1]) * p->factor[1];
-        out[l * 3 + 2] = from[2] * p->factor[2];
+        const float *from = x + p->source[l] * 3;
+        out[l * 3] = p->turn[0][0] * from[0] + p->turn[0][1] * from[1];
+        out[l * 3 + 1] = p->turn[1][0] * from[0] + p->turn[1][1] * from[1];
+        out[l * 3 + 2] = p->depth * from[2];
     }
 }
 
@@ -193,8 +209,9 @@ static void augment_view(const struct augment *a, int view, float *work)
     if (p->flags & AUGMENT_INTERPOLATE)
         interpolate(&clip);
     float *out = a->out + (size_t)view * (size_t)a->max_frames * COLUMNS;
+    struct placement placement = place(p);
     for (int f = 0; f < p->count; f++)
-        place_frame(p, clip.x + (p->first + f) * COLUMNS, out + f * COLUMNS);
+        place_frame(&placement, clip.x + (p->first + f) * COLUMNS, out + f * COLUMNS);
     memset(out + p->count * COLUMNS, 0, (size_t)(a->max_frames - p->count) * row);
 }
 
