@@ -32,6 +32,7 @@ int retry_later(struct server *s, struct store_op *op)
 {
     if (op->status != STORE_TROUBLE || s->stopping)
         return 0;
+    s->pending--; // until it is queued again
     op->next = s->retries.first;
     s->retries.first = op;
     if (!uv_is_active((uv_handle_t *)&s->retries.timer))
@@ -45,7 +46,7 @@ void retry_stop(struct server *s)
     while (s->retries.first) {
         struct store_op *op = s->retries.first;
         s->retries.first = op->next;
-        s->pending++; // as if it had just come back
+        s->pending++; // as if it had been queued and just come back
         op->done(op);
     }
 }

@@ -118,7 +118,9 @@ static void test_server(void **state)
         s.asked = s.answered = 0;
         for (int i = 0; i < WINDOW; i++)
             ask(&s);
-        rig_for(&rig, 20 + rng_below(&rng, 150));
+        for (int i = 0; i < 5000 && s.acknowledged == before; i++)
+            rig_for(&rig, 1);
+        rig_for(&rig, rng_below(&rng, 150));
         end_server(SIGKILL);
         while (s.answered < s.asked || s.client.up)
             rig_for(&rig, 5);

@@ -1,0 +1,179 @@
+// A server whose disk is full: new work is refused with the reason, reading goes on, and what a rank delivers is taken
+// when there is room again, each record once. Needs a small file system of its own, which takes root.
+#include "tests/serve/rig.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/mount.h>
+#include <unistd.h>
+
+#include "core/base/memory.h"
+#include "core/spec/spec.h"
+
+static struct rig rig;
+static char ballast[100];
+
+static void fill_disk(void)
+{
+    char block[4096];
+    int fd = open(ballast, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    memset(block, 1, sizeof block);
+    while (write(fd, block, sizeof block) > 0)
+        ;
+    close(fd);
+}
+
+// Records without waiting for their acknowledgement.
+static void send_lines(struct actor *rank, uint64_t run, uint64_t first, size_t count, char *line)
+{
+    Islr__Records records = ISLR__RECORDS__INIT;
+    Islr__Envelope m = ENVELOPE(RECORDS, records, &records);
+    Islr__Record *list = xcalloc(count, sizeof *list), **pointers = xcalloc(count, sizeof *pointers);
+    for (size_t i = 0; i < count; i++) {
+        pointers[i] = &list[i];
+        islr__record__init(&list[i]);
+        list[i].has_seq = 1;
+        list[i].seq = first + i;
+        list[i].what_case = ISLR__RECORD__WHAT_LOG;
+        list[i].log = line;
+    }
+    records.has_run = records.has_attempt = 1;
+    records.run = run;
+    records.attempt = 1;
+    records.records = pointers;
+    records.n_records = count;
+    actor_send(rank, &m);
+    free(list);
+    free(pointers);
+}
+
+static void wait_ack(struct actor *rank, uint64_t seq)
+{
+    uint64_t acked;
+    do {
+        Islr__Envelope *ack = actor_next(rank, ISLR__ENVELOPE__BODY_RECORDS_ACK);
+        acked = ack->records_ack->seq;
+        envelope_free(ack);
+    } while (acked < seq);
+    assert_int_equal(acked, seq);
+}
+
+static void check_refused(struct actor *client)
+{
+    Islr__Submit s = ISLR__SUBMIT__INIT;
+    Islr__Envelope m = ENVELOPE(SUBMIT, submit, &s);
+    s.job = job_tiny(0, 1);
+    assert_non_null(strstr(actor_call_fault(client, &m, ERR_FAILED), "full"));
+    spec_free(s.job);
+    Islr__GetStatus get = ISLR__GET_STATUS__INIT;
+    Islr__Envelope q = ENVELOPE(GET_STATUS, get_status, &get);
+    Islr__Envelope *status = actor_call(client, &q, ISLR__ENVELOPE__BODY_STATUS);
+    assert_non_null(status->status->trouble);
+    assert_int_equal(status->status->running, 1);
+    envelope_free(status);
+}
+
+static void test_full(void **state)
+{
+    (void)state;
+    struct actor client, rank;
+    static char line[2001], content[300000];
+    memset(line, 'x', sizeof line - 1);
+    memset(content, 'c', sizeof content);
+    actor_open(&client, &rig, ISLR__HELLO__ROLE__ROLE_CLIENT);
+    uint64_t run = client_submit(&client, job_tiny(0, 1));
+    rank_open(&rank, &rig, "w", 0, 1);
+    envelope_free(rank_take(&rank, 1));
+    client_wait_state(&client, run, ISLR__RUN_STATE__RUN_RUNNING);
+    fill_disk();
+    // enough to overflow what the log still has room for; several messages, to see that their order is kept
+    for (uint64_t i = 0; i < 20; i++)
+        send_lines(&rank, run, 1 + i * 200, 200, line);
+    rig_for(&rig, 300);
+    check_refused(&client);
+    // an upload of another connection, since this one is not read from
+    struct actor other;
+    struct hash hash = hash_memory(content, sizeof content);
+    Islr__Put put = ISLR__PUT__INIT;
+    Islr__Envelope m = ENVELOPE(PUT, put, &put);
+    rank_open(&other, &rig, "v", 1, 2);
+    put.has_sha256 = put.has_total = put.has_data = put.has_offset = 1;
+    put.sha256 = (ProtobufCBinaryData){sizeof hash.bytes, hash.bytes};
+    put.total = sizeof content;
+    put.data = (ProtobufCBinaryData){200000, (uint8_t *)content};
+    actor_call_fault(&other, &m, ERR_FAILED);
+    unlink(ballast);
+    wait_ack(&rank, 4000);
+    struct hash uploaded = rank_put(&rank, content, sizeof content);
+    rank_checkpoint(&rank, run, 1, "soup", 1, &uploaded);
+    rank_finish(&rank, run, 1, ISLR__FINISHED__OUTCOME__OUTCOME_SUCCEEDED, 0);
+    Islr__Follow f = ISLR__FOLLOW__INIT;
+    Islr__Envelope q = ENVELOPE(FOLLOW, follow, &f);
+    f.has_run = 1;
+    f.run = run;
+    Islr__Envelope *end = actor_call(&client, &q, ISLR__ENVELOPE__BODY_FOLLOW_END);
+    assert_int_equal(end->follow_end->last_seq, 4000 + 4);
+    envelope_free(end);
+    actor_close(&other);
+    actor_close(&rank);
+    actor_close(&client);
+}
+
+// A file that somebody has removed is said to be missing, and nothing else suffers.
+static void test_removed_artifact(void **state)
+{
+    (void)state;
+    struct actor client, rank;
+    char hex[65], path[200];
+    actor_open(&client, &rig, ISLR__HELLO__ROLE__ROLE_CLIENT);
+    uint64_t run = client_submit(&client, job_tiny(0, 1));
+    rank_open(&rank, &rig, "w", 0, 1);
+    envelope_free(rank_take(&rank, 1));
+    struct hash hash = rank_put(&rank, "content", 7);
+    rank_checkpoint(&rank, run, 1, "soup", 1, &hash);
+    hash_to_hex(&hash, hex);
+    snprintf(path, sizeof path, "%s/artifacts/%.2s/%s", rig.directory, hex, hex);
+    assert_int_equal(unlink(path), 0);
+    Islr__Fetch fetch = ISLR__FETCH__INIT;
+    Islr__Envelope m = ENVELOPE(FETCH, fetch, &fetch);
+    fetch.has_sha256 = 1;
+    fetch.sha256 = (ProtobufCBinaryData){sizeof hash.bytes, hash.bytes};
+    assert_non_null(strstr(actor_call_fault(&client, &m, ERR_DAMAGED), "missing"));
+    hash.bytes[0] ^= 1;
+    actor_call_fault(&client, &m, ERR_NOT_FOUND);
+    actor_close(&rank);
+    actor_close(&client);
+}
+
+static int setup(void **state)
+{
+    (void)state;
+    memset(&rig, 0, sizeof rig);
+    strcpy(rig.directory, "/tmp/islr-full-XXXXXX");
+    snprintf(ballast, sizeof ballast, "%s", mkdtemp(rig.directory));
+    if (mount("none", rig.directory, "tmpfs", 0, "size=48m")) {
+        print_message("no small file system can be mounted here: not tested\n");
+        exit(77);
+    }
+    strcat(ballast, "/ballast");
+    rig.log = (struct log){getenv("ISLR_TEST_LOG") ? stderr : NULL, LOG_DEBUG, NULL};
+    uv_loop_init(&rig.loop);
+    rig_start_server(&rig);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    rig_stop_server(&rig);
+    umount2(rig.directory, MNT_DETACH);
+    rig_close(&rig);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test_setup_teardown(test_full, setup, teardown),
+                                       cmocka_unit_test_setup_teardown(test_removed_artifact, setup, teardown)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
