@@ -1,5 +1,5 @@
-// Control: cancel, hold, release, retry, priority, pin, unpin, drain, resume-scheduling. Each target is a request of its
-// own; all are tried, and the answer comes when the last is durable: Ok, or what went wrong with which.
+// Control: cancel, hold, release, retry, priority, pin, unpin, drain, resume-scheduling. Each target is a request of
+// its own; all are tried, and the answer comes when the last is durable: Ok, or what went wrong with which.
 #include <stdlib.h>
 #include <string.h>
 

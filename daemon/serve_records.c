@@ -1,5 +1,5 @@
-// A worker's records: taken in one message after the other, acknowledged when they are durable. While the database cannot
-// be written the worker is not read from, so it keeps what it has and sends on later.
+// A worker's records: taken in one message after the other, acknowledged when they are durable. While the database
+// cannot be written the worker is not read from, so it keeps what it has and sends on later.
 #include <stdlib.h>
 
 #include "core/base/memory.h"

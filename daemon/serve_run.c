@@ -86,7 +86,9 @@ static enum scheduler_device device_wanted(const Islr__JobSpec *job)
     }
 }
 
-// A training's ranks share the groups of its batch evenly; a soup or an export is one rank's work.
+// A training's ranks share the groups of its batch evenly; a soup or an export is one rank's work. `ranks` alone means
+// exactly so many; with a smaller min_ranks (its default, 1, does not count) the run starts with what is free from
+// there.
 static struct scheduler_run wants_of(const struct run_live *live)
 {
     const Islr__JobSpec *job = live->job;
@@ -98,6 +100,10 @@ static struct scheduler_run wants_of(const struct run_live *live)
     if (job->resources) {
         w.ranks = job->resources->ranks;
         w.min_ranks = job->resources->min_ranks;
+    }
+    if (w.ranks && w.min_ranks > 1 && w.min_ranks < w.ranks) {
+        w.max_ranks = w.ranks;
+        w.ranks = 0;
     }
     if (job->kind == ISLR__JOB_SPEC__KIND__KIND_TRAIN && job->train && job->train->group)
         w.groups = job->train->batch / job->train->group;

@@ -1,7 +1,7 @@
 // Sessions: see serve_session.h.
 //
-// On the unix socket the kernel says who is there (SO_PEERCRED): the server's own user and root are admins, whoever else
-// may open the socket is a submitter. Workers run other people's jobs and see everything, so they must be admins.
+// On the unix socket the kernel says who is there (SO_PEERCRED): the server's own user and root are admins, whoever
+// else may open the socket is a submitter. Workers run other people's jobs and see everything, so they must be admins.
 #include "daemon/serve_session.h"
 
 #include <stdlib.h>

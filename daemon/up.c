@@ -1,6 +1,6 @@
 // islrd up: the server and its workers on one machine, for one user. The server runs in this process, the workers under
-// mpirun in a process group of their own, so that ctrl-c reaches this program alone; if they end they are started again,
-// with longer and longer waits as long as they do not last a minute.
+// mpirun in a process group of their own, so that ctrl-c reaches this program alone; if they end they are started
+// again, with longer and longer waits as long as they do not last a minute.
 //
 // The end: the server asks running jobs to save (server_quiesce), then mpirun is told to end, then the server stops.
 // A second ctrl-c does not wait. If this process is killed, mpirun gets SIGTERM from the kernel (PR_SET_PDEATHSIG) and

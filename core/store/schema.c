@@ -27,9 +27,9 @@ static const char MIGRATION_1[] =
     "  id INTEGER PRIMARY KEY AUTOINCREMENT, hash BLOB NOT NULL UNIQUE, kind TEXT NOT NULL, spec BLOB NOT NULL"
     ") STRICT;"
 
-    // attempts: how many there were; first_attempt: the first since it was submitted or retried; tries: those that count against the job's retry.max_attempts.
-    // loose: metric records that are not in full blocks yet.
-    // final: a packed RunSummary with nothing but the last value of every evaluation metric.
+    // attempts: how many there were; first_attempt: the first since it was submitted or retried; tries: those that
+    // count against the job's retry.max_attempts. loose: metric records that are not in full blocks yet. final: a
+    // packed RunSummary with nothing but the last value of every evaluation metric.
     "CREATE TABLE runs ("
     "  id INTEGER PRIMARY KEY AUTOINCREMENT, job_id INTEGER NOT NULL REFERENCES jobs, parent_id INTEGER REFERENCES "
     "runs,"

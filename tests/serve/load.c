@@ -1,6 +1,8 @@
 // How much the server takes: durable submissions over many connections, metric points of one run, lists. A tool, not a
 // test: islrd serve runs already.
-//     load SOCKET submit CONNECTIONS COUNT | load SOCKET metrics MESSAGES RECORDS NAMES | load SOCKET list COUNT [WHERE]
+//     load SOCKET submit CONNECTIONS COUNT
+//     load SOCKET metrics MESSAGES RECORDS NAMES
+//     load SOCKET list COUNT [WHERE]
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

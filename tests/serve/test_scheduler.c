@@ -10,8 +10,8 @@
 
 #include "daemon/serve_scheduler.h"
 
-// Ranks as text, one word a world: "ab.c" is a world of three ranks on hosts a, b and c whose second is taken ("." after
-// it); an upper-case letter is a rank with a GPU on that host.
+// Ranks as text, one word a world: "ab.c" is a world of three ranks on hosts a, b and c whose second is taken ("."
+// after it); an upper-case letter is a rank with a GPU on that host.
 static size_t make_ranks(const char *text, struct scheduler_rank *out)
 {
     size_t n = 0;

@@ -1,4 +1,5 @@
-// kill -9 while requests are being committed: whatever was acknowledged is there afterwards, once, and the numbers go on.
+// kill -9 while requests are being committed: whatever was acknowledged is there afterwards, once, and the numbers go
+// on.
 //
 // A child process opens the store, makes runs and records, and writes down on a pipe what was acknowledged; the parent
 // kills it at a random moment, opens the store and compares. The pipe keeps what was written to it before the kill.

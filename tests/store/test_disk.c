@@ -1,5 +1,5 @@
-// A full disk: requests fail with a sentence that says so, reads go on, and once there is room so do the writes. Needs a
-// small file system of its own, which takes root.
+// A full disk: requests fail with a sentence that says so, reads go on, and once there is room so do the writes. Needs
+// a small file system of its own, which takes root.
 #include "tests/store/rig.h"
 
 #include <fcntl.h>

@@ -1,4 +1,5 @@
-// From every older version of the database to the newest: the tables come out as in a new one, and what was in them stays.
+// From every older version of the database to the newest: the tables come out as in a new one, and what was in them
+// stays.
 #include "tests/store/rig.h"
 
 #include <stdio.h>
