@@ -24,8 +24,8 @@ struct server *server_open(uv_loop_t *loop, const struct server_options *options
 const char *server_directory(const struct server *s);
 const char *server_socket(const struct server *s);
 
-// Before stopping together with the workers: nothing new is started, and what is under way is asked to save and give its
-// ranks back. on_quiet is called from the loop when no run is under way any more (at once if none is).
+// Before stopping together with the workers: nothing new is started, and what is under way is asked to save and give
+// its ranks back. on_quiet is called from the loop when no run is under way any more (at once if none is).
 void server_quiesce(struct server *s, void (*on_quiet)(void *context), void *context);
 
 // Stops: no new connections, answers what is under way, hangs up, commits, closes. Workers train on and look for the

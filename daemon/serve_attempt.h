@@ -46,7 +46,8 @@ void attempt_cancel_for(struct server *s, uint64_t run, uint64_t other);
 void attempts_drain(struct server *s, const char *reason); // asks all to save and give their ranks back
 void attempts_tick(struct server *s);                      // ranks that did not come back, limits
 
-// Private to serve_attempt.c and serve_gang.c: Assign to every rank that has not got it; running when all have taken it.
+// Private to serve_attempt.c and serve_gang.c: Assign to every rank that has not got it; running when all have taken
+// it.
 void attempt_offer(struct server *s, struct run *r);
 void attempt_check_taken(struct server *s, struct run *r);
 

@@ -1,5 +1,5 @@
-// Following a run: its records, pushed as they are committed. A follower is fed from the database, a piece at a time and
-// only while its connection takes it, so a slow one costs no memory and misses nothing.
+// Following a run: its records, pushed as they are committed. A follower is fed from the database, a piece at a time
+// and only while its connection takes it, so a slow one costs no memory and misses nothing.
 #ifndef ISLR_DAEMON_SERVE_FOLLOW_H
 #define ISLR_DAEMON_SERVE_FOLLOW_H
 

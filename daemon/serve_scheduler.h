@@ -1,11 +1,11 @@
 // Which queued run gets which ranks: a pure function over what there is, so that every rule can be tested by a table.
 //
 // Rules: runs by priority, then by age (run number). A run gets all its ranks at once or none, all of one world (one
-// mpirun: only its ranks can build a communicator) and of one kind of device. How many: `ranks` if it says so; otherwise
-// the most that are free, but at least min_ranks, and only as many as its groups of clips divide evenly by; a run that
-// goes on keeps its former number where it can, since then it gives the same bits. Ranks are taken from as few hosts as
-// possible. A run that cannot start yet, but could once others have ended, holds the free ranks of the world that it
-// waits for: what is behind it in the queue may only use others, so no run starves.
+// mpirun: only its ranks can build a communicator) and of one kind of device. How many: `ranks` if it says so;
+// otherwise the most that are free, but at least min_ranks, and only as many as its groups of clips divide evenly by; a
+// run that goes on keeps its former number where it can, since then it gives the same bits. Ranks are taken from as few
+// hosts as possible. A run that cannot start yet, but could once others have ended, holds the free ranks of the world
+// that it waits for: what is behind it in the queue may only use others, so no run starves.
 #ifndef ISLR_DAEMON_SERVE_SCHEDULER_H
 #define ISLR_DAEMON_SERVE_SCHEDULER_H
 

@@ -1,6 +1,6 @@
-// Uploads of artifacts: pieces come in as Put, are written and hashed in libuv's pool, and the whole becomes an artifact
-// when its hash is right, its file durable and its row committed. Uploads are known by their hash: several connections
-// may bring the same content, a broken one is taken up by the next.
+// Uploads of artifacts: pieces come in as Put, are written and hashed in libuv's pool, and the whole becomes an
+// artifact when its hash is right, its file durable and its row committed. Uploads are known by their hash: several
+// connections may bring the same content, a broken one is taken up by the next.
 #ifndef ISLR_DAEMON_SERVE_UPLOAD_H
 #define ISLR_DAEMON_SERVE_UPLOAD_H
 

@@ -1,8 +1,8 @@
 // The ranks that are there: worlds (one mpirun each), their ranks, leases.
 //
-// A rank is known by its world's name and its number. It lives until its process has ended (seen at once for processes of
-// this machine, through a pidfd) or until nothing was heard of it for the lease; a connection that is lost alone changes
-// nothing: the rank comes back, says what it is in the middle of, and goes on.
+// A rank is known by its world's name and its number. It lives until its process has ended (seen at once for processes
+// of this machine, through a pidfd) or until nothing was heard of it for the lease; a connection that is lost alone
+// changes nothing: the rank comes back, says what it is in the middle of, and goes on.
 #ifndef ISLR_DAEMON_SERVE_WORKER_H
 #define ISLR_DAEMON_SERVE_WORKER_H
 

@@ -37,15 +37,15 @@ uint64_t artifact_upload_have(const struct artifact_upload *u);
 // to go on). ERR_INVALID when it goes beyond the total.
 int artifact_upload_write(struct artifact_upload *u, uint64_t offset, const void *data, size_t size, struct error *e);
 
-// All bytes are there: verifies the hash, syncs, moves into place, syncs the directory. Frees u. ERR_DAMAGED: the content
-// is not what the hash says (the part is removed).
+// All bytes are there: verifies the hash, syncs, moves into place, syncs the directory. Frees u. ERR_DAMAGED: the
+// content is not what the hash says (the part is removed).
 int artifact_upload_commit(struct artifact_upload *u, struct error *e);
 void artifact_upload_suspend(struct artifact_upload *u); // frees u, the part stays; NULL is fine
 
 // ---- complete ones --------------------------------------------------------------------------------------------------
 
-// Reads up to `size` bytes from `offset`; *got < size only at the end. ERR_DAMAGED when the file is missing or is not of
-// the size that the database knows (`total`).
+// Reads up to `size` bytes from `offset`; *got < size only at the end. ERR_DAMAGED when the file is missing or is not
+// of the size that the database knows (`total`).
 int artifact_read(const struct artifact_store *s, const struct hash *hash, uint64_t total, uint64_t offset, void *out,
                   size_t size, size_t *got, struct error *e);
 

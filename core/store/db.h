@@ -1,5 +1,6 @@
 // One SQLite connection: opened with the settings that everything here relies on, statements prepared once each, errors
-// as sentences. Private to core/store, the only room that knows sqlite3.h. A connection is used by one thread at a time.
+// as sentences. Private to core/store, the only room that knows sqlite3.h. A connection is used by one thread at a
+// time.
 #ifndef ISLR_STORE_DB_H
 #define ISLR_STORE_DB_H
 
@@ -27,8 +28,8 @@ enum db_mode {
     DB_READER  // query_only
 };
 
-// WAL, synchronous=FULL, foreign keys on, a busy timeout. -1: the file cannot be opened, is no database (ERR_DAMAGED) or
-// is none of ours.
+// WAL, synchronous=FULL, foreign keys on, a busy timeout. -1: the file cannot be opened, is no database (ERR_DAMAGED)
+// or is none of ours.
 int db_open(struct db *db, const char *path, enum db_mode mode, struct error *e);
 void db_close(struct db *db); // also of a zeroed one
 

@@ -1,5 +1,5 @@
-// Many metric records as one blob: how the database keeps figures. A record is what a MetricPoint says (step, epoch, and
-// the values of a number of metrics) with its place in the run's sequence. Private to core/store.
+// Many metric records as one blob: how the database keeps figures. A record is what a MetricPoint says (step, epoch,
+// and the values of a number of metrics) with its place in the run's sequence. Private to core/store.
 //
 // Format: u8 packing (0 plain, 1 zstd), varint size of the plain bytes, the bytes. Plain bytes, all little-endian:
 //   u8 version (1), varint number of groups; a group holds the records of one attempt that name the same metrics:

@@ -1,4 +1,5 @@
-// Writing a run's metrics inside the writer's transaction: blocks, newest values, the run's step. Private to core/store.
+// Writing a run's metrics inside the writer's transaction: blocks, newest values, the run's step. Private to
+// core/store.
 #ifndef ISLR_STORE_METRIC_WRITE_H
 #define ISLR_STORE_METRIC_WRITE_H
 

@@ -3,9 +3,9 @@
 //
 // Writes are requests: a struct that embeds a struct store_op, filled by its caller, given its meaning by one of the
 // *_prepare() functions of run.h, record.h, checkpoint.h, .. and handed over by store_queue(). The writer thread takes
-// all that is queued, applies it in order in one transaction and commits (group commit: as many requests as arrived while the last commit was under way share the next
-// fsync). After the commit `done` is called for each, in the order of queueing, from store_deliver(), which the owner
-// calls on its thread when `notify` told it to. So:
+// all that is queued, applies it in order in one transaction and commits (group commit: as many requests as arrived
+// while the last commit was under way share the next fsync). After the commit `done` is called for each, in the order
+// of queueing, from store_deliver(), which the owner calls on its thread when `notify` told it to. So:
 //   * when `done` is called without an error the change is durable (synchronous=FULL);
 //   * a request that fails changes nothing, and leaves the others of its transaction as they are;
 //   * requests take effect in the order in which they were queued, and what a reader sees after `done` contains them.

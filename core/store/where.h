@@ -3,9 +3,9 @@
 //     accuracy/soup>0.7 and steps>=100
 //     (state=failed or state=cancelled) and not user=ann and name~"l25-*"
 //
-// A comparison is NAME OPERATOR VALUE. NAME is a field of a run (where_fields) or a metric, which means its newest value;
-// a run without that metric does not match. OPERATOR is one of = != < <= > >= and, for texts, ~ (matches a glob).
-// `not` binds closest, then `and`, then `or`. Texts with blanks or operators in them go in double quotes.
+// A comparison is NAME OPERATOR VALUE. NAME is a field of a run (where_fields) or a metric, which means its newest
+// value; a run without that metric does not match. OPERATOR is one of = != < <= > >= and, for texts, ~ (matches a
+// glob). `not` binds closest, then `and`, then `or`. Texts with blanks or operators in them go in double quotes.
 #ifndef ISLR_STORE_WHERE_H
 #define ISLR_STORE_WHERE_H
 
@@ -45,8 +45,8 @@ struct where {
     int root;
 };
 
-// ERR_INVALID says at which character what was expected, and the nearest known name for one that is no field and has not
-// the look of a metric ("/" or known to is_metric; NULL: none are known).
+// ERR_INVALID says at which character what was expected, and the nearest known name for one that is no field and has
+// not the look of a metric ("/" or known to is_metric; NULL: none are known).
 int where_parse(const char *text, int (*is_metric)(void *context, const char *name), void *context, struct where *out,
                 struct error *e);
 void where_free(struct where *w);

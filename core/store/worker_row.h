@@ -1,5 +1,5 @@
-// What the database remembers of workers: who was there, for `workers` of the past and for attempts' hosts. Who is there
-// now is the server's memory.
+// What the database remembers of workers: who was there, for `workers` of the past and for attempts' hosts. Who is
+// there now is the server's memory.
 #ifndef ISLR_STORE_WORKER_ROW_H
 #define ISLR_STORE_WORKER_ROW_H
 

@@ -56,7 +56,8 @@ void actor_open(struct actor *a, struct rig *rig, Islr__Hello__Role role); // co
 void actor_close(struct actor *a);
 void actor_wait_up(struct actor *a);
 
-// Sends a request and waits for its last reply. The replies before it are put into the inbox. Fails the test on a Fault.
+// Sends a request and waits for its last reply. The replies before it are put into the inbox. Fails the test on a
+// Fault.
 Islr__Envelope *actor_call(struct actor *a, Islr__Envelope *m, Islr__Envelope__BodyCase expect);
 void actor_call_ok(struct actor *a, Islr__Envelope *m);
 // The same where a Fault of this code is wanted; its text is left in the returned static buffer.
