@@ -9,7 +9,6 @@
 #include <memory>
 #include <stdexcept>
 #include <string>
-#include <system_error>
 #include <type_traits>
 #include <vector>
 
@@ -37,6 +36,11 @@ constexpr size_t MAX_FILE_BYTES = size_t{4} << 30;
 // A fault of the file, told in words for the user.
 struct fault : std::runtime_error {
     using std::runtime_error::runtime_error;
+};
+
+// The file cannot be opened or read.
+struct file_fault {
+    int number; // errno
 };
 
 struct part {
@@ -90,7 +94,7 @@ void read_file(parquet_reader &r, const char *path)
         int saved = errno;
         if (fd >= 0)
             close(fd);
-        throw std::system_error(saved, std::generic_category());
+        throw file_fault{saved};
     }
     size_t size = S_ISREG(st.st_mode) ? static_cast<size_t>(st.st_size) : 0, done = 0;
     if (!size || size > MAX_FILE_BYTES) {
@@ -106,7 +110,7 @@ void read_file(parquet_reader &r, const char *path)
             int saved = n < 0 ? errno : 0;
             close(fd);
             if (saved)
-                throw std::system_error(saved, std::generic_category());
+                throw file_fault{saved};
             throw fault("the file shrank while it was read");
         }
         done += static_cast<size_t>(n);
@@ -366,9 +370,8 @@ extern "C" int parquet_read_clip(struct parquet_reader *r, const char *path, con
         return 0;
     } catch (const fault &f) {
         return set_damaged(e, "", f.what());
-    } catch (const std::system_error &f) {
-        int code = f.code().value();
-        return error_set(e, error_of_system(code), "cannot be read: %s", strerror(code));
+    } catch (const file_fault &f) {
+        return error_set(e, error_of_system(f.number), "cannot be read: %s", strerror(f.number));
     } catch (const std::bad_alloc &) {
         return error_set(e, ERR_DAMAGED, "reading it takes more memory than there is");
     } catch (const std::exception &f) {
