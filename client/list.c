@@ -10,7 +10,10 @@
 #include "core/base/clock.h"
 #include "core/base/memory.h"
 
-enum { STATES_MAX = 16 };
+enum {
+    STATES_MAX = 16,
+    WHY_MAX = 50 // characters of a reason; `show` has all of it
+};
 
 struct printer {
     bool json;
@@ -56,7 +59,7 @@ static const Islr__Value *find_accuracy(const Islr__RunSummary *s)
 
 static void add_row(struct table *t, const Islr__RunSummary *s)
 {
-    char text[TEXT_SIZE];
+    char text[CUT_SIZE];
     int64_t until = s->ended_ms ? s->ended_ms : clock_wall_ms();
     const Islr__Value *accuracy = find_accuracy(s);
     table_cell(t, "%llu", (unsigned long long)s->run);
@@ -73,7 +76,7 @@ static void add_row(struct table *t, const Islr__RunSummary *s)
         table_cell(t, "-");
     table_cell(t, "%s", text_time(s->submitted_ms, text));
     table_cell(t, "%s", s->started_ms ? clock_format((double)(until - s->started_ms) / 1000, text) : "-");
-    table_cell(t, "%s", s->reason ? s->reason : "");
+    table_cell(t, "%s", text_cut(s->reason ? s->reason : "", WHY_MAX, text));
 }
 
 static int take(void *context, const Islr__Envelope *m, struct error *e)

@@ -103,9 +103,12 @@ static void draw(struct live *l)
         return;
     }
     int width = columns();
-    fputs("\r", stderr);
     if ((int)strlen(text) >= width)
         text[width > 1 ? width - 1 : 1] = 0;
+    if (l->drawn && !strcmp(text, l->line))
+        return;
+    strcpy(l->line, text);
+    fputs("\r", stderr);
     text_print(stderr, text);
     fputs("\033[K", stderr);
     fflush(stderr);
@@ -196,7 +199,7 @@ static void on_batch(void *context)
 {
     struct live *l = context;
     fflush(stdout);
-    if (l->terminal && !l->drawn)
+    if (l->terminal && !l->drawn && !run_state_ended(l->state))
         draw(l);
 }
 

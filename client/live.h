@@ -27,7 +27,8 @@ struct live {
     unsigned sample_count;
     // what is drawn
     bool terminal, drawn;
-    double shown; // clock_seconds()
+    char line[256]; // drawn last
+    double shown;   // clock_seconds()
 };
 
 void live_start(struct live *l, uint64_t run, bool quiet);

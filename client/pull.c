@@ -5,7 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "client/artifact_name.h"
+#include "core/rpc/artifact_name.h"
 #include "client/checkpoints.h"
 #include "client/command.h"
 #include "client/run.h"

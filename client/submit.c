@@ -80,6 +80,29 @@ static int find_after(struct submit *s, struct caller *c, struct error *e)
     return 0;
 }
 
+// A worker does not know whose newest run is meant by @last:what.
+static int name_input(char **field, struct caller *c, struct error *e)
+{
+    uint64_t run;
+    if (strncmp(*field, "@last:", 6))
+        return 0;
+    if (run_find(c, "@last", &run, e))
+        return -1;
+    char *named = xprintf("%llu:%s", (unsigned long long)run, *field + 6);
+    free(*field);
+    *field = named;
+    return 0;
+}
+
+static int name_inputs(Islr__JobSpec *job, struct caller *c, struct error *e)
+{
+    int rc = name_input(&job->init->student, c, e) || name_input(&job->init->teacher, c, e) ||
+             name_input(&job->init->distilled, c, e);
+    for (size_t i = 0; i < job->n_models && !rc; i++)
+        rc = name_input(&job->models[i], c, e);
+    return rc ? -1 : 0;
+}
+
 // ---- handing it over ------------------------------------------------------------------------------------------------
 
 // A key of our own, so that asking again after a lost answer cannot submit twice.
@@ -100,7 +123,7 @@ static Islr__Envelope *send_once(struct submit *s, const struct server *server, 
 {
     struct caller *c = caller_open(&server->address, server->token, e);
     Islr__Envelope *answer = NULL;
-    if (c && (s->after_runs || !find_after(s, c, e))) {
+    if (c && (s->after_runs || (!find_after(s, c, e) && !name_inputs(s->job, c, e)))) {
         Islr__Submit submit = ISLR__SUBMIT__INIT;
         submit.job = s->job;
         submit.key = s->key ? (char *)s->key : s->made_key;

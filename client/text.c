@@ -35,6 +35,15 @@ const char *text_bytes(uint64_t n, char text[TEXT_SIZE])
     return text;
 }
 
+const char *text_cut(const char *text, int most, char out[CUT_SIZE])
+{
+    const char *end = text;
+    for (int n = 0; *end && (n < most || ((unsigned char)*end & 0xc0) == 0x80); end++)
+        n += ((unsigned char)*end & 0xc0) != 0x80;
+    snprintf(out, CUT_SIZE, "%.*s%s", (int)(end - text), text, *end ? ".." : "");
+    return out;
+}
+
 // The control characters of ASCII and, in UTF-8, of U+0080 to U+009F. Tabs stay.
 void text_print(FILE *stream, const char *text)
 {

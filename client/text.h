@@ -13,6 +13,10 @@ enum { TEXT_SIZE = 64 };
 const char *text_time(int64_t ms, char text[TEXT_SIZE]);  // local, "2026-03-01 12:00:00"; 0: "-"
 const char *text_bytes(uint64_t n, char text[TEXT_SIZE]); // "12.3 MB"
 
+// The first `most` (at most 60) characters of a text, ".." behind them if there are more.
+enum { CUT_SIZE = 60 * 4 + 3 };
+const char *text_cut(const char *text, int most, char out[CUT_SIZE]);
+
 // A text that came from elsewhere. On a terminal control characters come out as '?', so that no run's name or log line
 // can move the cursor, rename the window or type; in files and pipes it stays as it is.
 void text_print(FILE *stream, const char *text);

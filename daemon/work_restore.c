@@ -10,16 +10,8 @@
 #include "core/base/file.h"
 #include "core/base/memory.h"
 #include "core/ckpt/resume.h"
-#include "core/rpc/retrieve.h"
+#include "core/rpc/artifact_name.h"
 #include "daemon/work_delivery.h"
-
-static const double PATIENCE_SECONDS = 300; // the other ranks wait for this one inside MPI
-
-static int is_stopped(void *context)
-{
-    struct work_task *t = context;
-    return atomic_load(&t->stop);
-}
 
 static int has_hash(const char *path, const struct hash *wanted)
 {
@@ -67,7 +59,7 @@ static int place_point(const char *directory, const char *file, uint64_t *step, 
     return rc;
 }
 
-static int restore_point(const struct work_restore_options *o, struct retrieval *r, uint64_t *step, struct error *e)
+static int restore_point(const struct work_restore_options *o, uint64_t *step, struct error *e)
 {
     const struct work_task *t = o->task;
     char *resume = file_join(o->directory, "resume"), *file = file_join(o->directory, "resume-point");
@@ -78,7 +70,8 @@ static int restore_point(const struct work_restore_options *o, struct retrieval 
     if (!rc && !local)
         log_info(o->log, "run %llu: fetching its resume point (%llu bytes)", (unsigned long long)t->run,
                  (unsigned long long)t->resume_size);
-    rc = rc || retrieve_file(r, file, &t->resume_hash, t->resume_size, e) || place_point(o->directory, file, step, e);
+    rc = rc || retrieve_file(o->retrieval, file, &t->resume_hash, t->resume_size, e) ||
+         place_point(o->directory, file, step, e);
     free(local);
     free(resume);
     free(file);
@@ -87,40 +80,12 @@ static int restore_point(const struct work_restore_options *o, struct retrieval 
 
 // ---- the epochs' checkpoints ----------------------------------------------------------------------------------------
 
-struct asked {
-    uint64_t run;
-    Islr__Envelope *answer;
-};
-
-static int ask_checkpoints(struct caller *c, void *context, struct error *e)
-{
-    struct asked *a = context;
-    Islr__ListCheckpoints list = ISLR__LIST_CHECKPOINTS__INIT;
-    list.has_run = 1;
-    list.run = a->run;
-    Islr__Envelope m = ENVELOPE(LIST_CHECKPOINTS, list_checkpoints, &list);
-    a->answer = rpc_call(c, &m, ISLR__ENVELOPE__BODY_CHECKPOINT_LIST, 0, e);
-    return a->answer ? 0 : -1;
-}
-
-// The newest of those of the same epoch and kind: an earlier attempt may have left another.
-static int is_newest(const Islr__CheckpointList *list, const Islr__CheckpointInfo *c)
-{
-    for (size_t i = 0; i < list->n_checkpoints; i++) {
-        const Islr__CheckpointInfo *o = list->checkpoints[i];
-        if (o->epoch == c->epoch && o->id > c->id && o->what && !strcmp(o->what, c->what))
-            return 0;
-    }
-    return 1;
-}
-
 static int is_model(const char *what)
 {
     return what && (!strcmp(what, "student") || !strcmp(what, "teacher") || !strcmp(what, "distilled"));
 }
 
-static int restore_checkpoint(const struct work_restore_options *o, struct retrieval *r, const Islr__CheckpointInfo *c,
-                              struct error *e)
+static int restore_checkpoint(const struct work_restore_options *o, const Islr__CheckpointInfo *c, struct error *e)
 {
     struct hash hash;
     if (c->sha256.len != sizeof hash.bytes)
@@ -129,7 +94,7 @@ static int restore_checkpoint(const struct work_restore_options *o, struct retri
     memcpy(hash.bytes, c->sha256.data, sizeof hash.bytes);
     char *directory = xprintf("%s/checkpoints/epoch-%04u", o->directory, c->epoch);
     char *path = xprintf("%s/%s.safetensors", directory, c->what);
-    int rc = file_make_dirs(directory, e) || retrieve_file(r, path, &hash, c->size_bytes, e) ? -1 : 0;
+    int rc = file_make_dirs(directory, e) || retrieve_file(o->retrieval, path, &hash, c->size_bytes, e) ? -1 : 0;
     if (!rc && o->net)
         work_delivery_known(o->net, path, &hash);
     free(directory);
@@ -137,35 +102,28 @@ static int restore_checkpoint(const struct work_restore_options *o, struct retri
     return rc;
 }
 
-static int restore_checkpoints(const struct work_restore_options *o, struct retrieval *r, uint64_t step,
-                               struct error *e)
+static int restore_checkpoints(const struct work_restore_options *o, uint64_t step, struct error *e)
 {
-    struct asked asked = {o->task->run, NULL};
-    if (retrieve_answer(r, ask_checkpoints, &asked, e))
+    Islr__Envelope *answer = retrieve_checkpoints(o->retrieval, o->task->run, e);
+    if (!answer)
         return -1;
-    const Islr__CheckpointList *found = asked.answer->checkpoint_list;
+    const Islr__CheckpointList *found = answer->checkpoint_list;
     int rc = 0;
     for (size_t i = 0; i < found->n_checkpoints && !rc; i++) {
         const Islr__CheckpointInfo *c = found->checkpoints[i];
-        if (c->epoch && c->step <= step && is_model(c->what) && is_newest(found, c))
-            rc = restore_checkpoint(o, r, c, e);
+        if (c->epoch && c->step <= step && is_model(c->what) && artifact_is_newest(found, c))
+            rc = restore_checkpoint(o, c, e);
     }
-    envelope_free(asked.answer);
+    envelope_free(answer);
     return rc;
 }
 
 int work_restore(const struct work_restore_options *o, int *resumes, struct error *e)
 {
-    struct retrieval r = {.address = o->address,
-                          .token = o->token,
-                          .patience_seconds = PATIENCE_SECONDS,
-                          .context = o->task,
-                          .should_stop = is_stopped};
     uint64_t step = 0;
     *resumes = o->task->has_resume;
     if (!o->task->has_resume)
         return file_remove_tree(o->directory, e) || file_make_dirs(o->directory, e) ? -1 : 0;
-    int rc = restore_point(o, &r, &step, e) || restore_checkpoints(o, &r, step, e) ? -1 : 0;
-    caller_close(r.caller);
+    int rc = restore_point(o, &step, e) || restore_checkpoints(o, step, e) ? -1 : 0;
     return rc ? error_prefix(e, "cannot restore the run") : 0;
 }

@@ -3,11 +3,11 @@
 #ifndef ISLR_DAEMON_WORK_RESTORE_H
 #define ISLR_DAEMON_WORK_RESTORE_H
 
+#include "core/rpc/retrieve.h"
 #include "daemon/work_net.h"
 
 struct work_restore_options {
-    const struct address *address;
-    const char *token;
+    struct retrieval *retrieval;
     const struct log *log;
     const char *directory; // of the run
     struct work_task *task;

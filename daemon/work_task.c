@@ -8,10 +8,12 @@
 #include "core/base/lock.h"
 #include "core/base/memory.h"
 #include "daemon/work.h"
+#include "daemon/work_inputs.h"
 #include "daemon/work_restore.h"
 #include "daemon/work_scratch.h"
 #include "daemon/work_sink.h"
 
+static const double PATIENCE_SECONDS = 300; // with a server that is away, while the other ranks wait inside MPI
 static const double LEAVE_SECONDS = 20;     // in which the ranks of a failed job must have met, or the world is broken
 static const double LAST_WORD_SECONDS = 10; // to deliver why, before a broken world is ended
 
@@ -22,6 +24,7 @@ struct attempt {
     struct comm *gang;
     int first; // this is the gang's first rank
     int resumes;
+    int restoring;          // fetching what earlier attempts left
     struct scratch scratch; // first rank only
     struct spool *spool;
     char *outbox;
@@ -29,20 +32,32 @@ struct attempt {
 
 // ---- the first rank's place -----------------------------------------------------------------------------------------
 
+static int is_stopped(void *context)
+{
+    struct work_task *t = context;
+    return atomic_load(&t->stop);
+}
+
 static int open_place(struct attempt *a, struct error *e)
 {
     if (scratch_open(&a->scratch, a->o->scratch, a->task, a->o->log, e))
         return -1;
     char *path = file_join(a->scratch.directory, "spool");
-    struct work_restore_options restore = {.address = &a->o->address,
-                                           .token = a->o->token,
-                                           .log = a->o->log,
-                                           .directory = a->scratch.directory,
-                                           .task = a->task,
-                                           .net = a->net};
+    struct retrieval retrieval = {.address = &a->o->address,
+                                  .token = a->o->token,
+                                  .patience_seconds = PATIENCE_SECONDS,
+                                  .context = a->task,
+                                  .should_stop = is_stopped};
+    struct work_restore_options restore = {
+        .retrieval = &retrieval, .log = a->o->log, .directory = a->scratch.directory, .task = a->task, .net = a->net};
     a->outbox = file_join(a->scratch.directory, "outbox");
     a->spool = NULL;
-    int rc = work_restore(&restore, &a->resumes, e) || file_remove_tree(a->outbox, e) || file_make_dirs(a->outbox, e);
+    a->restoring = 1;
+    int rc = work_restore(&restore, &a->resumes, e);
+    a->restoring = rc != 0;
+    rc = rc || work_inputs(&retrieval, a->scratch.directory, a->task->job, e) || file_remove_tree(a->outbox, e) ||
+         file_make_dirs(a->outbox, e);
+    caller_close(retrieval.caller);
     if (!rc)
         a->spool = spool_create(path, e);
     if (a->spool)
@@ -59,12 +74,12 @@ static int may_pass(enum error_code code)
     return code == ERR_TIMEOUT || code == ERR_UNREACHABLE;
 }
 
-static void report(struct attempt *a, int rc, int restored, const struct error *why)
+static void report(struct attempt *a, int rc, const struct error *why)
 {
     struct work_end end = {.reason = rc ? (char *)why->text : "", .directory = a->scratch.directory};
     end.lock = a->scratch.lock;
     end.outcome = !rc ? WORK_SUCCEEDED : why->code == ERR_INTERRUPTED ? WORK_STOPPED : WORK_FAILED;
-    end.retryable = may_pass(why->code) || !restored;
+    end.retryable = may_pass(why->code) || a->restoring; // the next one may be given an older resume point
     work_delivery_finish(a->net, &end);
 }
 
@@ -117,7 +132,7 @@ int work_run_task(const struct work_options *o, struct work_net *n, struct work_
         log_line(o->log, why.code == ERR_INTERRUPTED ? LOG_INFO : LOG_ERROR, "run %llu: %s", (unsigned long long)t->run,
                  why.text);
     if (a.first)
-        report(&a, rc, restored, &why);
+        report(&a, rc, &why);
     free(a.outbox);
     if (!whole) {
         if (a.first)

@@ -81,3 +81,27 @@ int retrieve_file(struct retrieval *r, const char *path, const struct hash *sha2
     w.options.on_end = on_end;
     return retrieve_answer(r, download_once, &w, e);
 }
+
+// ---- what there is --------------------------------------------------------------------------------------------------
+
+struct asked {
+    uint64_t run;
+    Islr__Envelope *answer;
+};
+
+static int ask_checkpoints(struct caller *c, void *context, struct error *e)
+{
+    struct asked *a = context;
+    Islr__ListCheckpoints list = ISLR__LIST_CHECKPOINTS__INIT;
+    list.has_run = 1;
+    list.run = a->run;
+    Islr__Envelope m = ENVELOPE(LIST_CHECKPOINTS, list_checkpoints, &list);
+    a->answer = rpc_call(c, &m, ISLR__ENVELOPE__BODY_CHECKPOINT_LIST, 0, e);
+    return a->answer ? 0 : -1;
+}
+
+Islr__Envelope *retrieve_checkpoints(struct retrieval *r, uint64_t run, struct error *e)
+{
+    struct asked a = {run, NULL};
+    return retrieve_answer(r, ask_checkpoints, &a, e) ? NULL : a.answer;
+}

@@ -27,6 +27,9 @@ struct caller *retrieval_caller(struct retrieval *r, struct error *e);
 // ERR_UNREACHABLE, ERR_TIMEOUT: patience is at an end; the same call later goes on. ERR_INTERRUPTED: should_stop().
 int retrieve_file(struct retrieval *r, const char *path, const struct hash *sha256, uint64_t size, struct error *e);
 
+// ListCheckpoints; the answer holds checkpoint_list, envelope_free() it. NULL: as retrieve_file().
+Islr__Envelope *retrieve_checkpoints(struct retrieval *r, uint64_t run, struct error *e);
+
 // Calls `ask` until it does not fail for want of a connection, in the same patience.
 int retrieve_answer(struct retrieval *r, int (*ask)(struct caller *c, void *context, struct error *e), void *context,
                     struct error *e);

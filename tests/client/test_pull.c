@@ -47,6 +47,7 @@ static void open_place(struct place *p)
     scripted_add_artifact(&p->s, "resume", 0, 0, 5000);
     scripted_add_artifact(&p->s, "predictions", 0, 0, 0); // an empty file is a file
     scripted_add_artifact(&p->s, "predictions.csv", 0, 0, 2 * RPC_CHUNK_MAX);
+    scripted_add_artifact(&p->s, "evaluation", 0, 0, 10);
 }
 
 static void close_place(struct place *p)
@@ -97,6 +98,7 @@ static void names_and_layout(void **state)
     same(&p, "checkpoints/epoch-0003/distilled.safetensors", 5);
     same(&p, "predictions.npy", 7);
     same(&p, "predictions.csv", 8);
+    same(&p, "evaluation.json", 9);
     char resume[160];
     snprintf(resume, sizeof resume, "%s/resume", p.out);
     assert_int_equal(access(resume, F_OK), -1);

@@ -291,6 +291,10 @@ void bench_assign(struct bench *b, uint64_t run, uint32_t attempt, const struct 
     Islr__JobSpec *job = spec_default();
     free(job->data->path);
     job->data->path = xstrdup("/data");
+    if (b->init_student) {
+        free(job->init->student);
+        job->init->student = xstrdup(b->init_student);
+    }
     assign.has_run = assign.has_attempt = assign.has_next_seq = 1;
     assign.run = run;
     assign.attempt = attempt;

@@ -61,6 +61,7 @@ struct bench {
     uint64_t last_seq;
     int assign_ok, assign_fault, progress;
     uint64_t progress_step;
+    const char *init_student; // of the job that is assigned; NULL: ""
     // its moods
     unsigned hang_up_every; // at every n-th message of these kinds, before or after it was made durable in turns
     unsigned messages;

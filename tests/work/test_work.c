@@ -532,6 +532,52 @@ static void leftovers_are_not_gone_on_with(void **state)
     bench_close(&b);
 }
 
+static int reads_input(struct bench *b, const struct work_job *j, struct error *e)
+{
+    char *data;
+    size_t size;
+    (void)b;
+    if (file_read(j->job->init->student, 100, &data, &size, e))
+        return -1;
+    assert_string_equal(data, "weights");
+    free(data);
+    return 0;
+}
+
+static void inputs_are_fetched(void **state)
+{
+    struct bench b = {0};
+    struct hash weights;
+    char by_hash[80] = "sha256:";
+    (void)state;
+    bench_open(&b, reads_input);
+    bench_add_artifact(&b, "weights", 7, &weights);
+    bench_add_checkpoint(&b, "soup", 0, 40, &weights);
+    hash_to_hex(&weights, by_hash + 7);
+    const struct {
+        const char *name, *reason;
+    } rows[] = {{"5:soup", NULL},
+                {by_hash, NULL},
+                {"5:teacher", "has no 'teacher'; there is: soup"},
+                {"5:all", NULL},
+                {"@last:soup", "@last"},
+                {"sha256:12", "64 hexadecimal digits"},
+                {"/nowhere", "/nowhere"},
+                {"0:soup", "does not name a run"}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        b.finished = 0;
+        b.init_student = rows[i].name;
+        bench_assign(&b, i + 1, 1, NULL, 0);
+        rig_run_until(&b.rig, &b.finished);
+        if (!rows[i].reason && b.outcome != ISLR__FINISHED__OUTCOME__OUTCOME_SUCCEEDED)
+            fail_msg("%s: %s", rows[i].name, b.reason);
+        if (rows[i].reason && !strstr(b.reason, rows[i].reason))
+            fail_msg("%s: %s", rows[i].name, b.reason);
+        assert_int_equal(b.retryable, 0);
+    }
+    bench_close(&b);
+}
+
 static int notes_directory(struct bench *b, const struct work_job *j, struct error *e)
 {
     (void)e;
@@ -579,6 +625,7 @@ int main(void)
         cmocka_unit_test(resume_point_and_checkpoints_are_fetched),
         cmocka_unit_test(damaged_resume_point_is_said),
         cmocka_unit_test(leftovers_are_not_gone_on_with),
+        cmocka_unit_test(inputs_are_fetched),
         cmocka_unit_test(place_in_use_is_left_alone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,6 +1,6 @@
 // Which of a run's artifacts RUN:WHAT means, and under which file names they are kept.
-#ifndef ISLR_CLIENT_ARTIFACT_NAME_H
-#define ISLR_CLIENT_ARTIFACT_NAME_H
+#ifndef ISLR_RPC_ARTIFACT_NAME_H
+#define ISLR_RPC_ARTIFACT_NAME_H
 
 #include <stddef.h>
 
@@ -26,6 +26,8 @@ struct artifact_choice {
 // not fit for files (ERR_DAMAGED).
 int artifact_choose(const Islr__CheckpointList *list, uint64_t run, const char *what, struct artifact_choice *choice,
                     struct error *e);
+// 1: no later one of the same kind and epoch is in the list (an earlier attempt may have left another).
+int artifact_is_newest(const Islr__CheckpointList *list, const Islr__CheckpointInfo *c);
 void artifact_choice_free(struct artifact_choice *choice);
 
 #endif

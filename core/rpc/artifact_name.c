@@ -1,5 +1,5 @@
 // Which artifacts RUN:WHAT means: see artifact_name.h.
-#include "client/artifact_name.h"
+#include "core/rpc/artifact_name.h"
 
 #include <ctype.h>
 #include <stdio.h>
@@ -17,7 +17,9 @@ static const struct {
     {"soup", ".safetensors"},
     {"predictions", ".npy"},
     {"summary", ".json"},
+    {"evaluation", ".json"},
     {"job", ".yaml"},
+    {"set", ".islr"},
 };
 
 static const char *suffix_of(const char *what)
@@ -45,12 +47,11 @@ static int check_name(const Islr__CheckpointInfo *c, struct error *e)
                             (unsigned long long)c->id);
 }
 
-// The newest of each (what, epoch) stands for it: an earlier attempt may have left another.
-static int is_newest(const Islr__CheckpointList *list, const Islr__CheckpointInfo *c)
+int artifact_is_newest(const Islr__CheckpointList *list, const Islr__CheckpointInfo *c)
 {
     for (size_t i = 0; i < list->n_checkpoints; i++) {
         const Islr__CheckpointInfo *o = list->checkpoints[i];
-        if (o->epoch == c->epoch && o->id > c->id && !strcmp(o->what, c->what))
+        if (o->epoch == c->epoch && o->id > c->id && o->what && c->what && !strcmp(o->what, c->what))
             return 0;
     }
     return 1;
@@ -83,7 +84,7 @@ static void choose_best(const Islr__CheckpointList *list, struct artifact_choice
     const Islr__CheckpointInfo *best = NULL;
     for (size_t i = 0; i < list->n_checkpoints; i++) {
         const Islr__CheckpointInfo *c = list->checkpoints[i];
-        const Islr__Value *v = c->epoch && is_model(c->what) && is_newest(list, c) ? accuracy_of(c) : NULL;
+        const Islr__Value *v = c->epoch && is_model(c->what) && artifact_is_newest(list, c) ? accuracy_of(c) : NULL;
         if (v && (!best || v->value > accuracy_of(best)->value ||
                   (v->value == accuracy_of(best)->value && c->epoch >= best->epoch)))
             best = c;
@@ -97,7 +98,7 @@ static int fail_none(const Islr__CheckpointList *list, uint64_t run, const char 
     struct strbuf there = {0};
     for (size_t i = 0; i < list->n_checkpoints; i++) {
         const Islr__CheckpointInfo *c = list->checkpoints[i];
-        if (!is_newest(list, c))
+        if (!artifact_is_newest(list, c))
             continue;
         if (c->epoch)
             strbuf_printf(&there, "%sepoch-%u (%s)", there.length ? ", " : "", c->epoch, c->what);
@@ -127,7 +128,7 @@ int artifact_choose(const Islr__CheckpointList *list, uint64_t run, const char *
         choose_best(list, choice);
     for (size_t i = 0; i < list->n_checkpoints; i++) {
         const Islr__CheckpointInfo *c = list->checkpoints[i];
-        if (!is_newest(list, c))
+        if (!artifact_is_newest(list, c))
             continue;
         if (all ? strcmp(c->what, "resume") : by_epoch && c->epoch == epoch)
             add(choice, c, layout_path(c));
