@@ -31,6 +31,17 @@ static void add_record(struct work_sink *s, Islr__Record *r)
     work_delivery_records(s->net);
 }
 
+static void remember_evaluation(struct work_sink *s, const struct sink_metrics *m)
+{
+    enum { MOST = sizeof s->evaluation.values / sizeof *s->evaluation.values };
+    s->evaluation.step = m->step;
+    s->evaluation.count = m->count < MOST ? m->count : MOST;
+    for (int i = 0; i < s->evaluation.count; i++) {
+        snprintf(s->evaluation.names[i], sizeof s->evaluation.names[i], "%s", m->metrics[i].name);
+        s->evaluation.values[i] = m->metrics[i].value;
+    }
+}
+
 static void take_metrics(void *context, const struct sink_metrics *m)
 {
     struct work_sink *s = context;
@@ -54,6 +65,8 @@ static void take_metrics(void *context, const struct sink_metrics *m)
     r.what_case = ISLR__RECORD__WHAT_METRIC;
     r.metric = &point;
     s->epoch = m->epoch;
+    if (m->evaluation)
+        remember_evaluation(s, m);
     add_record(s, &r);
     for (int i = 0; i < count; i++)
         free(names[i]);
@@ -79,17 +92,29 @@ static void take_log(void *context, enum log_level level, const char *line)
 
 // ---- files ----------------------------------------------------------------------------------------------------------
 
-static Islr__Value *copy_metrics(const struct sink_file *f)
+static void add_figure(struct work_file *w, const char *name, double value)
 {
-    Islr__Value *list = xcalloc((size_t)f->count + 1, sizeof *list);
-    for (int i = 0; i < f->count; i++) {
-        islr__value__init(&list[i]);
-        list[i].name = xprintf("%.*s", RPC_NAME_MAX, f->metrics[i].name);
-        envelope_clean_text(list[i].name);
-        list[i].has_value = 1;
-        list[i].value = f->metrics[i].value;
+    w->metrics = xrealloc(w->metrics, (size_t)w->metric_count + 1, sizeof *w->metrics);
+    Islr__Value *v = &w->metrics[w->metric_count++];
+    islr__value__init(v);
+    v->name = xprintf("%.*s", RPC_NAME_MAX, name);
+    envelope_clean_text(v->name);
+    v->has_value = 1;
+    v->value = value;
+}
+
+// Those that came with it, else those that the evaluation at its step found of this model ("accuracy/student").
+static void add_figures(const struct work_sink *s, const struct sink_file *f, struct work_file *w)
+{
+    for (int i = 0; i < f->count; i++)
+        add_figure(w, f->metrics[i].name, f->metrics[i].value);
+    if (f->count || !f->step || s->evaluation.step != f->step)
+        return;
+    for (int i = 0; i < s->evaluation.count; i++) {
+        const char *slash = strrchr(s->evaluation.names[i], '/');
+        if (slash && !strcmp(slash + 1, f->what))
+            add_figure(w, s->evaluation.names[i], s->evaluation.values[i]);
     }
-    return list;
 }
 
 static void take_file(void *context, const struct sink_file *f)
@@ -116,8 +141,7 @@ static void take_file(void *context, const struct sink_file *f)
     w->members = xcalloc((size_t)f->member_count + 1, sizeof *w->members);
     for (int i = 0; i < f->member_count; i++)
         w->members[i] = xstrdup(f->members[i]);
-    w->metric_count = f->count;
-    w->metrics = copy_metrics(f);
+    add_figures(s, f, w);
     work_delivery_file(s->net, w);
 }
 

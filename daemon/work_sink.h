@@ -13,7 +13,13 @@ struct work_sink {
     struct spool *spool; // NULL: not the first rank
     const char *outbox;  // directory of the files' second names
     unsigned files;
-    double epoch;   // of the last metrics
+    double epoch; // of the last metrics
+    struct {
+        uint64_t step; // 0: none yet
+        int count;
+        char names[24][48];
+        double values[24];
+    } evaluation;   // the last one: figures of the checkpoints of its step
     double told;    // clock_seconds() of the last progress
     char doing[32]; // told last
     int failed;     // a record could not be kept: the run is asked to stop

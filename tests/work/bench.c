@@ -142,6 +142,7 @@ static void take_checkpoint(struct bench *b, struct peer *p, const Islr__Envelop
         c->sha256 = a->sha256;
         c->records = b->records;
         c->members = add->n_member_hashes;
+        c->figures = info->n_metrics;
         for (size_t i = 0; i < add->n_member_hashes && i < 8; i++)
             memcpy(c->member[i].bytes, add->member_hashes[i].data, 32);
     }

@@ -22,7 +22,7 @@ struct bench_checkpoint {
     uint64_t step;
     struct hash sha256;
     uint64_t records; // that the server had when it was named
-    size_t members;
+    size_t members, figures;
     struct hash member[8];
 };
 
