@@ -78,17 +78,27 @@ static const Islr__Value *accuracy_of(const Islr__CheckpointInfo *c)
     return NULL;
 }
 
-// Of the epochs' checkpoints the one with the highest accuracy, the later one on a tie.
-static void choose_best(const Islr__CheckpointList *list, struct artifact_choice *choice)
+// Of the epochs' checkpoints of this model the one with the highest accuracy, the later one on a tie.
+static const Islr__CheckpointInfo *best_of(const Islr__CheckpointList *list, const char *what)
 {
     const Islr__CheckpointInfo *best = NULL;
     for (size_t i = 0; i < list->n_checkpoints; i++) {
         const Islr__CheckpointInfo *c = list->checkpoints[i];
-        const Islr__Value *v = c->epoch && is_model(c->what) && artifact_is_newest(list, c) ? accuracy_of(c) : NULL;
+        const Islr__Value *v =
+            c->epoch && !strcmp(c->what, what) && artifact_is_newest(list, c) ? accuracy_of(c) : NULL;
         if (v && (!best || v->value > accuracy_of(best)->value ||
                   (v->value == accuracy_of(best)->value && c->epoch >= best->epoch)))
             best = c;
     }
+    return best;
+}
+
+// The distilled model is what a run is for; one that does not distill is judged by its student.
+static void choose_best(const Islr__CheckpointList *list, struct artifact_choice *choice)
+{
+    const Islr__CheckpointInfo *best = best_of(list, "distilled");
+    if (!best)
+        best = best_of(list, "student");
     if (best)
         add(choice, best, xprintf("%s-epoch-%04u%s", best->what, best->epoch, suffix_of(best->what)));
 }
