@@ -10,13 +10,14 @@ whole_ms=$((($(date +%s%N) - began) / 1000000))
 expect 0 "${mpirun[@]}" -np 2 "$ISLRD" run "$scratch/job.yaml" --out "$scratch/whole-two"
 
 resumed=0
+damaged=0
 # Whether the run of that log began at a resume point.
 count_resumed() { grep -q 'going on after step' "$scratch/$1.log" && resumed=$((resumed + 1)); }
 
 # Kills of a single process, each after a random part of the time that the whole run takes.
 for k in 1 2 3 4 5; do
     start "alone-$k" "$ISLRD" run "$scratch/job.yaml" --out "$scratch/alone" --resume
-    pause "$((whole_ms < 999 ? whole_ms : 999))"
+    pause "$whole_ms"
     signal=KILL
     [ $k -ne 3 ] || signal=TERM
     kill -$signal "$pid" 2>/dev/null
@@ -25,12 +26,16 @@ for k in 1 2 3 4 5; do
     count_resumed "alone-$k"
     [ $signal = KILL ] || [ $status -eq 130 ] || [ $status -eq 0 ] || [ $status -eq 143 ] ||
         fail "SIGTERM: ended with $status"
-    # Every other time the newest resume point is found cut off or altered: the one before it serves.
-    newest=$(ls -t "$scratch/alone/resume" 2>/dev/null | head -n 1)
-    if [ -n "$newest" ] && [ $((k % 2)) -eq 0 ]; then
-        truncate -s -100 "$scratch/alone/resume/$newest"
-    elif [ -n "$newest" ] && [ $k -eq 1 ]; then
-        printf 'x' | dd of="$scratch/alone/resume/$newest" bs=1 seek=5000 conv=notrunc status=none
+    # The newest resume point is found cut off, or altered: the one before it serves.
+    mapfile -t points < <(find "$scratch/alone/resume" -name '*.islr-resume' -printf '%T@ %p\n' 2>/dev/null |
+        sort -rn | cut -d' ' -f2)
+    if [ ${#points[@]} -ge 2 ]; then
+        damaged=$((damaged + 1))
+        if [ $((damaged % 2)) -eq 0 ]; then
+            truncate -s -100 "${points[0]}"
+        else
+            printf 'x' | dd of="${points[0]}" bs=1 seek=5000 conv=notrunc status=none
+        fi
     fi
 done
 expect 0 "$ISLRD" run "$scratch/job.yaml" --out "$scratch/alone" --resume
@@ -46,7 +51,7 @@ for k in 1 2 3 4; do
         [ ${#ranks[@]} -eq 2 ] && break
         sleep 0.05
     done
-    pause 999
+    pause "$whole_ms"
     case $k in
     1 | 3) kill -9 "${ranks[$((k / 2))]}" 2>/dev/null ;;
     2) kill -9 "$pid" 2>/dev/null ;;
@@ -61,4 +66,4 @@ done
 expect 0 "${mpirun[@]}" -np 2 "$ISLRD" run "$scratch/job.yaml" --out "$scratch/two" --resume
 same_models "$scratch/whole-two" "$scratch/two" "a killed run over two ranks"
 [ $resumed -gt 0 ] || fail "no run ever went on from a resume point"
-echo "$resumed of the killed runs had gone on from a resume point (seed $seed)"
+echo "$resumed of the killed runs had gone on from a resume point, $damaged points were damaged (seed $seed)"

@@ -38,7 +38,7 @@ for k in 1 2 3 4; do
 done
 expect 0 ctl wait "$run" --timeout 120
 check_run "after $kills kills of the server"
-check_metrics "$run" 120
+check_metrics "$run" "$steps"
 [ "$(ctl show "$run" --json | json attempts | grep -o "'number'" | wc -l)" -eq 1 ] ||
     fail "the workers did not train on while the server was away"
 

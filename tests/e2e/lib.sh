@@ -52,11 +52,12 @@ expect() {
 
 said() { grep -qE -- "$1" "$scratch/last.log" || fail "not said: $1"; }
 
-# start NAME COMMAND..: in the background, in a process group of its own (a session), with $scratch/NAME.log. Sets $pid.
+# start NAME COMMAND..: in the background, in a process group of its own, with $scratch/NAME.log. Sets $pid. Should this
+# script be killed, it dies too.
 start() {
     local name=$1
     shift
-    setsid "$@" >"$scratch/$name.log" 2>&1 </dev/null &
+    setsid setpriv --pdeathsig KILL "$@" >"$scratch/$name.log" 2>&1 </dev/null &
     pid=$!
     started+=("$pid")
 }
@@ -77,8 +78,12 @@ make_recordings() {
         >"$scratch/synth.log" 2>&1 || fail "no recordings"
 }
 
-# The smallest job that exercises everything: three models, evaluations, checkpoints, a soup of three.
+# The smallest job that exercises everything: three models, evaluations, checkpoints, a soup of three. Sets $steps.
+# ISLR_E2E_SHORT is set where programs are slow (sanitizers): long runs get shorter.
 write_job() {
+    local epochs=${1:-4}
+    [ -z "${ISLR_E2E_SHORT:-}" ] || [ "$epochs" -le 12 ] || epochs=12
+    steps=$((epochs * 3))
     cat >"$scratch/job.yaml" <<JOB
 kind: train
 name: e2e
@@ -86,7 +91,7 @@ preset: tiny
 data: {path: $scratch/recordings, k: 2, fold: 0}
 model: {dense_dim: 16, widths: [32, 32, 48, 32]}
 distill: {dense_dim: 16, widths: [32, 32, 32, 32]}
-train: {epochs: ${1:-4}, batch: 16, group: 8}
+train: {epochs: $epochs, batch: 16, group: 8}
 checkpoint: {soup_last: 3, resume_minutes: 0.002}
 JOB
 }
@@ -99,7 +104,10 @@ same_models() {
 }
 
 # pause MAX_MS: sleeps a random time.
-pause() { sleep "$(printf '0.%03d' $((RANDOM % $1)))"; }
+pause() {
+    local ms=$((RANDOM % $1))
+    sleep "$((ms / 1000)).$(printf '%03d' $((ms % 1000)))"
+}
 
 # alive PID: there and no zombie.
 alive() { grep -qs '^State:[[:space:]]*[^ZX[:space:]]' "/proc/$1/status"; }

@@ -28,7 +28,7 @@ expect 0 ctl wait "$run" --timeout 60
 [ "$(ctl list --json | json runs 0 name)" = second ] || fail "list does not begin with the newest"
 for run in 1 2; do
     [ "$(state_of "$run")" = succeeded ] || fail "run $run: $(state_of "$run")"
-    check_metrics "$run" 12
+    check_metrics "$run" "$steps"
     expect 0 ctl pull "$run:all" -o "$scratch/pulled-$run"
     for model in student teacher distilled soup; do
         cmp "$scratch/direct/final/$model.safetensors" "$(find "$scratch/pulled-$run" -name "$model.safetensors" | grep -v epoch)" ||
