@@ -2,8 +2,6 @@
 # Environment: ISLRD, ISLRCTL (programs), MPIRUN (command to launch ranks with, in words).
 set -u
 read -r -a mpirun <<<"$MPIRUN"
-# Tests share their cores with others: a thread that spins there keeps the one that it waits for from running.
-export OMP_WAIT_POLICY=passive
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 scratch=$(mktemp -d /tmp/islr-e2e-XXXXXX) # short: sockets live in it
 started=()                                # process groups to end
