@@ -1,5 +1,5 @@
-// The commands of islrctl: one file a command (client/<name>.c; control.c holds those that are one request each), listed
-// in main.c's table.
+// The commands of islrctl: one file a command (client/<name>.c; control.c holds those that are one request each),
+// listed in main.c's table.
 #ifndef ISLR_CLIENT_COMMAND_H
 #define ISLR_CLIENT_COMMAND_H
 

@@ -1,4 +1,5 @@
-// A JSON document written piece by piece, for --json. Values that JSON has no word for (not finite, not there) are null.
+// A JSON document written piece by piece, for --json. Values that JSON has no word for (not finite, not there) are
+// null.
 #ifndef ISLR_CLIENT_JSON_H
 #define ISLR_CLIENT_JSON_H
 

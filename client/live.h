@@ -1,5 +1,5 @@
-// A run as it goes, for people: log lines and evaluations as lines on stdout; on a terminal one line below them, redrawn,
-// with epoch, step, losses, clips per second and time left; elsewhere that line every ten seconds, to stderr.
+// A run as it goes, for people: log lines and evaluations as lines on stdout; on a terminal one line below them,
+// redrawn, with epoch, step, losses, clips per second and time left; elsewhere that line every ten seconds, to stderr.
 #ifndef ISLR_CLIENT_LIVE_H
 #define ISLR_CLIENT_LIVE_H
 

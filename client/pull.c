@@ -1,5 +1,5 @@
-// islrctl pull: a run's checkpoints and predictions into files. A transfer that breaks goes on where it stopped, in this
-// call or in the next one; a file is there under its name only when it is whole and its SHA-256 is right.
+// islrctl pull: a run's checkpoints and predictions into files. A transfer that breaks goes on where it stopped, in
+// this call or in the next one; a file is there under its name only when it is whole and its SHA-256 is right.
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,5 +1,6 @@
-// A worker rank: it sleeps until the server assigns it a run, forms a communicator with the other ranks of the gang, runs
-// the job and reports. The main thread sleeps, calls MPI and trains; the network has a thread of its own (work_net.h).
+// A worker rank: it sleeps until the server assigns it a run, forms a communicator with the other ranks of the gang,
+// runs the job and reports. The main thread sleeps, calls MPI and trains; the network has a thread of its own
+// (work_net.h).
 #ifndef ISLR_DAEMON_WORK_H
 #define ISLR_DAEMON_WORK_H
 
@@ -8,8 +9,8 @@
 #include "core/train/sink.h"
 #include "daemon/work_net.h"
 
-// What a job runs in. Collective over comm; returns 0, or -1 with ERR_INTERRUPTED when sink->should_stop() said so and a
-// resume point was saved, or another error. A struct so that tests can bring jobs of their own.
+// What a job runs in. Collective over comm; returns 0, or -1 with ERR_INTERRUPTED when sink->should_stop() said so and
+// a resume point was saved, or another error. A struct so that tests can bring jobs of their own.
 struct work_job {
     const Islr__JobSpec *job;
     struct comm *comm;

@@ -1,5 +1,5 @@
-// The inside of a delivery, shared by work_delivery.c (life and order), work_records.c and work_files.c. All of it is the
-// network thread's.
+// The inside of a delivery, shared by work_delivery.c (life and order), work_records.c and work_files.c. All of it is
+// the network thread's.
 #ifndef ISLR_DAEMON_WORK_DELIVERY_INTERNAL_H
 #define ISLR_DAEMON_WORK_DELIVERY_INTERNAL_H
 

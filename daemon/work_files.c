@@ -1,5 +1,5 @@
-// Files to the server: hashed in the background, uploaded one after the other, each named as a checkpoint when all records
-// before it are durable. A newer resume point takes the place of one that has not been begun.
+// Files to the server: hashed in the background, uploaded one after the other, each named as a checkpoint when all
+// records before it are durable. A newer resume point takes the place of one that has not been begun.
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>

@@ -5,8 +5,9 @@
 #include "core/rpc/retrieve.h"
 #include "proto/job.pb-c.h"
 
-// Replaces RUN:what and sha256:HEX in a complete job by the path of the fetched file, directory/inputs/<hash>.safetensors.
-// What is a file's path stays. Blocks. ERR_NOT_FOUND: the server has no such thing; ERR_INVALID: it is not one model.
+// Replaces RUN:what and sha256:HEX in a complete job by the path of the fetched file,
+// directory/inputs/<hash>.safetensors. What is a file's path stays. Blocks. ERR_NOT_FOUND: the server has no such
+// thing; ERR_INVALID: it is not one model.
 int work_inputs(struct retrieval *r, const char *directory, Islr__JobSpec *job, struct error *e);
 
 #endif

@@ -1,4 +1,5 @@
-// Where the first rank of a gang keeps a run's files: SCRATCH/<server>/run-<number>, locked while an attempt works there.
+// Where the first rank of a gang keeps a run's files: SCRATCH/<server>/run-<number>, locked while an attempt works
+// there.
 #ifndef ISLR_DAEMON_WORK_SCRATCH_H
 #define ISLR_DAEMON_WORK_SCRATCH_H
 
@@ -14,8 +15,8 @@ struct scratch {
     struct file_lock lock;
 };
 
-// Where an earlier attempt of the same run left its directory it is found again. If a process that is not gone yet still
-// works there, the attempt gets a directory of its own.
+// Where an earlier attempt of the same run left its directory it is found again. If a process that is not gone yet
+// still works there, the attempt gets a directory of its own.
 int scratch_open(struct scratch *s, const char *base, const struct work_task *t, const struct log *log,
                  struct error *e);
 

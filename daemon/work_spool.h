@@ -1,6 +1,6 @@
 // A file that an attempt's records wait in until the server has them: what a run says while the server is away costs no
-// memory. One thread adds, one reads; neither waits for the other. It lives as long as the attempt does in this process:
-// a new attempt begins with an empty one.
+// memory. One thread adds, one reads; neither waits for the other. It lives as long as the attempt does in this
+// process: a new attempt begins with an empty one.
 #ifndef ISLR_DAEMON_WORK_SPOOL_H
 #define ISLR_DAEMON_WORK_SPOOL_H
 

@@ -16,8 +16,8 @@ int address_parse(const char *text, struct address *out, struct error *e);
 #define ADDRESS_TEXT 300
 void address_format(const struct address *a, char text[ADDRESS_TEXT]);
 
-// The state directory of a server run by this user when --dir does not say otherwise, malloc'ed: /var/lib/islr for root,
-// else $XDG_STATE_HOME/islr, else ~/.local/state/islr.
+// The state directory of a server run by this user when --dir does not say otherwise, malloc'ed: /var/lib/islr for
+// root, else $XDG_STATE_HOME/islr, else ~/.local/state/islr.
 char *address_default_directory(void);
 
 // The socket of a server whose state directory is `directory` (NULL: the default one), malloc'ed: DIRECTORY/islr.sock.

@@ -1,5 +1,5 @@
-// An artifact's bytes from the server, in order: several Fetch requests are kept under way, so that the line is full also
-// where answers take long.
+// An artifact's bytes from the server, in order: several Fetch requests are kept under way, so that the line is full
+// also where answers take long.
 #ifndef ISLR_RPC_FETCH_H
 #define ISLR_RPC_FETCH_H
 

@@ -35,8 +35,8 @@ struct link *link_open(uv_loop_t *loop, const struct link_options *options, cons
                        void *context);
 void *link_context(const struct link *l);
 struct peer *link_peer(const struct link *l); // NULL while not up
-// The connection has been of use: waits begin with the first one again. Until then each is longer than the last, so that
-// a server which greets and then always hangs up is not asked in a rush.
+// The connection has been of use: waits begin with the first one again. Until then each is longer than the last, so
+// that a server which greets and then always hangs up is not asked in a rush.
 void link_proved(struct link *l);
 void link_close(struct link *l);
 

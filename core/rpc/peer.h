@@ -1,8 +1,9 @@
 // One connection that speaks envelopes, the same type on a server and a client, whatever carries the bytes.
 //
-// Everything happens on the loop's thread. A peer comes from a listener (listen.h) or a link (link.h). It lives until its
-// on_close has returned: on_close comes exactly once, last, from the loop and never from within a peer_ function; between
-// peer_close() and on_close only the open requests' on_reply are called, each once. Every callback may close its peer.
+// Everything happens on the loop's thread. A peer comes from a listener (listen.h) or a link (link.h). It lives until
+// its on_close has returned: on_close comes exactly once, last, from the loop and never from within a peer_ function;
+// between peer_close() and on_close only the open requests' on_reply are called, each once. Every callback may close
+// its peer.
 //
 // The peer itself answers Ping, matches replies to requests, bounds its write queue, and gives up on a handshake, a
 // partial frame, a stalled writer or a silent partner that takes too long (times in protocol.h).
@@ -20,8 +21,8 @@ struct peer;
 struct transport;
 
 struct peer_events {
-    // Anything but a reply to one of our requests. The message is the peer's and freed when the callback returns, unless
-    // peer_keep_message() was called.
+    // Anything but a reply to one of our requests. The message is the peer's and freed when the callback returns,
+    // unless peer_keep_message() was called.
     void (*on_message)(struct peer *p, Islr__Envelope *m);
     void (*on_drained)(struct peer *p); // the queue fell below RPC_QUEUE_LOW after peer_is_full(); may be NULL
     void (*on_close)(struct peer *p, const struct error *why); // ERR_NONE: orderly, by either end
@@ -44,10 +45,10 @@ const struct peer_identity *peer_identity(const struct peer *p);
 // sends Welcome. Before that a server's peer delivers nothing but Hello; anything else ends the connection.
 void peer_recognise(struct peer *p);
 
-// Queues a message (packed at once: it may live on the stack). Returns -1 when it is larger than a frame may be (nothing
-// was sent, the connection goes on; ERR_INVALID) or the connection is closing or its queue would go over RPC_QUEUE_MAX
-// (it is then closed as a slow reader; ERR_UNREACHABLE). Callers that push should stop at peer_is_full() and go on
-// in on_drained.
+// Queues a message (packed at once: it may live on the stack). Returns -1 when it is larger than a frame may be
+// (nothing was sent, the connection goes on; ERR_INVALID) or the connection is closing or its queue would go over
+// RPC_QUEUE_MAX (it is then closed as a slow reader; ERR_UNREACHABLE). Callers that push should stop at peer_is_full()
+// and go on in on_drained.
 int peer_send(struct peer *p, const Islr__Envelope *m, struct error *e);
 int peer_is_full(const struct peer *p);
 size_t peer_queued(const struct peer *p); // bytes

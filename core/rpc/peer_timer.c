@@ -1,5 +1,5 @@
-// When a peer has waited long enough: handshakes, partial frames, stalled writers, silent partners, unanswered requests.
-// One timer a peer; it may ring early (deadlines move away with every byte) and then only looks again.
+// When a peer has waited long enough: handshakes, partial frames, stalled writers, silent partners, unanswered
+// requests. One timer a peer; it may ring early (deadlines move away with every byte) and then only looks again.
 #include "core/rpc/peer_internal.h"
 #include "core/rpc/protocol.h"
 

@@ -2,9 +2,10 @@
 // know what carries it: today a libuv stream (transport_stream), later TLS, which is itself the user of a stream
 // transport below and offers this same interface above.
 //
-// Lifetimes are libuv's: all calls and callbacks on the loop's thread; transport_close() may be called from any callback
-// and at any time, ends all other callbacks at once, and on_closed comes later, once, from the loop, when the transport
-// is already freed. Reading is off at first. What is written before a handshake of the transport's own is over waits.
+// Lifetimes are libuv's: all calls and callbacks on the loop's thread; transport_close() may be called from any
+// callback and at any time, ends all other callbacks at once, and on_closed comes later, once, from the loop, when the
+// transport is already freed. Reading is off at first. What is written before a handshake of the transport's own is
+// over waits.
 #ifndef ISLR_RPC_TRANSPORT_H
 #define ISLR_RPC_TRANSPORT_H
 

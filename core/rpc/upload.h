@@ -13,8 +13,8 @@ struct upload_options {
     struct hash sha256;
     uint64_t size;
     void *context;
-    // Once, last, not from within upload_start(): ERR_NONE when the server has it. After anything else a new upload goes
-    // on where this one stopped. The upload is freed when it returns.
+    // Once, last, not from within upload_start(): ERR_NONE when the server has it. After anything else a new upload
+    // goes on where this one stopped. The upload is freed when it returns.
     void (*on_end)(void *context, const struct error *why);
 };
 

@@ -1,5 +1,5 @@
-// A server for the tests of islrctl: it speaks the real protocol over a real socket, from facts that a test writes down,
-// and fails in the ways that a test asks for. And islrctl itself, run as a process.
+// A server for the tests of islrctl: it speaks the real protocol over a real socket, from facts that a test writes
+// down, and fails in the ways that a test asks for. And islrctl itself, run as a process.
 #ifndef ISLR_TESTS_CLIENT_SCRIPTED_H
 #define ISLR_TESTS_CLIENT_SCRIPTED_H
 

@@ -1,6 +1,6 @@
-// libFuzzer: bytes from a stranger's connection. The first byte chooses how they are cut into pieces; the rest is a stream
-// of frames. However it is cut, the same messages come out; what unpacks is within its memory, packs and unpacks to
-// itself, and can be asked what it is.
+// libFuzzer: bytes from a stranger's connection. The first byte chooses how they are cut into pieces; the rest is a
+// stream of frames. However it is cut, the same messages come out; what unpacks is within its memory, packs and unpacks
+// to itself, and can be asked what it is.
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>

@@ -115,7 +115,8 @@ static void bytes_in_single_steps(void **state)
     rig_close(&r);
 }
 
-// Each row is sent after the connection (and, if so marked, a greeting); the server must hang up with a Fault of this code.
+// Each row is sent after the connection (and, if so marked, a greeting); the server must hang up with a Fault of this
+// code.
 static void garbage_ends_the_connection(void **state)
 {
     static const struct {
