@@ -33,7 +33,13 @@ enum landmark_type {
 };
 enum { LANDMARK_TYPES = 9 }; // rows of type_embed; the published model has two spare ones
 
-static inline int landmark_type(int landmark)
+#if defined(__CUDACC__)
+#define LANDMARK_FUNCTION static inline __host__ __device__
+#else
+#define LANDMARK_FUNCTION static inline
+#endif
+
+LANDMARK_FUNCTION int landmark_type(int landmark)
 {
     return landmark < LANDMARK_RIGHT_HAND   ? TYPE_LEFT_HAND
            : landmark < LANDMARK_SILHOUETTE ? TYPE_RIGHT_HAND

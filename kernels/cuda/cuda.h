@@ -1,0 +1,122 @@
+// Inside the CUDA backend: what its files share. Nothing outside kernels/cuda (but the host model in tests/cudahost)
+// includes this.
+//
+// How a file of operations is written (mish.cu is the shortest example): kernels first, launchers below.
+//  * An operation `name` of backend.h is  void cuda_name(struct stream *s, const struct name *a)  and stands in
+//    CUDA_OPERATIONS; it queues kernels on the stream and returns. Its kernels take the same struct by value.
+//  * What kernels share - types, dropout, reductions, launches - is in kernel.cuh.
+//  * Everything compiles for the host too, against tests/cudahost: a kernel uses shared memory through SHARED and
+//    shared<T> alone, and launches through LAUNCH.
+//  * Sums are made in an order that the shape alone decides: partial sums to scratch memory, added up in order. No
+//    float atomics.
+//  * Scratch: cuda_scratch(s, size) is memory that belongs to the operation until its kernels have run; the next
+//    operation on the stream gets the same memory. One call an operation. It grows on first use of a shape and is not
+//    allocated again.
+//  * No operation needs more than 48 KiB of shared memory a block, so all run on any card.
+//  * A launch or copy that fails is kept in the stream, with all that follow, until `synchronize` reports it.
+#ifndef ISLR_KERNELS_CUDA_CUDA_H
+#define ISLR_KERNELS_CUDA_CUDA_H
+
+#include <assert.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cuda_runtime_api.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#include "kernels/backend.h"
+
+struct gemm;
+struct staging;
+
+struct cuda_backend {
+    struct backend base; // base.op = &ops
+    struct backend_ops ops;
+    int device;
+    char name[128];
+    int major, minor, multiprocessors; // compute capability
+    struct stream *own;                // for allocate()
+    struct gemm *gemm;                 // matrix products (gemm.h)
+};
+
+struct cuda_stream {
+    struct stream base;
+    cudaStream_t cuda;
+    cudaEvent_t mark; // for order()
+    void *scratch;
+    size_t scratch_size;
+    struct scratch_block *outgrown; // earlier scratch memory: what is queued or recorded may still use it
+    struct staging *staging;        // pinned memory that copies from and to the host go through (staging.h)
+    void *workspace;                // of the matrix products, made by gemm.c
+    struct error failed;            // the first failure since the last synchronize; code ERR_NONE: none
+};
+
+static inline struct cuda_backend *cuda_of(struct stream *s)
+{
+    return (struct cuda_backend *)s->backend;
+}
+
+static inline cudaStream_t cuda_stream_of(struct stream *s)
+{
+    return ((struct cuda_stream *)s)->cuda;
+}
+
+// At least `size` bytes, 256-byte aligned, contents undefined; or NULL, and the failure is kept: the operation is given
+// up.
+void *cuda_scratch(struct stream *s, size_t size);
+
+// Keeps a failure for `synchronize`, unless rc is none. Returns rc. `what` completes "CUDA: ...".
+cudaError_t cuda_check(struct stream *s, cudaError_t rc, const char *what);
+void cuda_fail(struct stream *s, const struct error *e);
+
+// Is the stream still free of failures?
+static inline int cuda_ok(struct stream *s)
+{
+    return ((struct cuda_stream *)s)->failed.code == ERR_NONE;
+}
+
+// kernels/cuda_open.h
+int cuda_backend_count(struct error *e);
+struct backend *cuda_backend_open(int device, struct error *e);
+
+// The operations of this directory's files; a line for each, in the order of struct backend_ops.
+#define CUDA_OPERATIONS(OP)                                                                                            \
+    OP(linear_forward)                                                                                                 \
+    OP(linear_backward_input)                                                                                          \
+    OP(linear_backward_weight)                                                                                         \
+    OP(embed_forward)                                                                                                  \
+    OP(embed_backward)                                                                                                 \
+    OP(batchnorm_forward)                                                                                              \
+    OP(batchnorm_backward)                                                                                             \
+    OP(maximum_forward)                                                                                                \
+    OP(maximum_backward)                                                                                               \
+    OP(pack_rows)                                                                                                      \
+    OP(unpack_rows)                                                                                                    \
+    OP(mixup_forward)                                                                                                  \
+    OP(mixup_backward)                                                                                                 \
+    OP(mean_forward)                                                                                                   \
+    OP(mean_backward)                                                                                                  \
+    OP(layernorm_forward)                                                                                              \
+    OP(layernorm_backward)                                                                                             \
+    OP(mish_forward)                                                                                                   \
+    OP(mish_backward)                                                                                                  \
+    OP(attention_forward)                                                                                              \
+    OP(attention_backward)                                                                                             \
+    OP(loss_forward_backward)                                                                                          \
+    OP(sum_squares)                                                                                                    \
+    OP(adamw)                                                                                                          \
+    OP(convert)                                                                                                        \
+    OP(augment)
+
+#define CUDA_DECLARE(name) void cuda_##name(struct stream *s, const struct name *a);
+CUDA_OPERATIONS(CUDA_DECLARE)
+#undef CUDA_DECLARE
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

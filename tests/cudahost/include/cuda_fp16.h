@@ -1,0 +1,20 @@
+// Stands in for the toolkit's header of that name in the host model: the type and the two conversions that
+// kernels/cuda/kernel.cuh uses. test_types.cc holds them against the toolkit's own, where there is a toolkit.
+#ifndef ISLR_TESTS_CUDAHOST_CUDA_FP16_H
+#define ISLR_TESTS_CUDAHOST_CUDA_FP16_H
+
+struct __half {
+    _Float16 value;
+};
+
+static inline float __half2float(__half x)
+{
+    return static_cast<float>(x.value);
+}
+
+static inline __half __float2half_rn(float x)
+{
+    return {static_cast<_Float16>(x)};
+}
+
+#endif

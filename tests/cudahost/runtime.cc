@@ -1,0 +1,410 @@
+// The CUDA runtime's functions over the host model: see include/cuda_runtime_api.h.
+#include "cuda_runtime_api.h"
+
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <deque>
+#include <functional>
+#include <map>
+#include <set>
+#include <string>
+
+#include <sys/mman.h>
+
+#include "tests/cudahost/launch.h"
+
+#if defined(__SANITIZE_ADDRESS__)
+#define RUNTIME_ASAN 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define RUNTIME_ASAN 1
+#endif
+#endif
+
+enum { POISON = 0xFF, ALIGN = 256, PAGE = 4096 }; // 0xFFFF and 0xFFFFFFFF are NaN in every type
+
+struct cudahost_stream {
+    std::deque<std::function<cudaError_t()>> queue;
+    bool running;
+};
+
+struct cudahost_event {
+    uint64_t recorded, done; // counts
+    cudaStream_t stream;     // of the last record
+};
+
+// What cudaMalloc gave.
+struct block {
+    size_t size;   // asked for
+    char *mapping; // with its page without access at the end
+    size_t mapped;
+};
+
+static struct {
+    cudaError_t last, sticky;
+    std::map<char *, struct block> blocks;
+    std::map<char *, size_t> pinned;
+    std::set<cudaStream_t> streams;
+    size_t limit = static_cast<size_t>(8) << 30, used;
+} runtime;
+
+static cudaError_t result(cudaError_t rc)
+{
+    if (rc)
+        runtime.last = rc;
+    return rc;
+}
+
+// ---- streams and events -------------------------------------------------------------------------------------------
+
+static cudaError_t run_front(cudaStream_t s)
+{
+    std::function<cudaError_t()> work = std::move(s->queue.front());
+    s->queue.pop_front();
+    s->running = true;
+    cudaError_t rc = runtime.sticky ? runtime.sticky : work();
+    s->running = false;
+    if (rc)
+        runtime.sticky = rc; // an error of the device stays
+    return runtime.sticky;
+}
+
+static cudaError_t run_stream(cudaStream_t s)
+{
+    while (!s->queue.empty())
+        run_front(s);
+    return runtime.sticky;
+}
+
+static cudaError_t run_all()
+{
+    for (cudaStream_t s : runtime.streams)
+        run_stream(s);
+    return runtime.sticky;
+}
+
+// Lets the stream that recorded the event get so far.
+static cudaError_t run_until(cudaEvent_t e, uint64_t count)
+{
+    while (e->done < count && !e->stream->queue.empty() && !e->stream->running)
+        run_front(e->stream);
+    return runtime.sticky;
+}
+
+namespace cudahost
+{
+
+cudaError_t stream_queue(cudaStream_t s, std::function<cudaError_t()> work)
+{
+    if (!runtime.streams.count(s))
+        return result(cudaErrorInvalidValue);
+    s->queue.push_back(std::move(work));
+    return result(runtime.sticky);
+}
+
+cudaError_t launch(cudaStream_t s, const struct grid &g, std::function<void()> body)
+{
+    if (grid_fault(g))
+        return result(cudaErrorInvalidConfiguration);
+    return stream_queue(s, [=] { return grid_run(g, body) ? cudaErrorLaunchFailure : cudaSuccess; });
+}
+
+} // namespace cudahost
+
+cudaError_t cudaStreamCreateWithFlags(cudaStream_t *s, unsigned flags)
+{
+    if (flags != cudaStreamNonBlocking)
+        return result(cudaErrorInvalidValue);
+    *s = new cudahost_stream();
+    runtime.streams.insert(*s);
+    return result(runtime.sticky);
+}
+
+cudaError_t cudaStreamDestroy(cudaStream_t s)
+{
+    if (!runtime.streams.count(s))
+        return result(cudaErrorInvalidValue);
+    run_stream(s);
+    runtime.streams.erase(s);
+    delete s;
+    return result(runtime.sticky);
+}
+
+cudaError_t cudaStreamSynchronize(cudaStream_t s)
+{
+    return result(runtime.streams.count(s) ? run_stream(s) : cudaErrorInvalidValue);
+}
+
+cudaError_t cudaEventCreateWithFlags(cudaEvent_t *e, unsigned)
+{
+    *e = new cudahost_event();
+    return cudaSuccess;
+}
+
+cudaError_t cudaEventDestroy(cudaEvent_t e)
+{
+    if (e->recorded > e->done && runtime.streams.count(e->stream))
+        run_stream(e->stream); // what is queued may still touch it
+    delete e;
+    return cudaSuccess;
+}
+
+cudaError_t cudaEventRecord(cudaEvent_t e, cudaStream_t s)
+{
+    if (e->recorded > e->done && e->stream != s)
+        run_until(e, e->recorded);
+    uint64_t count = ++e->recorded;
+    e->stream = s;
+    return cudahost::stream_queue(s, [=] {
+        e->done = count;
+        return cudaSuccess;
+    });
+}
+
+cudaError_t cudaStreamWaitEvent(cudaStream_t s, cudaEvent_t e, unsigned)
+{
+    uint64_t count = e->recorded;
+    return cudahost::stream_queue(s, [=] { return run_until(e, count); });
+}
+
+cudaError_t cudaEventSynchronize(cudaEvent_t e)
+{
+    return result(run_until(e, e->recorded));
+}
+
+// ---- memory -------------------------------------------------------------------------------------------------------
+
+void cudahost_limit_memory(size_t size)
+{
+    runtime.limit = size;
+}
+
+size_t cudahost_allocations(void)
+{
+    return runtime.blocks.size();
+}
+
+cudaError_t cudaMemGetInfo(size_t *free_bytes, size_t *total)
+{
+    *total = runtime.limit;
+    *free_bytes = runtime.used < runtime.limit ? runtime.limit - runtime.used : 0;
+    return result(runtime.sticky);
+}
+
+cudaError_t cudaMalloc(void **p, size_t size)
+{
+    struct block b = {size, nullptr, 0};
+    if (runtime.sticky)
+        return result(runtime.sticky);
+    if (size == 0 || size > runtime.limit || runtime.used > runtime.limit - size)
+        return result(size ? cudaErrorMemoryAllocation : cudaErrorInvalidValue);
+#ifdef RUNTIME_ASAN
+    void *data = nullptr;
+    if (posix_memalign(&data, ALIGN, size))
+        return result(cudaErrorMemoryAllocation);
+    b.mapping = static_cast<char *>(data);
+    memset(data, POISON, size);
+#else
+    size_t room = (size + PAGE - 1) / PAGE * PAGE;
+    b.mapped = room + PAGE;
+    void *mapping = mmap(nullptr, b.mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (mapping == MAP_FAILED)
+        return result(cudaErrorMemoryAllocation);
+    b.mapping = static_cast<char *>(mapping);
+    mprotect(b.mapping + room, PAGE, PROT_NONE);
+    memset(b.mapping, POISON, room);
+    char *data = b.mapping + room - (size + ALIGN - 1) / ALIGN * ALIGN;
+#endif
+    runtime.used += size;
+    runtime.blocks[static_cast<char *>(data)] = b;
+    *p = data;
+    return cudaSuccess;
+}
+
+#ifndef RUNTIME_ASAN
+static void check_poison(const char *from, const char *end, const char *data, size_t size)
+{
+    for (const char *p = from; p < end; p++)
+        if (static_cast<unsigned char>(*p) != POISON) {
+            fprintf(stderr, "cudahost: device memory was written %td bytes from the start of a block of %zu bytes\n",
+                    p - data, size);
+            abort();
+        }
+}
+#endif
+
+// What surrounds a block within its pages must be as it was.
+static void check_guards(const char *data, const struct block &b)
+{
+#ifndef RUNTIME_ASAN
+    check_poison(b.mapping, data, data, b.size);
+    check_poison(data + b.size, b.mapping + b.mapped - PAGE, data, b.size);
+#else
+    (void)data, (void)b;
+#endif
+}
+
+cudaError_t cudaFree(void *p)
+{
+    if (!p)
+        return cudaSuccess;
+    auto found = runtime.blocks.find(static_cast<char *>(p));
+    if (found == runtime.blocks.end())
+        return result(cudaErrorInvalidValue);
+    run_all(); // as on a card, freeing waits for the device
+    check_guards(found->first, found->second);
+    runtime.used -= found->second.size;
+#ifdef RUNTIME_ASAN
+    free(p);
+#else
+    munmap(found->second.mapping, found->second.mapped);
+#endif
+    runtime.blocks.erase(found);
+    return result(runtime.sticky);
+}
+
+cudaError_t cudaMallocHost(void **p, size_t size)
+{
+    *p = malloc(size);
+    if (!*p)
+        return result(cudaErrorMemoryAllocation);
+    memset(*p, POISON, size);
+    runtime.pinned[static_cast<char *>(*p)] = size;
+    return cudaSuccess;
+}
+
+cudaError_t cudaFreeHost(void *p)
+{
+    if (!runtime.pinned.erase(static_cast<char *>(p)))
+        return result(cudaErrorInvalidValue);
+    run_all();
+    free(p);
+    return cudaSuccess;
+}
+
+// Is [p, p+size) within one of the blocks of the map?
+template <class Block, class Size>
+static bool within(const std::map<char *, Block> &blocks, const void *p, size_t size, Size size_of)
+{
+    char *at = const_cast<char *>(static_cast<const char *>(p));
+    auto next = blocks.upper_bound(at);
+    if (next == blocks.begin())
+        return false;
+    --next;
+    return at + size <= next->first + size_of(next->second);
+}
+
+static bool on_device(const void *p, size_t size)
+{
+    return within(runtime.blocks, p, size, [](const struct block &b) { return b.size; });
+}
+
+static bool is_pinned(const void *p, size_t size)
+{
+    return within(runtime.pinned, p, size, [](size_t own) { return own; });
+}
+
+cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t size, enum cudaMemcpyKind kind, cudaStream_t s)
+{
+    bool from_device = kind != cudaMemcpyHostToDevice, to_device = kind != cudaMemcpyDeviceToHost;
+    if (from_device != on_device(from, size) || to_device != on_device(to, size))
+        return result(cudaErrorInvalidValue);
+    if (!from_device && !is_pinned(from, size)) {
+        std::string copy(static_cast<const char *>(from), size);
+        return cudahost::stream_queue(s, [=] {
+            memcpy(to, copy.data(), size);
+            return cudaSuccess;
+        });
+    }
+    cudaError_t rc = cudahost::stream_queue(s, [=] {
+        memmove(to, from, size);
+        return cudaSuccess;
+    });
+    if (!rc && !to_device && !is_pinned(to, size))
+        rc = cudaStreamSynchronize(s);
+    return rc;
+}
+
+cudaError_t cudaMemsetAsync(void *p, int value, size_t size, cudaStream_t s)
+{
+    if (!on_device(p, size))
+        return result(cudaErrorInvalidValue);
+    return cudahost::stream_queue(s, [=] {
+        memset(p, value, size);
+        return cudaSuccess;
+    });
+}
+
+// ---- the device ---------------------------------------------------------------------------------------------------
+
+void cudahost_reset(void)
+{
+    runtime.last = runtime.sticky = cudaSuccess;
+    cudahost::report_clear();
+}
+
+cudaError_t cudaGetDeviceCount(int *count)
+{
+    *count = 1;
+    return cudaSuccess;
+}
+
+cudaError_t cudaSetDevice(int device)
+{
+    return result(device == 0 ? cudaSuccess : cudaErrorInvalidDevice);
+}
+
+cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *p, int device)
+{
+    if (device != 0)
+        return result(cudaErrorInvalidDevice);
+    *p = {};
+    snprintf(p->name, sizeof p->name, "host model");
+    p->totalGlobalMem = runtime.limit;
+    p->multiProcessorCount = 1;
+    p->major = 9;
+    return cudaSuccess;
+}
+
+cudaError_t cudaRuntimeGetVersion(int *version)
+{
+    *version = 12040;
+    return cudaSuccess;
+}
+
+cudaError_t cudaDriverGetVersion(int *version)
+{
+    *version = 12040;
+    return cudaSuccess;
+}
+
+cudaError_t cudaGetLastError(void)
+{
+    cudaError_t rc = runtime.last;
+    runtime.last = cudaSuccess;
+    return rc;
+}
+
+const char *cudaGetErrorString(cudaError_t rc)
+{
+    switch (rc) {
+    case cudaSuccess:
+        return "no error";
+    case cudaErrorInvalidValue:
+        return "invalid argument";
+    case cudaErrorMemoryAllocation:
+        return "out of memory";
+    case cudaErrorInvalidConfiguration:
+        return "invalid configuration argument";
+    case cudaErrorNoDevice:
+        return "no CUDA-capable device is detected";
+    case cudaErrorInvalidDevice:
+        return "invalid device ordinal";
+    case cudaErrorIllegalAddress:
+        return "an illegal memory access was encountered";
+    case cudaErrorLaunchFailure:
+        return *cudahost_report() ? cudahost_report() : "unspecified launch failure";
+    }
+    return "unrecognized error code";
+}
