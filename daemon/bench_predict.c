@@ -98,8 +98,11 @@ int bench_predict(const struct bench *b, struct error *e)
     struct comm *comm = comm_open_single();
     struct backend *backend = device_open(b->device, (int)b->threads, comm, e);
     json_t *models = json_array();
+    struct device_info info = {0};
     enum dtype type;
     int rc = !backend || recipe_type(job->train->precision, backend, &type, e) ? -1 : 0;
+    if (backend)
+        backend->op->describe(backend, &info);
     for (int i = 0; i < 2 && !rc; i++) {
         struct model_config config = i ? recipe_distilled(job, BENCH_CLASSES) : recipe_student(job, BENCH_CLASSES);
         struct timing t = {xcalloc((size_t)b->steps, sizeof *t.ms), b->steps};
@@ -116,9 +119,10 @@ int bench_predict(const struct bench *b, struct error *e)
     }
     if (!rc)
         bench_print(b,
-                    json_pack("{s:s, s:s, s:s, s:I, s:f, s:O, s:f}", "bench", "predict", "preset", b->preset,
-                              "precision", dtype_name(type), "batch", (json_int_t)b->batch, "fill", b->fill, "models",
-                              models, "peak_memory_mib", bench_peak_memory_mib()),
+                    json_pack("{s:s, s:s, s:s, s:I, s:f, s:s, s:s, s:O, s:f}", "bench", "predict", "preset", b->preset,
+                              "precision", dtype_name(type), "batch", (json_int_t)b->batch, "fill", b->fill, "device",
+                              info.name, "detail", info.detail, "models", models, "peak_memory_mib",
+                              bench_peak_memory_mib()),
                     "%s, batch %lld, fill %.2f", dtype_name(type), (long long)b->batch, b->fill);
     json_decref(models);
     if (backend)

@@ -24,12 +24,13 @@
 #include "core/store/library.h"
 #include "daemon/command.h"
 #include "kernels/backend.h"
+#include "kernels/cuda_open.h"
 
 enum { MEMORY_ENOUGH_GIB = 4, FILES_ENOUGH = 1024 };
 
 // Everything is collected into one JSON document first: {"version", "build": {name: text}, "libraries": {name:
 // version}, "devices": [{"kind", "name", "threads", "memory_bytes", "bf16", "detail"}], "presets": [{"name",
-// "summary"}], "missing": [{"what", "needed_for", "remedy", "fatal"}]}. The text is printed from it.
+// "summary"}], "cuda": why there is no card to compute on, where there is none, "missing": [{"what", "needed_for", "remedy", "fatal"}]}. The text is printed from it.
 struct report {
     json_t *root, *missing;
     bool fatal; // nothing works without something that is missing
@@ -61,6 +62,8 @@ static json_t *build_facts(void)
     json_object_set_new(build, "sanitizers", json_false());
 #endif
     json_object_set_new(build, "backends", json_pack("[s]", "cpu"));
+    if (!backend_cuda_missing(NULL))
+        json_array_append_new(json_object_get(build, "backends"), json_string("cuda"));
     return build;
 }
 
@@ -80,6 +83,36 @@ static json_t *library_facts(void)
     return libraries;
 }
 
+static void add_device(json_t *devices, struct backend *b, struct device_info *info)
+{
+    b->op->describe(b, info);
+    json_array_append_new(devices, json_pack("{s:s, s:s, s:i, s:I, s:b, s:s}", "kind", b->op->kind, "name", info->name,
+                                             "threads", info->threads, "memory_bytes", (json_int_t)info->memory_total,
+                                             "bf16", info->has_bf16, "detail", info->detail));
+    b->op->close(b);
+}
+
+// The cards, or why there are none; that is a fault where the machine shows one.
+static void add_cards(struct report *r, json_t *devices)
+{
+    struct error e = {0};
+    int count = backend_cuda_count(&e);
+    for (int i = 0; i < count; i++) {
+        struct device_info info = {0};
+        struct backend *b = backend_cuda_open(i, &e);
+        if (b)
+            add_device(devices, b, &info);
+        else
+            add_missing(r, e.text, "using that card", "the driver's own tool, nvidia-smi, may say more", false);
+    }
+    if (count > 0)
+        return;
+    json_object_set_new(r->root, "cuda", json_string(e.text));
+    if (file_exists("/dev/nvidiactl") || file_exists("/dev/dxg"))
+        add_missing(r, e.text, "using the NVIDIA card of this machine",
+                    "what that asks for; until then islrd computes on the CPU", false);
+}
+
 static void add_cpu(struct report *r, json_t *devices)
 {
     struct error e = {0};
@@ -90,11 +123,7 @@ static void add_cpu(struct report *r, json_t *devices)
                     true);
         return;
     }
-    b->op->describe(b, &info);
-    b->op->close(b);
-    json_array_append_new(devices, json_pack("{s:s, s:s, s:i, s:I, s:b, s:s}", "kind", "cpu", "name", info.name,
-                                             "threads", parallel_cores(), "memory_bytes", (json_int_t)info.memory_total,
-                                             "bf16", info.has_bf16, "detail", info.detail));
+    add_device(devices, b, &info);
     if (info.memory_total < (size_t)MEMORY_ENOUGH_GIB << 30)
         add_missing(r, "less than 4 GiB of memory", "training the published sizes", "a larger machine, or preset tiny",
                     false);
@@ -122,9 +151,6 @@ static void check_tools(struct report *r)
     if (!in_path("mpirun"))
         add_missing(r, "mpirun", "several ranks: islrd up, and mpirun islrd work or run",
                     "apt-get install openmpi-bin (or load your site's MPI module)", false);
-    if (file_exists("/dev/nvidiactl") || file_exists("/dev/dxg"))
-        add_missing(r, "the CUDA backend", "using the NVIDIA card of this machine",
-                    "this islrd computes on CPUs only: run it there, or get a build with CUDA", false);
     struct rlimit files;
     if (!getrlimit(RLIMIT_NOFILE, &files) && files.rlim_cur < FILES_ENOUGH)
         add_missing(r, "open files: the limit is below 1024", "a server with many clients and workers",
@@ -150,6 +176,7 @@ static struct report examine(void)
     struct report r = {.root = json_object(), .missing = json_array()};
     json_t *devices = json_array();
     add_cpu(&r, devices);
+    add_cards(&r, devices);
     check_tools(&r);
     json_object_set_new(r.root, "version", json_string(ISLR_VERSION));
     json_object_set_new(r.root, "build", build_facts());
@@ -201,18 +228,22 @@ static void print_text(const struct report *r)
     json_t *value;
     size_t i;
     const json_t *build = json_object_get(r->root, "build");
-    printf("islrd %s\n\nbuilt with %s%s%s; backends: cpu\n", text_of(r->root, "version"), text_of(build, "compiler"),
+    printf("islrd %s\n\nbuilt with %s%s%s; backends: cpu%s\n", text_of(r->root, "version"), text_of(build, "compiler"),
            json_is_true(json_object_get(build, "optimised")) ? "" : ", not optimised",
-           json_is_true(json_object_get(build, "sanitizers")) ? ", with sanitizers" : "");
+           json_is_true(json_object_get(build, "sanitizers")) ? ", with sanitizers" : "",
+           json_array_size(json_object_get(build, "backends")) > 1 ? ", cuda" : "");
     printf("\nlibraries\n");
     json_object_foreach(json_object_get(r->root, "libraries"), key, value)
         printf("  %-12s %s\n", key, json_string_value(value));
     printf("\ndevices\n");
     json_array_foreach(json_object_get(r->root, "devices"), i, value)
-        printf("  %s: %s, %lld threads, %.1f GiB of memory, bf16 %s; %s\n", text_of(value, "kind"),
-               text_of(value, "name"), (long long)json_integer_value(json_object_get(value, "threads")),
+        printf("  %s: %s, %lld %s, %.1f GiB of memory, bf16 %s; %s\n", text_of(value, "kind"), text_of(value, "name"),
+               (long long)json_integer_value(json_object_get(value, "threads")),
+               strcmp(text_of(value, "kind"), "cuda") ? "threads" : "multiprocessors",
                (double)json_integer_value(json_object_get(value, "memory_bytes")) / (1 << 30),
                json_is_true(json_object_get(value, "bf16")) ? "in hardware" : "emulated", text_of(value, "detail"));
+    if (json_object_get(r->root, "cuda"))
+        printf("  no card: %s\n", text_of(r->root, "cuda"));
     printf("\npresets\n");
     json_array_foreach(json_object_get(r->root, "presets"), i, value)
         printf("  %-12s %s\n", text_of(value, "name"), text_of(value, "summary"));
@@ -227,7 +258,8 @@ int command_doctor(int argc, char **argv)
     const struct option_row options[] = {
         {0, "json", NULL,
          "one JSON document: version, build, libraries {name: version}, devices [{kind, name, threads, memory_bytes, "
-         "bf16, detail}], presets [{name, summary}], missing [{what, needed_for, remedy, fatal}]",
+         "bf16, detail}], cuda (why there is no card), presets [{name, summary}], missing [{what, needed_for, remedy, "
+         "fatal}]",
          OPTION_FLAG, &json},
         {0, "fields", NULL,
          "instead: every field of a job, its default and what is allowed; with --json [{name, default, allowed}]",

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #define LIBRARY "libislr_cuda.so"
+#define DRIVER  "libcuda.so.1"
 
 // Where the object may be, from the program's directory: installed, and in the build directory.
 static const char *const places[] = {"../" ISLR_LIBDIR "/islr", ".", "../kernels/cuda", "../../kernels/cuda"};
@@ -40,15 +41,32 @@ static int find_library(char *path, size_t size, struct error *e)
         if ((size_t)snprintf(path, size, "%s/%s/" LIBRARY, directory, places[i]) < size && !access(path, R_OK))
             return 0;
     return error_set(e, ERR_FAILED,
-                     "this islr has no CUDA backend: %s/%s/" LIBRARY " is not there (to have it, build on a machine "
-                     "with CUDA 12.4 or newer with -Dcuda=enabled)",
+                     "this islr has no CUDA backend: %s/%s/" LIBRARY " is not there (to have it, build where "
+                     "CUDA 12.4 or newer is, with -Dcuda=enabled; without it, use --device cpu)",
                      directory, places[0]);
+}
+
+// The driver's library, without which the large libraries that the backend needs are not worth loading. A backend that
+// the environment names may not need it.
+static int find_driver(struct error *e)
+{
+    const char *given = getenv("ISLR_CUDA_LIBRARY");
+    if (given && *given)
+        return 0;
+    void *driver = dlopen(DRIVER, RTLD_LAZY | RTLD_LOCAL);
+    if (!driver)
+        return error_set(e, ERR_FAILED,
+                         "no CUDA device: this machine has no NVIDIA driver (%s); it comes with the card's driver, "
+                         "or with its container toolkit",
+                         dlerror());
+    dlclose(driver);
+    return 0;
 }
 
 static const struct cuda_library *load(struct error *e)
 {
     char path[PATH_MAX];
-    if (find_library(path, sizeof path, e))
+    if (find_library(path, sizeof path, e) || find_driver(e))
         return NULL;
     void *handle = dlopen(path, RTLD_NOW | RTLD_LOCAL);
     const struct cuda_library *library = handle ? dlsym(handle, "cuda_library") : NULL;
@@ -61,6 +79,12 @@ static const struct cuda_library *load(struct error *e)
     error_set(e, ERR_FAILED, "%s is of islr %s, this program of %s: install both from one build", path,
               library->version, ISLR_VERSION);
     return NULL;
+}
+
+int backend_cuda_missing(struct error *e)
+{
+    char path[PATH_MAX];
+    return find_library(path, sizeof path, e);
 }
 
 int backend_cuda_count(struct error *e)

@@ -9,6 +9,9 @@
 // the backend, a library that it needs, the driver, a device.
 int backend_cuda_count(struct error *e);
 
+// Whether this islr has no CUDA backend: 0, or -1 with `e` filled. Whether the backend can be used, this does not say.
+int backend_cuda_missing(struct error *e);
+
 // Opens device 0.. of these; NULL with `e` filled if that cannot be. Environment: ISLR_CUDA_LIBRARY=PATH takes another
 // libislr_cuda.so than the one beside the program or installed with it.
 struct backend *backend_cuda_open(int device, struct error *e);

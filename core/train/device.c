@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "core/base/parallel.h"
+#include "kernels/cuda_open.h"
 
 int device_threads(const struct comm *comm)
 {
@@ -16,11 +17,25 @@ int device_threads(const struct comm *comm)
     return mine / here > 1 ? mine / here : 1;
 }
 
+// This rank's number among those of its host, and how many there are.
+static int local_rank(const struct comm *comm, int *here)
+{
+    int mine = 0;
+    *here = 0;
+    for (int i = 0; i < comm_size(comm); i++) {
+        if (strcmp(comm_host(comm, i), comm_host(comm, comm_rank(comm))))
+            continue;
+        mine += i < comm_rank(comm);
+        ++*here;
+    }
+    return mine;
+}
+
 struct backend *device_open(const char *kind, int threads, const struct comm *comm, struct error *e)
 {
-    if (!strcmp(kind, "cuda")) {
-        error_set(e, ERR_FAILED, "this islrd was built without CUDA: use --device cpu");
-        return NULL;
-    }
+    struct error none = {0};
+    int here, local = local_rank(comm, &here);
+    if (!strcmp(kind, "cuda") || (!strcmp(kind, "auto") && backend_cuda_count(&none) >= here))
+        return backend_cuda_open(local, e);
     return backend_cpu_open(threads > 0 ? threads : device_threads(comm), e);
 }

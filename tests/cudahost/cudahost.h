@@ -14,6 +14,15 @@ struct error;
 // The CUDA backend (kernels/cuda) over the model. `order` is 1 or another number: see cudahost_order().
 struct backend *backend_cudahost_open(int order, struct error *e);
 
+// Takes what the environment says of the model, each time a device is looked for or opened; -1 with `e` filled if it is
+// wrong.
+//   CUDAHOST_ORDER=ascending|descending   see cudahost_order()
+//   CUDAHOST_DEVICES=N                    how many devices there are (1)
+//   CUDAHOST_CAPABILITY=M.N               their compute capability (9.0)
+//   CUDAHOST_MEMORY_MIB=N                 the memory of each (8192)
+//   CUDAHOST_GEMM=none|product            what the matrix library does: see gemm.cc
+int cudahost_configure(struct error *e);
+
 // 1: blocks, warps and lanes run in ascending order; others: in descending order.
 void cudahost_order(int order);
 
@@ -26,6 +35,11 @@ void cudahost_limit_memory(size_t size);
 // Grids that ran since the program began, and device allocations that are not freed.
 size_t cudahost_grids(void);
 size_t cudahost_allocations(void);
+
+// For stand-ins of other libraries that work on streams: calls work(context) when the stream (a cudaStream_t) comes to
+// it; what it returns but 0 is the device's error from then on. Exported by the shared object too.
+__attribute__((visibility("default"))) int cudahost_stream_call(void *stream, int (*work)(void *context),
+                                                                void *context);
 
 #ifdef __cplusplus
 }

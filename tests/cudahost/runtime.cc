@@ -12,6 +12,7 @@
 
 #include <sys/mman.h>
 
+#include "core/base/error.h"
 #include "tests/cudahost/launch.h"
 
 #if defined(__SANITIZE_ADDRESS__)
@@ -47,6 +48,8 @@ static struct {
     std::map<char *, size_t> pinned;
     std::set<cudaStream_t> streams;
     size_t limit = static_cast<size_t>(8) << 30, used;
+    int devices = 1, device; // there are, is current
+    int major = 9, minor;
 } runtime;
 
 static cudaError_t result(cudaError_t rc)
@@ -171,6 +174,12 @@ cudaError_t cudaStreamWaitEvent(cudaStream_t s, cudaEvent_t e, unsigned)
 cudaError_t cudaEventSynchronize(cudaEvent_t e)
 {
     return result(run_until(e, e->recorded));
+}
+
+int cudahost_stream_call(void *stream, int (*work)(void *context), void *context)
+{
+    return cudahost::stream_queue(static_cast<cudaStream_t>(stream),
+                                  [=] { return work(context) ? cudaErrorLaunchFailure : cudaSuccess; });
 }
 
 // ---- memory -------------------------------------------------------------------------------------------------------
@@ -336,6 +345,45 @@ cudaError_t cudaMemsetAsync(void *p, int value, size_t size, cudaStream_t s)
     });
 }
 
+// ---- settings -----------------------------------------------------------------------------------------------------
+
+// The number that a variable holds, within bounds; `value` stays as it is where the variable is not set.
+static int setting_number(const char *name, long least, long most, long *value, struct error *e)
+{
+    const char *text = getenv(name);
+    char *end;
+    if (!text || !*text)
+        return 0;
+    long x = strtol(text, &end, 10);
+    if (*end || x < least || x > most)
+        return error_set(e, ERR_INVALID, "%s=%s: a number from %ld to %ld", name, text, least, most);
+    *value = x;
+    return 0;
+}
+
+int cudahost_configure(struct error *e)
+{
+    const char *order = getenv("CUDAHOST_ORDER"), *capability = getenv("CUDAHOST_CAPABILITY");
+    long devices = runtime.devices, memory = static_cast<long>(runtime.limit >> 20);
+    int major = 0, minor = 0;
+    if (order && strcmp(order, "ascending") && strcmp(order, "descending"))
+        return error_set(e, ERR_INVALID, "CUDAHOST_ORDER=%s: ascending or descending", order);
+    if (capability && sscanf(capability, "%d.%d", &major, &minor) != 2)
+        return error_set(e, ERR_INVALID, "CUDAHOST_CAPABILITY=%s: as in 9.0", capability);
+    if (setting_number("CUDAHOST_DEVICES", 0, 16, &devices, e) ||
+        setting_number("CUDAHOST_MEMORY_MIB", 1, 1 << 20, &memory, e))
+        return -1;
+    if (order)
+        cudahost_order(strcmp(order, "ascending") ? 3 : 1);
+    if (capability) {
+        runtime.major = major;
+        runtime.minor = minor;
+    }
+    runtime.devices = static_cast<int>(devices);
+    runtime.limit = static_cast<size_t>(memory) << 20;
+    return 0;
+}
+
 // ---- the device ---------------------------------------------------------------------------------------------------
 
 void cudahost_reset(void)
@@ -346,24 +394,28 @@ void cudahost_reset(void)
 
 cudaError_t cudaGetDeviceCount(int *count)
 {
-    *count = 1;
-    return cudaSuccess;
+    *count = runtime.devices;
+    return result(runtime.devices ? cudaSuccess : cudaErrorNoDevice);
 }
 
 cudaError_t cudaSetDevice(int device)
 {
-    return result(device == 0 ? cudaSuccess : cudaErrorInvalidDevice);
+    if (device < 0 || device >= runtime.devices)
+        return result(cudaErrorInvalidDevice);
+    runtime.device = device;
+    return cudaSuccess;
 }
 
 cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *p, int device)
 {
-    if (device != 0)
+    if (device < 0 || device >= runtime.devices)
         return result(cudaErrorInvalidDevice);
     *p = {};
     snprintf(p->name, sizeof p->name, "host model");
     p->totalGlobalMem = runtime.limit;
     p->multiProcessorCount = 1;
-    p->major = 9;
+    p->major = runtime.major;
+    p->minor = runtime.minor;
     return cudaSuccess;
 }
 

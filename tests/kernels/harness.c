@@ -8,6 +8,7 @@
 
 #include "core/base/memory.h"
 #include "core/base/random.h"
+#include "tests/kernels/device.h"
 
 enum { BORDER = 64, GUARD = 0xFF }; // bytes before and behind a block; 0xFFFF and 0xFFFFFFFF are NaN in every type
 
@@ -24,21 +25,12 @@ struct harness_buffer {
 
 // ---- devices ------------------------------------------------------------------------------------------------------
 
-static struct backend *open_device(int threads, struct error *e)
-{
-    const char *device = getenv("ISLR_TEST_DEVICE");
-    if (!device || !*device || !strcmp(device, "cpu"))
-        return backend_cpu_open(threads, e);
-    error_set(e, ERR_INVALID, "ISLR_TEST_DEVICE=%s: no such device (cpu)", device);
-    return NULL;
-}
-
 static struct harness *harness_open(int threads)
 {
     struct error e = {0};
     struct harness *h = xcalloc(1, sizeof *h);
     h->threads = threads;
-    h->backend = open_device(threads, &e);
+    h->backend = test_device_open(threads, &e);
     if (!h->backend)
         fail_msg("%s", e.text);
     h->stream = h->backend->op->stream_create(h->backend, &e);
@@ -346,7 +338,7 @@ static void run_twice(void **state)
 int harness_main(const char *group, const struct kernel_test *tests, size_t count)
 {
     struct error e = {0};
-    struct backend *b = open_device(1, &e);
+    struct backend *b = test_device_open(1, &e);
     if (!b) {
         fprintf(stderr, "skipped: %s\n", e.text);
         return 77;

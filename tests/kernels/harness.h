@@ -1,8 +1,9 @@
 // Tests of operations over any struct backend (kernels/backend.h): nothing but that interface is used, so the same
-// test files run on every device. The device is chosen by the environment: ISLR_TEST_DEVICE=cpu (the default), and on
-// the CPU its instruction set by ISLR_CPU_ISA; where it is missing, the program says so and exits 77 (skipped).
+// test files run on every device. The device is chosen by the environment (tests/kernels/device.h); where it is missing,
+// the program says so and exits 77 (skipped).
 //
-// Every test runs twice, with one thread and with three, and what it read back must be the same bit for bit. After each
+// Every test runs twice, with one thread and with three (on the host model of a card: with blocks and threads in
+// ascending and in descending order), and what it read back must be the same bit for bit. After each
 // run all device memory is looked at: what the test did not declare writable must be as it was, and so must the guard
 // values around every matrix and between its rows. Guards, and outputs before they are written, are NaN in every type,
 // so that a value read from outside a matrix or left out shows in the results.

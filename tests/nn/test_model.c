@@ -8,6 +8,7 @@
 
 #include "core/base/memory.h"
 #include "core/nn/model.h"
+#include "tests/kernels/device.h"
 #include "tests/nn/filler.h"
 #include "tests/nn/golden.h"
 
@@ -73,7 +74,7 @@ static void create(struct rig *r, const char *path, enum dtype type)
     r->tolerance = type == DTYPE_F32 ? fp32_tolerance : bf16_tolerance;
     r->clips = (int)json_array_size(lengths);
     size_t n = (size_t)r->clips, classes = (size_t)config.classes;
-    r->backend = backend_cpu_open(0, &e);
+    r->backend = test_device_open(0, &e);
     if (!r->backend || !(r->stream = r->backend->op->stream_create(r->backend, &e)) ||
         model_create(&r->model, r->backend, &config, type, 0, &e) ||
         workspace_create(&r->space, &r->model, r->clips, 1, &e) ||

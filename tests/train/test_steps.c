@@ -10,6 +10,7 @@
 #include "core/data/set_write.h"
 #include "core/spec/spec.h"
 #include "core/train/step.h"
+#include "tests/kernels/device.h"
 #include "tests/nn/filler.h"
 #include "tests/nn/golden.h"
 
@@ -229,7 +230,7 @@ int main(int argc, char **argv)
     r.batch = number(&r.golden, "batch");
     r.later = r.student.max_len > 25 ? later_l80 : later_l25;
     r.comm = comm_open_single();
-    r.backend = backend_cpu_open(0, &e);
+    r.backend = test_device_open(0, &e);
     if (!r.backend)
         die(&e);
     make_set(&r, path);
