@@ -8,7 +8,7 @@
 
 #define CHECKPOINTS_DOCUMENT                                                                                           \
     "{\"run\", \"checkpoints\": [{\"id\", \"run\", \"what\", \"epoch\" (0: final), \"step\", \"sha256\", "             \
-    "\"size_bytes\", \"time\", \"pinned\", \"members\": [ID, ..], \"metrics\": {metric: value}}]}"
+    "\"size_bytes\", \"time\", \"pinned\", \"lost\", \"members\": [ID, ..], \"metrics\": {metric: value}}]}"
 
 // The answer holds checkpoint_list; envelope_free() it.
 Islr__Envelope *checkpoints_get(struct caller *c, uint64_t run, struct error *e);

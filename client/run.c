@@ -115,6 +115,7 @@ void run_json_checkpoint(struct json *j, const Islr__CheckpointInfo *c)
     json_integer(j, "size_bytes", (int64_t)c->size_bytes);
     json_time(j, "time", c->time_ms);
     json_boolean(j, "pinned", c->pinned);
+    json_boolean(j, "lost", c->lost);
     json_begin(j, "members", '[');
     for (size_t i = 0; i < c->n_members; i++)
         json_integer(j, NULL, (int64_t)c->members[i]);
@@ -149,7 +150,7 @@ void run_print_checkpoints(Islr__CheckpointInfo *const *list, size_t count, FILE
         table_cell(&t, "%s", text_bytes(c->size_bytes, size));
         table_cell(&t, "%s", text_time(c->time_ms, time));
         table_cell(&t, "%s", digits);
-        table_cell(&t, "%s%s", c->pinned ? "pinned" : "", c->n_members ? " soup" : "");
+        table_cell(&t, "%s%s%s", c->pinned ? "pinned" : "", c->n_members ? " soup" : "", c->lost ? " lost" : "");
     }
     table_print(&t, stream);
 }

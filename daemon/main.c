@@ -14,6 +14,8 @@ static const struct command commands[] = {
     {"serve", "control server: queue, history, artifacts", command_serve},
     {"work", "one worker rank, under mpirun", command_work},
     {"up", "server and workers on this machine", command_up},
+    {"backup", "a server's whole state as one file, also while it serves", command_backup},
+    {"fsck", "a server's database and artifacts checked against each other", command_fsck},
     {"doctor", "what was built in, what this machine has, what is missing", command_doctor},
     {0},
 };

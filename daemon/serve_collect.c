@@ -3,7 +3,9 @@
 // blocks are freed in the pool.
 #include "daemon/serve_collect.h"
 
+#include <errno.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "core/base/memory.h"
 #include "core/store/artifact_row.h"
@@ -13,6 +15,7 @@ struct collecting {
     struct artifact_collect request;
     struct server *server;
     uv_work_t work;
+    int hold; // keeps backups from beginning until the files are out of the way
 };
 
 static void empty(uv_work_t *w)
@@ -50,6 +53,8 @@ static void collected(struct store_op *op)
     struct server *s = c->server;
     if (op->status == STORE_DONE)
         discard(s, c);
+    if (c->hold >= 0)
+        close(c->hold);
     free(c->request.hashes);
     c->work.data = c;
     s->pending++;
@@ -61,8 +66,14 @@ void collect_soon(struct server *s)
 {
     if (s->stopping || s->collecting++)
         return;
+    int hold = artifact_store_hold(&s->artifacts, ARTIFACT_COLLECT);
+    if (hold < 0 && errno == EWOULDBLOCK) { // a backup copies them; there will be another occasion
+        s->collecting = 0;
+        return;
+    }
     struct collecting *c = xcalloc(1, sizeof *c);
     c->server = s;
+    c->hold = hold;
     c->request.before_ms = server_now_ms() - ARTIFACT_GRACE_MS;
     c->request.op.done = collected;
     artifact_collect_prepare(&c->request);
@@ -78,7 +89,8 @@ static int known(void *context, const struct hash *hash)
 {
     struct sweeping *w = context;
     uint64_t size;
-    return artifact_find(w->reader, hash, &size, w->e);
+    int lost;
+    return artifact_find(w->reader, hash, &size, &lost, w->e);
 }
 
 int collect_sweep(struct server *s, struct error *e)

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/base/memory.h"
 #include "core/rpc/protocol.h"
 #include "core/store/artifact_row.h"
 #include "daemon/serve_handlers.h"
@@ -12,6 +13,7 @@ struct fetching {
     uint64_t total;
     uint8_t *data; // in the pool
     size_t size;
+    int damaged; // the file, and that was not known yet
 };
 
 static int fetch_read(struct read_job *job, struct store_reader *reader, struct error *e)
@@ -22,21 +24,54 @@ static int fetch_read(struct read_job *job, struct store_reader *reader, struct 
     if (q->sha256.len != sizeof hash.bytes)
         return error_set(e, ERR_INVALID, "an artifact is named by a SHA-256 of 32 bytes");
     memcpy(hash.bytes, q->sha256.data, sizeof hash.bytes);
-    int known = artifact_find(reader, &hash, &f->total, e);
+    int lost, known = artifact_find(reader, &hash, &f->total, &lost, e);
     if (known < 0)
         return -1;
-    if (!known) {
-        char hex[65];
-        hash_to_hex(&hash, hex);
+    char hex[65];
+    hash_to_hex(&hash, hex);
+    if (!known)
         return error_set(e, ERR_NOT_FOUND, "the server has no artifact %s", hex);
-    }
+    if (lost)
+        return error_set(e, ERR_DAMAGED,
+                         "the artifact %s is lost: its file on the server is gone or damaged (islrd fsck)", hex);
     if (q->offset > f->total)
         return error_set(e, ERR_INVALID, "the artifact has only %llu bytes", (unsigned long long)f->total);
     uint32_t wanted = q->size && q->size < RPC_CHUNK_MAX ? q->size : RPC_CHUNK_MAX;
     uint64_t left = f->total - q->offset;
     size_t size = left < wanted ? (size_t)left : wanted;
     f->data = pool_alloc(&job->pool, size);
-    return artifact_read(&job->server->artifacts, &hash, f->total, q->offset, f->data, size, &f->size, e);
+    if (!artifact_read(&job->server->artifacts, &hash, f->total, q->offset, f->data, size, &f->size, e))
+        return 0;
+    f->damaged = e->code == ERR_DAMAGED;
+    return -1;
+}
+
+// Somebody has removed or cut the file behind the server's back. It is marked, so that a run does not try to resume
+// from it again and again.
+struct losing {
+    struct artifact_lost request;
+    struct server *server;
+};
+
+static void lost(struct store_op *op)
+{
+    struct losing *l = (struct losing *)op;
+    struct server *s = l->server;
+    free(l);
+    server_settled(s);
+}
+
+static void mark_lost(struct read_job *job)
+{
+    const Islr__Fetch *q = job->request->fetch;
+    log_error(job->server->log, "%s", job->error.text);
+    struct losing *l = xcalloc(1, sizeof *l);
+    l->server = job->server;
+    l->request.time_ms = server_now_ms();
+    memcpy(l->request.hash.bytes, q->sha256.data, sizeof l->request.hash.bytes);
+    l->request.op.done = lost;
+    artifact_lost_prepare(&l->request);
+    server_queue(job->server, &l->request.op);
 }
 
 static void fetch_done(struct read_job *job)
@@ -44,6 +79,8 @@ static void fetch_done(struct read_job *job)
     struct fetching *f = (struct fetching *)job;
     Islr__Chunk chunk = ISLR__CHUNK__INIT;
     Islr__Envelope m = ENVELOPE(CHUNK, chunk, &chunk);
+    if (job->failed && f->damaged)
+        mark_lost(job);
     if (job->failed)
         return;
     chunk.has_offset = chunk.has_total = chunk.has_data = 1;

@@ -4,14 +4,17 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <time.h>
 
+#include "core/store/backup.h"
 #include "core/store/run_read.h"
 #include "core/store/setting.h"
 #include "daemon/serve_attempt.h"
 #include "daemon/serve_collect.h"
 #include "daemon/serve_server.h"
 
-static int make_id(struct server *s, struct error *e)
+// fresh: not the one that is there.
+static int make_id(struct server *s, int fresh, struct error *e)
 {
     uint8_t bytes[16];
     char text[33];
@@ -19,7 +22,7 @@ static int make_id(struct server *s, struct error *e)
         return error_set_errno(e, ERR_FAILED, "no random numbers are to be had");
     for (int i = 0; i < 16; i++)
         snprintf(text + 2 * i, 3, "%02x", bytes[i]);
-    struct setting_set r = {.name = "server_id", .value = text, .keep = 1};
+    struct setting_set r = {.name = "server_id", .value = text, .keep = !fresh};
     setting_set_prepare(&r);
     if (store_call(s->store, &r.op)) {
         *e = r.op.error;
@@ -28,6 +31,66 @@ static int make_id(struct server *s, struct error *e)
     memcpy(s->id, r.now, sizeof s->id - 1);
     return 0;
 }
+
+// ---- a backup that was restored -------------------------------------------------------------------------------------
+// Ranks may be out there that go on with what this database has never heard of: later records, later attempts under
+// numbers that will be given again. So the server gets another identity, and what was under way when the backup was
+// taken is ended and queued again; a rank that still works on it is told to leave it when it comes back.
+
+static int end_attempt(struct server *s, struct store_reader *reader, uint64_t run, struct error *e)
+{
+    struct run_end r = {.run = run,
+                        .outcome = ATTEMPT_STOPPED,
+                        .reason = "the server was restored from a backup",
+                        .time_ms = server_now_ms()};
+    struct run_now now;
+    if (run_read_now(reader, run, &now, e))
+        return -1;
+    if (!run_state_live(now.state))
+        return 0;
+    r.attempt = now.attempt;
+    run_end_prepare(&r);
+    if (!store_call(s->store, &r.op))
+        return 0;
+    *e = r.op.error;
+    return -1;
+}
+
+static int end_attempts(struct server *s, struct store_reader *reader, struct error *e)
+{
+    uint64_t *runs;
+    size_t count;
+    int rc = run_read_live_list(reader, &runs, &count, e);
+    for (size_t i = 0; !rc && i < count; i++)
+        rc = end_attempt(s, reader, runs[i], e);
+    free(runs);
+    return rc;
+}
+
+// 1: it was.
+static int settle_restored(struct server *s, struct store_reader *reader, struct error *e)
+{
+    char taken[128], event[200], when[32];
+    int rc = setting_get(reader, BACKUP_SETTING, taken, e);
+    if (rc <= 0 || !*taken)
+        return rc < 0 ? -1 : 0;
+    time_t seconds = (time_t)(strtoll(taken, NULL, 10) / 1000);
+    struct tm tm;
+    strftime(when, sizeof when, "%Y-%m-%d %H:%M:%S", localtime_r(&seconds, &tm));
+    snprintf(event, sizeof event, "restored from the backup of %s", when);
+    struct setting_set r = {.name = BACKUP_SETTING, .value = "", .event = event, .time_ms = server_now_ms()};
+    if (end_attempts(s, reader, e) || make_id(s, 1, e))
+        return -1;
+    setting_set_prepare(&r);
+    if (store_call(s->store, &r.op)) {
+        *e = r.op.error;
+        return -1;
+    }
+    log_info(s->log, "%s; what was under way then is queued again", event);
+    return 1;
+}
+
+// ---- what is there --------------------------------------------------------------------------------------------------
 
 static int read_draining(struct server *s, struct store_reader *reader, struct error *e)
 {
@@ -70,7 +133,9 @@ int recover(struct server *s, struct error *e)
     struct store_reader *reader = store_reader_take(s->store, e);
     if (!reader)
         return -1;
-    int rc = make_id(s, e) || read_draining(s, reader, e) || read_runs(s, reader, e) || collect_sweep(s, e);
+    int restored = settle_restored(s, reader, e);
+    int rc = restored < 0 || (!restored && make_id(s, 0, e)) || read_draining(s, reader, e) ||
+             read_runs(s, reader, e) || collect_sweep(s, e);
     store_reader_give(s->store, reader);
     return rc ? -1 : 0;
 }

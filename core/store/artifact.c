@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -67,11 +68,16 @@ void artifact_empty_trash(const struct artifact_store *s)
     each_entry(s->trash, remove_entry, NULL, NULL);
 }
 
-int artifact_store_open(struct artifact_store *s, const char *directory, struct error *e)
+void artifact_store_name(struct artifact_store *s, const char *directory)
 {
     s->artifacts = file_join(directory, "artifacts");
     s->incoming = file_join(directory, "incoming");
     s->trash = file_join(directory, "trash");
+}
+
+int artifact_store_open(struct artifact_store *s, const char *directory, struct error *e)
+{
+    artifact_store_name(s, directory);
     time_t stale = time(NULL) - ARTIFACT_STALE_PART_S;
     if (file_make_dirs(s->artifacts, e) || file_make_dirs(s->incoming, e) || file_make_dirs(s->trash, e) ||
         file_sync_dir(directory, e) || each_entry(s->incoming, remove_stale_part, &stale, e)) {
@@ -88,6 +94,17 @@ void artifact_store_close(struct artifact_store *s)
     free(s->incoming);
     free(s->trash);
     memset(s, 0, sizeof *s);
+}
+
+int artifact_store_hold(const struct artifact_store *s, enum artifact_hold hold)
+{
+    int fd = open(s->artifacts, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0 || !flock(fd, (hold == ARTIFACT_KEEP ? LOCK_SH : LOCK_EX) | LOCK_NB))
+        return fd;
+    int saved = errno;
+    close(fd);
+    errno = saved;
+    return -1;
 }
 
 char *artifact_path(const struct artifact_store *s, const struct hash *hash)
@@ -251,6 +268,26 @@ int artifact_read(const struct artifact_store *s, const struct hash *hash, uint6
     }
     if (fd >= 0)
         close(fd);
+    free(path);
+    return rc;
+}
+
+int artifact_inspect(const struct artifact_store *s, const struct hash *hash, uint64_t total, int verify,
+                     enum artifact_state *out, struct error *e)
+{
+    char *path = artifact_path(s, hash);
+    struct stat st;
+    struct hash got;
+    int rc = 0;
+    *out = ARTIFACT_WHOLE;
+    if (lstat(path, &st)) {
+        *out = ARTIFACT_MISSING;
+        rc = errno == ENOENT || errno == ENOTDIR ? 0 : error_set_errno(e, ERR_FAILED, "cannot read %s", path);
+    } else if (!S_ISREG(st.st_mode) || (uint64_t)st.st_size != total) {
+        *out = ARTIFACT_WRONG_SIZE;
+    } else if (verify && !(rc = hash_file(path, &got, e)) && !hash_equal(&got, hash)) {
+        *out = ARTIFACT_WRONG_CONTENT;
+    }
     free(path);
     return rc;
 }

@@ -2,6 +2,7 @@
 //     artifacts/ab/abcdef..   complete, verified, durable, never changed
 //     incoming/abcdef...part  being uploaded; a broken upload goes on where it stopped
 //     trash/                  about to be removed
+//     quarantine/             taken out of the store by `islrd fsck --repair`, kept for a person to look at
 // Knows no database (artifact_row.h) and no loop: everything here blocks for as long as the disk takes.
 #ifndef ISLR_STORE_ARTIFACT_H
 #define ISLR_STORE_ARTIFACT_H
@@ -18,9 +19,18 @@ struct artifact_store {
     char *artifacts, *incoming, *trash; // directories
 };
 
+// Names the directories without touching the disk: for reading beside a server (backup, fsck).
+void artifact_store_name(struct artifact_store *s, const char *directory);
+
 // Makes the directories and empties the trash. Parts of uploads stay, unless they are stale.
 int artifact_store_open(struct artifact_store *s, const char *directory, struct error *e);
 void artifact_store_close(struct artifact_store *s);
+
+// While a backup copies what the database named a moment ago, nothing may be discarded. Both hold the directory of the
+// artifacts (flock): backups share it, who collects has it alone. The hold goes with close() and with the process.
+enum artifact_hold { ARTIFACT_KEEP, ARTIFACT_COLLECT };
+// A descriptor; -1: somebody holds it the other way (errno EWOULDBLOCK), or it cannot be held.
+int artifact_store_hold(const struct artifact_store *s, enum artifact_hold hold);
 
 // ---- uploads --------------------------------------------------------------------------------------------------------
 
@@ -50,6 +60,12 @@ int artifact_read(const struct artifact_store *s, const struct hash *hash, uint6
                   size_t size, size_t *got, struct error *e);
 
 char *artifact_path(const struct artifact_store *s, const struct hash *hash); // to free()
+
+// What is wrong with the file of an artifact; `verify` reads it all.
+enum artifact_state { ARTIFACT_WHOLE, ARTIFACT_MISSING, ARTIFACT_WRONG_SIZE, ARTIFACT_WRONG_CONTENT };
+// 0, or -1: it cannot be read.
+int artifact_inspect(const struct artifact_store *s, const struct hash *hash, uint64_t total, int verify,
+                     enum artifact_state *out, struct error *e);
 
 // Takes a file out of the store at once; its blocks are freed by artifact_empty_trash(). A missing one is fine.
 int artifact_discard(const struct artifact_store *s, const struct hash *hash, struct error *e);

@@ -9,10 +9,12 @@
 
 static const char SQL_ADD[] =
     "INSERT INTO artifacts (sha256, size_bytes, created_ms, touched_ms) VALUES (?1, ?2, ?3, ?3)"
-    " ON CONFLICT (sha256) DO UPDATE SET touched_ms = excluded.touched_ms";
-static const char SQL_TOUCH[] = "UPDATE artifacts SET touched_ms = ? WHERE sha256 = ? RETURNING size_bytes";
-static const char SQL_FIND[] = "SELECT size_bytes FROM artifacts WHERE sha256 = ?";
-static const char SQL_TOTAL[] = "SELECT sum(size_bytes) FROM artifacts";
+    " ON CONFLICT (sha256) DO UPDATE SET touched_ms = excluded.touched_ms, lost_ms = 0";
+static const char SQL_TOUCH[] = "UPDATE artifacts SET touched_ms = ? WHERE sha256 = ? AND lost_ms = 0"
+                                " RETURNING size_bytes";
+static const char SQL_LOST[] = "UPDATE artifacts SET lost_ms = ? WHERE sha256 = ? AND lost_ms = 0";
+static const char SQL_FIND[] = "SELECT size_bytes, lost_ms <> 0 FROM artifacts WHERE sha256 = ?";
+static const char SQL_TOTAL[] = "SELECT sum(size_bytes) FROM artifacts WHERE lost_ms = 0";
 static const char SQL_COLLECT[] = "DELETE FROM artifacts WHERE touched_ms < ?"
                                   " AND NOT EXISTS (SELECT 1 FROM checkpoints c WHERE c.artifact_id = artifacts.id)"
                                   " RETURNING sha256, size_bytes";
@@ -49,6 +51,19 @@ void artifact_touch_prepare(struct artifact_touch *r)
     r->op.apply = apply_touch;
 }
 
+static int apply_lost(struct db *db, struct store_op *op, struct error *e)
+{
+    struct artifact_lost *r = (struct artifact_lost *)op;
+    if (db_run(db, e, SQL_LOST, db_int(r->time_ms), hash_value(&r->hash)))
+        return -1;
+    return db_changes(db) ? 0 : error_set(e, ERR_NOT_FOUND, "there is no such artifact");
+}
+
+void artifact_lost_prepare(struct artifact_lost *r)
+{
+    r->op.apply = apply_lost;
+}
+
 static int apply_collect(struct db *db, struct store_op *op, struct error *e)
 {
     struct artifact_collect *r = (struct artifact_collect *)op;
@@ -75,14 +90,19 @@ void artifact_collect_prepare(struct artifact_collect *r)
     r->count = 0;
 }
 
-int artifact_find(struct store_reader *reader, const struct hash *hash, uint64_t *size, struct error *e)
+int artifact_find(struct store_reader *reader, const struct hash *hash, uint64_t *size, int *lost, struct error *e)
 {
     struct db *db = store_reader_db(reader);
-    int64_t found;
-    if (db_number(db, e, SQL_FIND, -1, &found, hash_value(hash)))
-        return -1;
-    *size = found >= 0 ? (uint64_t)found : 0;
-    return found >= 0;
+    sqlite3_stmt *q = db_query(db, e, SQL_FIND, hash_value(hash));
+    int found = q ? db_step(db, q, e) : -1;
+    *size = 0;
+    *lost = 0;
+    if (found > 0) {
+        *size = (uint64_t)sqlite3_column_int64(q, 0);
+        *lost = sqlite3_column_int(q, 1);
+        db_reset(q);
+    }
+    return found;
 }
 
 int artifact_total(struct store_reader *reader, uint64_t *bytes, struct error *e)

@@ -1,7 +1,9 @@
 // The database's side of artifacts (artifact.h: the files): which are known, and which nobody needs any more.
 //
 // A row is made after its file is durable and deleted before its file is, so a row always has its file; a file without
-// a row is rubbish of a crash and is swept at start.
+// a row is rubbish of a crash and is swept at start. Where somebody has removed or altered a file behind the server's
+// back, fsck marks the row as lost: what refers to it stays, nobody is given it, and the same content uploaded again
+// heals it.
 #ifndef ISLR_STORE_ARTIFACT_ROW_H
 #define ISLR_STORE_ARTIFACT_ROW_H
 
@@ -22,7 +24,7 @@ struct artifact_add {
 };
 void artifact_add_prepare(struct artifact_add *r);
 
-// Somebody is about to refer to an artifact: is it there? Then it stays for ARTIFACT_GRACE_MS at least.
+// Somebody is about to refer to an artifact: is it there, and not lost? Then it stays for ARTIFACT_GRACE_MS at least.
 struct artifact_touch {
     struct store_op op;
     struct hash hash;
@@ -32,6 +34,14 @@ struct artifact_touch {
     uint64_t size;
 };
 void artifact_touch_prepare(struct artifact_touch *r);
+
+// The file was found gone or damaged: from now on the artifact is lost. REFUSED (ERR_NOT_FOUND): it was no artifact.
+struct artifact_lost {
+    struct store_op op;
+    struct hash hash;
+    int64_t time_ms;
+};
+void artifact_lost_prepare(struct artifact_lost *r);
 
 // Deletes the rows of artifacts that nothing refers to and that were not offered since before_ms. Their files are then
 // the caller's to remove (artifact_discard()), unless they are being uploaded anew.
@@ -45,8 +55,8 @@ struct artifact_collect {
 };
 void artifact_collect_prepare(struct artifact_collect *r);
 
-// Reading. 1: known; 0: not; -1.
-int artifact_find(struct store_reader *reader, const struct hash *hash, uint64_t *size, struct error *e);
+// Reading. 1: known, though its file may be lost; 0: not; -1.
+int artifact_find(struct store_reader *reader, const struct hash *hash, uint64_t *size, int *lost, struct error *e);
 
 int artifact_total(struct store_reader *reader, uint64_t *bytes, struct error *e); // of all of them
 

@@ -26,8 +26,9 @@ static int add_attempt(struct db *db, const struct run_start *r, struct error *e
 {
     uint64_t run = r->run;
     uint32_t number = r->now.attempt;
-    if (db_run(db, e, SQL_RUN, db_uint(number), db_uint(r->rank_count), db_int(r->time_ms), db_uint(run)) ||
-        db_run(db, e, SQL_START, db_uint(run), db_uint(number), db_text(r->world), db_int(r->time_ms),
+    int64_t time_ms = r->now.changed_ms;
+    if (db_run(db, e, SQL_RUN, db_uint(number), db_uint(r->rank_count), db_int(time_ms), db_uint(run)) ||
+        db_run(db, e, SQL_START, db_uint(run), db_uint(number), db_text(r->world), db_int(time_ms),
                db_uint(r->resume_step)))
         return -1;
     for (size_t i = 0; i < r->rank_count; i++) {
@@ -100,8 +101,8 @@ int attempt_close(struct db *db, struct run_now *row, enum attempt_outcome outco
                                                                                 .stop_why = row->stop_why,
                                                                                 .tries = row->tries,
                                                                                 .max_attempts = row->max_attempts});
-    if (db_run(db, e, SQL_END, db_int(time_ms), db_text(attempt_outcome_name(outcome)), db_text(reason),
-               db_uint(row->run), db_uint(row->attempt)))
+    if (db_run(db, e, SQL_END, db_int(run_row_time(row, time_ms)), db_text(attempt_outcome_name(outcome)),
+               db_text(reason), db_uint(row->run), db_uint(row->attempt)))
         return -1;
     row->tries += next.counts != 0;
     row->stop_why = STOP_NOBODY;

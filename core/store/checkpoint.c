@@ -10,7 +10,7 @@
 enum { WHAT_MAX = 64, MEMBERS_MAX = 1000, VALUES_MAX = 256 };
 
 static const char SQL_OPEN[] = "SELECT ended_ms = 0 FROM attempts WHERE run_id = ? AND number = ?";
-static const char SQL_ARTIFACT[] = "SELECT id FROM artifacts WHERE sha256 = ?";
+static const char SQL_ARTIFACT[] = "SELECT id FROM artifacts WHERE sha256 = ? AND lost_ms = 0";
 static const char SQL_FIND[] = "SELECT id FROM checkpoints WHERE run_id = ? AND attempt = ? AND what = ? AND epoch = ?"
                                " AND step = ? AND artifact_id = ?";
 static const char SQL_ADD[] = "INSERT INTO checkpoints (run_id, attempt, what, epoch, step, time_ms, artifact_id)"
@@ -25,8 +25,8 @@ static const char SQL_MEMBER_FIND[] = "SELECT c.id FROM checkpoints c JOIN artif
 static const char SQL_OWNED[] = "SELECT ?2 IS NULL OR r.user = ?2 FROM checkpoints c JOIN runs r ON r.id = c.run_id"
                                 " WHERE c.id = ?1";
 static const char SQL_PIN[] = "UPDATE checkpoints SET pinned = ? WHERE id = ?";
-static const char SQL_LIST[] = "SELECT c.id, c.what, c.epoch, c.step, a.sha256, a.size_bytes, c.time_ms, c.pinned"
-                               " FROM checkpoints c JOIN artifacts a ON a.id = c.artifact_id"
+static const char SQL_LIST[] = "SELECT c.id, c.what, c.epoch, c.step, a.sha256, a.size_bytes, c.time_ms, c.pinned,"
+                               " a.lost_ms <> 0 FROM checkpoints c JOIN artifacts a ON a.id = c.artifact_id"
                                " WHERE c.run_id = ? ORDER BY c.id";
 static const char SQL_LIST_MEMBERS[] = "SELECT member_id FROM soup_members WHERE soup_id = ? ORDER BY position";
 static const char SQL_LIST_VALUES[] = "SELECT name, value FROM checkpoint_values WHERE checkpoint_id = ?";
@@ -194,6 +194,7 @@ static Islr__CheckpointInfo *make_info(struct listing *l, uint64_t run, sqlite3_
     c->size_bytes = (uint64_t)sqlite3_column_int64(q, 5);
     c->time_ms = sqlite3_column_int64(q, 6);
     c->pinned = sqlite3_column_int(q, 7);
+    c->has_lost = c->lost = sqlite3_column_int(q, 8);
     return c;
 }
 

@@ -38,8 +38,9 @@ int db_fault(struct db *db, const char *doing, struct error *e)
     case SQLITE_CORRUPT:
     case SQLITE_NOTADB:
         return error_set(e, ERR_DAMAGED,
-                         "%s: the server's database is damaged (%s); stop the server and restore a backup", doing,
-                         text);
+                         "%s: the server's database is damaged (%s); stop the server, look with `islrd fsck`, restore "
+                         "a backup (`islrd backup --help` says how)",
+                         doing, text);
     case SQLITE_IOERR:
     case SQLITE_CANTOPEN:
     case SQLITE_BUSY:

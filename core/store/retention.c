@@ -5,7 +5,8 @@
 
 static const char SQL_NEWEST[] = "SELECT a.sha256, a.size_bytes, c.step FROM checkpoints c"
                                  " JOIN artifacts a ON a.id = c.artifact_id"
-                                 " WHERE c.run_id = ? AND c.what = 'resume' ORDER BY c.id DESC LIMIT 1";
+                                 " WHERE c.run_id = ? AND c.what = 'resume' AND a.lost_ms = 0"
+                                 " ORDER BY c.id DESC LIMIT 1";
 static const char SQL_RELEASE[] = "UPDATE artifacts SET touched_ms = 0 WHERE id IN (SELECT artifact_id FROM checkpoints"
                                   " WHERE run_id = ? AND what = 'resume' AND NOT pinned"
                                   " ORDER BY id DESC LIMIT -1 OFFSET ?)";

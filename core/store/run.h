@@ -26,6 +26,8 @@ struct run_now {
     uint32_t tries;   // attempts that count against max_attempts
     uint32_t max_attempts;
     uint64_t last_seq;
+    int64_t
+        changed_ms; // when it got into this state. A run's times never go back, even if the clock does: see run_row.h
 };
 
 // ---- submit ---------------------------------------------------------------------------------------------------------

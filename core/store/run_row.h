@@ -8,6 +8,10 @@
 // ERR_NOT_FOUND when there is none.
 int run_row_load(struct db *db, uint64_t run, struct run_now *out, struct error *e);
 
+// When something happens to a run: `time_ms`, but never before its last change. The clock of a server may be set back,
+// also between two starts.
+int64_t run_row_time(const struct run_now *row, int64_t time_ms);
+
 // Changes the state: the row, an event, and a record with the run's next sequence number. Updates *row. A change that
 // state.h does not allow is a refusal, "run 7 is running: ...".
 int run_row_change(struct db *db, struct run_now *row, Islr__RunState to, const char *reason, int64_t time_ms,

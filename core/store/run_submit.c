@@ -8,7 +8,8 @@ static const char SQL_KEY_ADD[] = "INSERT INTO submit_keys (user, key, run_id) V
 static const char SQL_JOB_FIND[] = "SELECT id FROM jobs WHERE hash = ?";
 static const char SQL_JOB_ADD[] = "INSERT INTO jobs (hash, kind, spec) VALUES (?, ?, ?)";
 static const char SQL_ADD[] = "INSERT INTO runs (job_id, name, user, kind, state, reason, priority, after_any,"
-                              " max_attempts, submitted_ms) VALUES (?, ?, ?, ?, ?, '', ?, ?, ?, ?)";
+                              " max_attempts, submitted_ms, changed_ms)"
+                              " VALUES (?, ?, ?, ?, ?, '', ?, ?, ?, ?9, ?9)";
 static const char SQL_SEQ[] = "UPDATE runs SET last_seq = 1 WHERE id = ?";
 static const char SQL_EVENT[] = "INSERT INTO events (run_id, time_ms, state, attempt, seq, text)"
                                 " VALUES (?, ?, ?, 0, 1, ?)";

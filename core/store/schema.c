@@ -138,7 +138,14 @@ static const char MIGRATION_1[] =
     "  created_ms INTEGER NOT NULL, expires_ms INTEGER NOT NULL DEFAULT 0, revoked_ms INTEGER NOT NULL DEFAULT 0"
     ") STRICT;";
 
-static const char *const migrations[] = {MIGRATION_1};
+// lost_ms: when fsck found that the file is gone or damaged; 0: it is there. changed_ms: of the run's last change of
+// state, so that times do not go back when the clock does.
+static const char MIGRATION_2[] = "ALTER TABLE artifacts ADD COLUMN lost_ms INTEGER NOT NULL DEFAULT 0;"
+                                  "ALTER TABLE runs ADD COLUMN changed_ms INTEGER NOT NULL DEFAULT 0;"
+                                  "UPDATE runs SET changed_ms = max(submitted_ms, started_ms, ended_ms,"
+                                  "  coalesce((SELECT max(time_ms) FROM events e WHERE e.run_id = runs.id), 0));";
+
+static const char *const migrations[] = {MIGRATION_1, MIGRATION_2};
 
 static const char SQL_VERSION[] = "PRAGMA user_version";
 

@@ -39,7 +39,7 @@ struct store {
     pthread_cond_t queued, committed;
     struct op_list waiting, finished;
     int closing;
-    int in_trouble;
+    int in_trouble, damaged; // damaged: nothing is written any more, see store.h
     struct error trouble;
     struct store_reader *readers; // idle ones
     unsigned readers_out;
@@ -164,9 +164,13 @@ static void *writer(void *context)
         if (!ops)
             return NULL;
         struct error e;
-        if (apply_all(&s->db, ops, &e))
+        if (s->damaged)
+            fail_all(&s->db, ops, &s->trouble);
+        else if (apply_all(&s->db, ops, &e))
             fail_all(&s->db, ops, &e);
-        finish(s, ops, trouble_of(ops));
+        const struct error *trouble = trouble_of(ops);
+        s->damaged |= trouble && trouble->code == ERR_DAMAGED;
+        finish(s, ops, trouble);
     }
 }
 

@@ -41,6 +41,8 @@ enum store_status {
     STORE_REFUSED, // the request itself is wrong: no such run, not in that state, ..; it would be refused again
     STORE_TROUBLE  // the database could not be written: full or read-only disk, damage; later it may be done
 };
+// After the writer has met a damaged page every request is STORE_TROUBLE with ERR_DAMAGED until the store is opened
+// anew: to write on would spread the damage. Reading goes on as far as the pages allow.
 
 struct store_op {
     void (*done)(struct store_op *op); // NULL in a store_call()

@@ -139,6 +139,19 @@ static void test_removed_artifact(void **state)
     fetch.has_sha256 = 1;
     fetch.sha256 = (ProtobufCBinaryData){sizeof hash.bytes, hash.bytes};
     assert_non_null(strstr(actor_call_fault(&client, &m, ERR_DAMAGED), "missing"));
+    for (int lost = 0; !lost;) { // it is marked, so that nobody is given it again
+        Islr__ListCheckpoints list = ISLR__LIST_CHECKPOINTS__INIT;
+        Islr__Envelope q = ENVELOPE(LIST_CHECKPOINTS, list_checkpoints, &list);
+        list.has_run = 1;
+        list.run = run;
+        Islr__Envelope *answer = actor_call(&client, &q, ISLR__ENVELOPE__BODY_CHECKPOINT_LIST);
+        lost = answer->checkpoint_list->checkpoints[0]->lost;
+        envelope_free(answer);
+        rig_for(&rig, 10);
+    }
+    assert_non_null(strstr(actor_call_fault(&client, &m, ERR_DAMAGED), "lost"));
+    hash = rank_put(&rank, "content", 7); // the same content again heals it
+    envelope_free(actor_call(&client, &m, ISLR__ENVELOPE__BODY_CHUNK));
     hash.bytes[0] ^= 1;
     actor_call_fault(&client, &m, ERR_NOT_FOUND);
     actor_close(&rank);

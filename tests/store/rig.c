@@ -5,6 +5,7 @@
 
 #include "core/base/file.h"
 #include "core/base/memory.h"
+#include "core/store/artifact.h"
 
 void rig_open(struct rig *rig)
 {
@@ -186,6 +187,29 @@ struct hash rig_artifact(struct rig *rig, const char *content)
     artifact_add_prepare(&r);
     rig_call(rig, &r.op, STORE_DONE);
     return r.hash;
+}
+
+struct hash rig_file(struct rig *rig, const char *content)
+{
+    struct artifact_store artifacts;
+    struct hash hash = hash_memory(content, strlen(content));
+    struct error e;
+    assert_int_equal(artifact_store_open(&artifacts, rig->directory, &e), 0);
+    struct artifact_upload *u = artifact_upload_open(&artifacts, &hash, strlen(content), &e);
+    assert_non_null(u);
+    assert_int_equal(artifact_upload_write(u, 0, content, strlen(content), &e), 0);
+    assert_int_equal(artifact_upload_commit(u, &e), 0);
+    artifact_store_close(&artifacts);
+    return rig_artifact(rig, content);
+}
+
+char *rig_file_path(struct rig *rig, const struct hash *hash)
+{
+    struct artifact_store artifacts;
+    artifact_store_name(&artifacts, rig->directory);
+    char *path = artifact_path(&artifacts, hash);
+    artifact_store_close(&artifacts);
+    return path;
 }
 
 uint64_t rig_checkpoint(struct rig *rig, uint64_t run, uint32_t attempt, const char *what, uint64_t step,

@@ -47,6 +47,9 @@ void rig_add_records(struct rig *rig, uint64_t run, uint32_t attempt, uint64_t f
 struct record_page rig_read(struct rig *rig, uint64_t run, uint64_t after_seq, size_t page, struct pool *pool);
 
 struct hash rig_artifact(struct rig *rig, const char *content);
+// The same with its file.
+struct hash rig_file(struct rig *rig, const char *content);
+char *rig_file_path(struct rig *rig, const struct hash *hash); // to free()
 uint64_t rig_checkpoint(struct rig *rig, uint64_t run, uint32_t attempt, const char *what, uint64_t step,
                         const struct hash *hash);
 

@@ -320,6 +320,36 @@ static void test_live(void **state)
     pool_free(&pool);
 }
 
+// The clock is set back between all that happens to a run: its times do not go back with it.
+static void test_clock_set_back(void **state)
+{
+    struct rig *rig = *state;
+    struct run_submit s = {
+        .user = "ann", .name = "n", .kind = "train", .spec = "", .max_attempts = 1, .time_ms = 1000000};
+    run_submit_prepare(&s);
+    rig_call(rig, &s.op, STORE_DONE);
+    uint64_t run = s.now.run;
+    struct run_verb p = {.kind = RUN_PRIORITY, .run = run, .reason = "by ann", .priority = 1, .time_ms = 900000};
+    run_verb_prepare(&p);
+    rig_call(rig, &p.op, STORE_DONE);
+    rig_start(rig, run, 1); // at 3000
+    rig_end(rig, run, 1, ATTEMPT_FAILED, 0);
+    struct pool pool = {0};
+    struct error e;
+    Islr__RunDetail *d;
+    struct store_reader *reader = store_reader_take(rig->store, &e);
+    assert_int_equal(run_read_detail(reader, run, &pool, &d, &e), 0);
+    store_reader_give(rig->store, reader);
+    assert_int_equal(d->summary->submitted_ms, 1000000);
+    assert_true(d->summary->started_ms >= 1000000 && d->summary->ended_ms >= d->summary->started_ms);
+    assert_true(d->attempts[0]->ended_ms >= d->attempts[0]->started_ms);
+    assert_int_equal(d->n_events, 5);
+    for (size_t i = 1; i < d->n_events; i++)
+        assert_true(d->events[i]->time_ms >= d->events[i - 1]->time_ms);
+    assert_true(rig_submit(rig, "later, with an earlier time") > run);
+    pool_free(&pool);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -332,6 +362,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_list, setup, teardown),
         cmocka_unit_test_setup_teardown(test_detail, setup, teardown),
         cmocka_unit_test_setup_teardown(test_live, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_clock_set_back, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
