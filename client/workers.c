@@ -1,17 +1,20 @@
 // islrctl workers: ranks, hosts, devices, what they do.
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "client/command.h"
 #include "client/json.h"
 #include "client/server.h"
 #include "client/text.h"
 #include "core/base/clock.h"
+#include "core/base/memory.h"
 
 struct printer {
     bool json;
     struct json document;
     struct table table;
+    struct strbuf notes; // lines
 };
 
 static void add_json(struct json *j, const Islr__WorkerInfo *w)
@@ -31,6 +34,8 @@ static void add_json(struct json *j, const Islr__WorkerInfo *w)
     json_text(j, "doing", w->doing ? w->doing : "");
     json_integer(j, "step", (int64_t)w->step);
     json_time(j, "last_contact", w->last_contact_ms);
+    json_integer(j, "quiet_seconds", w->quiet_ms / 1000);
+    json_text(j, "health", w->health ? w->health : "");
     json_end(j, '}');
 }
 
@@ -38,6 +43,7 @@ static void add_row(struct table *t, const Islr__WorkerInfo *w)
 {
     char time[TEXT_SIZE];
     table_cell(t, "%llu", (unsigned long long)w->worker);
+    table_cell(t, "%.8s", w->world ? w->world : "");
     table_cell(t, "%u/%u", w->rank, w->size);
     table_cell(t, "%s", w->host ? w->host : "");
     table_cell(t, "%u", w->pid);
@@ -49,6 +55,7 @@ static void add_row(struct table *t, const Islr__WorkerInfo *w)
     else
         table_cell(t, "idle");
     table_cell(t, "%s", text_time(w->last_contact_ms, time));
+    table_cell(t, "%s", w->health ? w->health : "");
 }
 
 static int take(void *context, const Islr__Envelope *m, struct error *e)
@@ -56,6 +63,8 @@ static int take(void *context, const Islr__Envelope *m, struct error *e)
     struct printer *p = context;
     if (m->body_case != ISLR__ENVELOPE__BODY_WORKER_LIST)
         return error_set(e, ERR_DAMAGED, "the server's answer (%s) is not a list of workers", envelope_name(m));
+    for (size_t i = 0; i < m->worker_list->n_notes; i++)
+        strbuf_printf(&p->notes, "%s\n", m->worker_list->notes[i]);
     for (size_t i = 0; i < m->worker_list->n_workers; i++) {
         if (p->json)
             add_json(&p->document, m->worker_list->workers[i]);
@@ -70,8 +79,8 @@ static void begin(struct printer *p)
     static const struct {
         const char *title;
         bool right;
-    } columns[] = {{"WORKER", true},  {"RANK", true},    {"HOST", false}, {"PID", true},
-                   {"DEVICE", false}, {"THREADS", true}, {"DOES", false}, {"LAST CONTACT", false}};
+    } columns[] = {{"WORKER", true},  {"WORLD", false},  {"RANK", true},  {"HOST", false},         {"PID", true},
+                   {"DEVICE", false}, {"THREADS", true}, {"DOES", false}, {"LAST CONTACT", false}, {"HEALTH", false}};
     if (p->json) {
         json_begin(&p->document, NULL, '{');
         json_begin(&p->document, "workers", '[');
@@ -85,12 +94,20 @@ static void finish(struct printer *p)
 {
     if (p->json) {
         json_end(&p->document, ']');
+        json_begin(&p->document, "notes", '[');
+        for (char *line = p->notes.text, *end; line && (end = strchr(line, '\n')); line = end + 1) {
+            *end = 0;
+            json_text(&p->document, NULL, line);
+        }
+        json_end(&p->document, ']');
         json_end(&p->document, '}');
         json_print(&p->document, stdout);
         free(p->document.text.text);
     } else {
         table_print(&p->table, stdout);
+        fputs(p->notes.text ? p->notes.text : "", stderr);
     }
+    free(p->notes.text);
 }
 
 int command_workers(int argc, char **argv)
@@ -102,7 +119,8 @@ int command_workers(int argc, char **argv)
         OPTION_JSON(&p.json,
                     "{\"workers\": [{\"worker\", \"world\", \"rank\", \"size\", \"host\", \"pid\", \"device\", "
                     "\"device_name\", \"threads\", \"since\", \"run\" (0: idle), \"doing\", \"step\", "
-                    "\"last_contact\"}]}"),
+                    "\"last_contact\", \"quiet_seconds\" (since it did something), \"health\" (\"ok\", else what is "
+                    "wrong)}], \"notes\": [worlds that lack ranks, ranks that get nowhere]}"),
         {0}};
     const struct usage usage = {"islrctl workers", "ranks, hosts, devices and what they do", options, NULL,
                                 "islrctl workers"};

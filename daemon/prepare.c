@@ -67,7 +67,7 @@ static int prepare(struct run *run, const char *data, const char *out, struct pr
     o->watch = (struct prepare_watch){run, show_progress, show_broken, is_stopped};
     struct prepare_team team = {run->comm, comm_rank(run->comm), comm_size(run->comm), team_agree, team_max};
     // The others may have to wait for a rank whose disk is slower.
-    comm_set_timeout(run->comm, 4 * 3600.0);
+    comm_set_timeout(run->comm, COMM_LONG_SECONDS);
     int rc = prepare_set(data, out, o, team.size > 1 ? &team : NULL, e);
     if (rc)
         progress_clear(&run->progress);

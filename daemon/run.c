@@ -11,13 +11,34 @@
 #include "core/train/job.h"
 #include "daemon/command.h"
 #include "daemon/console.h"
+#include "daemon/watchdog.h"
 
 struct run_arguments {
     const char *job, *out, *device;
     struct option_list overrides;
     int64_t threads;
+    double hang_seconds;
     bool resume;
 };
+
+struct watched {
+    struct comm *comm;
+    const struct log *log;
+};
+
+// A rank that is stuck says where, and ends: mpirun then ends the others.
+static void look(void *context, const struct watchdog_view *v)
+{
+    const struct watched *w = context;
+    int rank = comm_rank(w->comm);
+    if (!v->stuck)
+        return;
+    log_error(w->log, "rank %d on %s (pid %d) is stuck: it has done nothing for %.0f s (%s, step %llu), at %s\n%s",
+              rank, comm_host(w->comm, rank), (int)getpid(), v->quiet_seconds, v->doing ? v->doing : "at the start",
+              v->step, v->brief, v->stacks);
+    fflush(NULL);
+    _exit(ERR_TIMEOUT);
+}
 
 static const char *device_of(const Islr__JobSpec *job, const char *asked)
 {
@@ -40,7 +61,15 @@ static int run_on_device(const Islr__JobSpec *job, const struct run_arguments *a
                               .dir = a->out,
                               .threads = threads,
                               .resume = a->resume};
-    int rc = job_run(&o, e);
+    struct watched watched = {comm, &console.log};
+    struct watchdog *dog = watchdog_start(&(struct watchdog_options){comm_pulse(comm), &watched, look}, e);
+    int rc = -1;
+    if (dog) {
+        watchdog_watch(dog, a->hang_seconds);
+        rc = job_run(&o, e);
+        watchdog_rest(dog);
+    }
+    watchdog_stop(dog);
     backend->op->close(backend);
     if (console.drawn)
         fputs("\n", stderr);
@@ -68,12 +97,13 @@ static int run_job(const struct run_arguments *a, struct comm *comm, struct erro
 
 int command_run(int argc, char **argv)
 {
-    struct run_arguments a = {.device = "auto"};
+    struct run_arguments a = {.device = "auto", .hang_seconds = HANG_SECONDS};
     const struct option_row options[] = {
         {'o', "out", "DIR", "where the run's files go", OPTION_STRING, &a.out},
         {0, "resume", NULL, "go on from the newest resume point in DIR, if there is one", OPTION_FLAG, &a.resume},
         {0, "device", "auto|cpu|cuda", "what to compute on", OPTION_CHOICE, &a.device},
         {0, "threads", "N", "CPU threads of each rank; 0: its share of the cores", OPTION_INT, &a.threads, .max = 4096},
+        OPTION_HANG(&a.hang_seconds),
         {0}};
     const struct option_operand operands[] = {
         {"JOB.yaml", "the job", .value = &a.job},

@@ -1,11 +1,13 @@
 // islrd serve: the control server as a process of its own.
 #include "daemon/serve.h"
+#include "daemon/watchdog.h"
 
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 
 #include "core/base/options.h"
+#include "core/rpc/protocol.h"
 #include "daemon/command.h"
 
 struct serving {
@@ -58,12 +60,15 @@ int command_serve(int argc, char **argv)
 {
     struct log log = {stderr, LOG_INFO, NULL};
     struct server_options serve_options = {.log = &log};
+    double lease = RPC_IDLE_MS / 1e3, hang = HANG_SECONDS;
     bool verbose = false;
     const struct option_row options[] = {{0, "dir", "DIR", "where everything is kept", OPTION_STRING,
                                           &serve_options.directory,
                                           .default_shown = "/var/lib/islr for root, else ~/.local/state/islr"},
                                          {0, "socket", "PATH", "the unix socket to listen on", OPTION_STRING,
                                           &serve_options.socket, .default_shown = "DIR/islr.sock"},
+                                         OPTION_LEASE(&lease),
+                                         OPTION_HANG(&hang),
                                          {'v', "verbose", NULL, "also log what is normal", OPTION_FLAG, &verbose},
                                          {0}};
     const struct usage usage = {
@@ -79,6 +84,8 @@ int command_serve(int argc, char **argv)
         return code;
     if (verbose)
         log.level = LOG_DEBUG;
+    serve_options.lease_ms = (uint32_t)(lease * 1e3);
+    serve_options.hang_ms = (uint32_t)(hang * 1e3);
     umask(0027); // what is in the directory is the user's and the group's
     signal(SIGPIPE, SIG_IGN);
     setenv("UV_THREADPOOL_SIZE", "8", 0); // reads must not wait behind the fsync of a large upload

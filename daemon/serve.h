@@ -15,7 +15,15 @@ struct server_options {
     const char *socket;    // NULL: address_default_socket() of the directory
     const struct log *log; // may be NULL
     uint32_t lease_ms;     // without contact for so long a rank is taken for dead; 0: RPC_IDLE_MS
+    uint32_t hang_ms;      // getting nowhere for so long a rank is taken for stuck; 0: never
 };
+
+// The options of a server in seconds, for islrd serve and up.
+#define OPTION_LEASE(variable)                                                                                         \
+    {                                                                                                                  \
+        0, "lease-seconds", "S", "a rank that is not heard of for so long is gone, and its run given to others",       \
+            OPTION_FLOAT, variable, 1, 86400                                                                           \
+    }
 
 // Opens the state, finds out what was going on, listens. NULL: another server has the directory, it cannot be written,
 // the socket cannot be made, ... .

@@ -63,10 +63,10 @@ static void begun(struct server *s, struct run *r, struct beginning *b)
     log_info(s->log, "run %llu: attempt %u on %zu ranks of world %s", (unsigned long long)r->id, r->now.attempt,
              r->gang_count, r->world);
     if (!r->job)
-        attempt_end(s, &(struct attempt_report){r->id, r->now.attempt, ATTEMPT_FAILED, 0, "its job is damaged"}, NULL,
-                    0);
+        attempt_end(s, &(struct attempt_report){r->id, r->now.attempt, ATTEMPT_FAILED, 0, "its job is damaged", NULL},
+                    NULL, 0);
     else if (missing)
-        attempt_lost(s, r, "a rank was gone before it could be told");
+        attempt_lost(s, r, "a rank was gone before it could be told", NULL);
     else
         attempt_offer(s, r);
 }
@@ -185,7 +185,7 @@ static void answered(struct peer *p, void *context, const Islr__Envelope *m, con
             attempt_check_taken(s, r);
         } else if (why->code != ERR_UNREACHABLE && why->code != ERR_NONE) { // not a lost connection: the lease decides
             char *text = xprintf("rank %u would not begin: %s", a->world_rank, why->text);
-            attempt_lost(s, r, text);
+            attempt_lost(s, r, text, NULL);
             free(text);
         }
     }
@@ -230,11 +230,13 @@ void attempt_offer(struct server *s, struct run *r)
 
 // ---- stop -----------------------------------------------------------------------------------------------------------
 
-static void tell_stop(const struct run *r, Islr__Stop__Why why, int save)
+// gone: some rank of the gang will not come any more.
+static void tell_stop(const struct run *r, Islr__Stop__Why why, int save, int gone)
 {
     Islr__Stop stop = ISLR__STOP__INIT;
     Islr__Envelope m = ENVELOPE(STOP, stop, &stop);
-    stop.has_run = stop.has_attempt = stop.has_why = stop.has_save = 1;
+    stop.has_run = stop.has_attempt = stop.has_why = stop.has_save = stop.has_gone = 1;
+    stop.gone = gone;
     stop.run = r->id;
     stop.attempt = r->now.attempt;
     stop.why = why;
@@ -248,9 +250,10 @@ void attempt_stop(struct server *s, const struct run *r)
 {
     (void)s;
     if (r->now.state == ISLR__RUN_STATE__RUN_STOPPING)
-        tell_stop(r, r->now.stop_why == STOP_LIMIT ? ISLR__STOP__WHY__WHY_CANCEL : (Islr__Stop__Why)r->now.stop_why, 1);
+        tell_stop(r, r->now.stop_why == STOP_LIMIT ? ISLR__STOP__WHY__WHY_CANCEL : (Islr__Stop__Why)r->now.stop_why, 1,
+                  0);
     else if (r->gang_count) // it has ended without waiting for them
-        tell_stop(r, ISLR__STOP__WHY__WHY_ABANDON, 0);
+        tell_stop(r, ISLR__STOP__WHY__WHY_ABANDON, 0, 0);
 }
 
 // ---- end ------------------------------------------------------------------------------------------------------------
@@ -260,7 +263,7 @@ struct ending {
     struct server *server;
     struct session *session; // held, or NULL
     uint64_t id;
-    char *reason;
+    char *reason, *lines;
 };
 
 static void end_done(struct store_op *op)
@@ -288,6 +291,7 @@ static void end_done(struct store_op *op)
         session_drop(x->session);
     }
     free(x->reason);
+    free(x->lines);
     free(x);
 }
 
@@ -301,6 +305,8 @@ void attempt_end(struct server *s, const struct attempt_report *report, struct s
     x->session = session ? session_hold(session) : NULL;
     x->id = id;
     x->reason = xstrdup(report->reason);
+    x->lines = report->lines ? xstrdup(report->lines) : NULL;
+    x->request.lines = x->lines;
     x->request.run = report->run;
     x->request.attempt = report->attempt;
     x->request.outcome = report->outcome;
@@ -312,10 +318,10 @@ void attempt_end(struct server *s, const struct attempt_report *report, struct s
     server_queue(s, &x->request.op);
 }
 
-void attempt_lost(struct server *s, struct run *r, const char *reason)
+void attempt_lost(struct server *s, struct run *r, const char *reason, const char *lines)
 {
     if (r->busy || !run_state_live(r->now.state))
         return;
-    tell_stop(r, ISLR__STOP__WHY__WHY_ABANDON, 0);
-    attempt_end(s, &(struct attempt_report){r->id, r->now.attempt, ATTEMPT_LOST, 0, reason}, NULL, 0);
+    tell_stop(r, ISLR__STOP__WHY__WHY_ABANDON, 0, 1);
+    attempt_end(s, &(struct attempt_report){r->id, r->now.attempt, ATTEMPT_LOST, 0, reason, lines}, NULL, 0);
 }

@@ -25,10 +25,12 @@ void attempt_begin(struct server *s, struct run *r, struct worker *const *gang, 
 // abandoned. Then, when the rank has its answer, what follows from it.
 int attempt_claim_holds(struct server *s, const struct worker *w, uint64_t run, uint32_t attempt);
 void attempt_rank_back(struct server *s, struct worker *w, uint64_t run, uint32_t attempt);
+void attempt_shun(struct server *s, const struct worker *w); // worker_shun() for the ranks that work with it
 void attempt_rank_gone(struct server *s, struct worker *w, const char *why); // for good; w is freed after
 
 void attempt_stop(struct server *s, const struct run *r); // tells the ranks, as r->now says
-void attempt_lost(struct server *s, struct run *r, const char *reason);
+// `lines` (may be NULL) go to the run's log before its end.
+void attempt_lost(struct server *s, struct run *r, const char *reason, const char *lines);
 
 // Ends an attempt in the database; answers the session (NULL: nobody) under the id when that is done.
 struct attempt_report {
@@ -37,6 +39,7 @@ struct attempt_report {
     enum attempt_outcome outcome;
     int retryable;
     const char *reason;
+    const char *lines; // of the server's own, for the run's log; NULL: none
 };
 void attempt_end(struct server *s, const struct attempt_report *report, struct session *session, uint64_t id);
 

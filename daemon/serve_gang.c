@@ -41,7 +41,7 @@ static void back_idle(struct server *s, struct worker *w, struct run *r, struct 
     if (!rank->taken && r->now.state == ISLR__RUN_STATE__RUN_STARTING)
         attempt_offer(s, r); // Assign was lost with the connection
     else if (rank == r->gang)
-        attempt_lost(s, r, "its first rank has come back without it");
+        attempt_lost(s, r, "its first rank has come back without it", NULL);
     // another rank may be done with its part: the first one will say how it ended
 }
 
@@ -63,6 +63,14 @@ void attempt_rank_back(struct server *s, struct worker *w, uint64_t run, uint32_
     }
 }
 
+void attempt_shun(struct server *s, const struct worker *w)
+{
+    struct run *r = runs_find(&s->runs, w->run);
+    for (size_t i = 0; r && r->world && run_rank_of(r, w->world->name, w->rank) && i < r->gang_count; i++)
+        if (r->gang[i].worker)
+            worker_shun(r->gang[i].worker);
+}
+
 void attempt_rank_gone(struct server *s, struct worker *w, const char *why)
 {
     for (size_t i = 0; i < s->runs.count; i++) {
@@ -71,8 +79,10 @@ void attempt_rank_gone(struct server *s, struct worker *w, const char *why)
         if (!rank)
             continue;
         rank->worker = NULL;
-        char *text = xprintf("rank %u (host %s, pid %u) is gone: %s", w->rank, w->facts->host, w->facts->pid, why);
-        attempt_lost(s, r, text);
+        char *text =
+            xprintf("rank %u (host %s, pid %u) is gone: %s%s%s (step %llu)", w->rank, w->facts->host, w->facts->pid,
+                    why, *w->doing ? "; it was at: " : "", w->doing, (unsigned long long)w->step);
+        attempt_lost(s, r, text, NULL);
         free(text);
         break;
     }
@@ -146,7 +156,7 @@ void attempts_tick(struct server *s)
             continue;
         if (now >= r->gang_deadline && rank_missing(r, &rank)) {
             char *text = xprintf("rank %u did not come back after the server's restart", rank);
-            attempt_lost(s, r, text);
+            attempt_lost(s, r, text, NULL);
             free(text);
         } else if (r->limit_ms > 0 && !r->limit_told && r->now.state != ISLR__RUN_STATE__RUN_STOPPING &&
                    r->ran_ms + (double)(now - r->begun_at) > r->limit_ms) {
@@ -170,8 +180,8 @@ void handle_finished(struct session *session, Islr__Envelope *m)
     else if (r && r->gang_count && r->now.attempt == f->attempt && r->gang[0].worker != session->worker)
         error_set(&e, ERR_INVALID, "only the first rank of run %llu says how it has ended", (unsigned long long)f->run);
     else {
-        struct attempt_report report = {f->run, f->attempt, outcomes[f->outcome], f->retryable,
-                                        f->reason ? f->reason : ""};
+        struct attempt_report report = {
+            f->run, f->attempt, outcomes[f->outcome], f->retryable, f->reason ? f->reason : "", NULL};
         attempt_end(s, &report, session, m->id);
         return;
     }

@@ -38,19 +38,25 @@ static void answer(struct session *session, const Islr__Envelope *m, uint64_t ac
     if (!session->peer)
         return;
     struct worker *w = workers_find(s, facts->world, facts->rank);
-    if (session->worker && session->worker != w)
+    if (session->worker && session->worker != w) {
         error_set(&e, ERR_INVALID, "rank %u has registered on this connection already", session->worker->rank);
-    else if (!w)
+        w = NULL;
+    } else if (w && worker_is_another(w, facts, &e)) {
+        log_warn(s->log, "%s", e.text);
+        w = NULL;
+    } else if (!w) {
         w = worker_add(s, facts, &e);
-    if (!w || (session->worker && session->worker != w)) {
+    }
+    if (!w) {
         session_reply_fault(session, m->id, &e);
         return;
     }
     worker_connected(w, session);
     Islr__Registered r = ISLR__REGISTERED__INIT;
     Islr__Envelope reply = ENVELOPE(REGISTERED, registered, &r);
-    r.has_worker = r.has_lease_ms = 1;
+    r.has_worker = r.has_lease_ms = r.has_hang_ms = 1;
     r.worker = w->id;
+    r.hang_ms = s->hang_ms;
     r.lease_ms = s->lease_ms;
     if (facts->run) {
         r.has_acked_seq = r.has_abandon = 1;

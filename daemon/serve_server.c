@@ -81,6 +81,7 @@ static void tick(uv_timer_t *timer)
 {
     struct server *s = timer->data;
     workers_tick(s);
+    health_tick(s);
     attempts_tick(s);
     runs_tick(s);
     follow_tick(s);
@@ -223,6 +224,7 @@ struct server *server_open(uv_loop_t *loop, const struct server_options *options
     s->loop = loop;
     s->log = options->log;
     s->lease_ms = options->lease_ms ? options->lease_ms : RPC_IDLE_MS;
+    s->hang_ms = options->hang_ms;
     s->directory = options->directory ? xstrdup(options->directory) : address_default_directory();
     s->socket = options->socket ? xstrdup(options->socket) : address_default_socket(s->directory);
     s->started_ms = server_now_ms();

@@ -33,7 +33,7 @@ struct server {
     char *directory, *socket;
     char id[33]; // made at the first start
     int64_t started_ms;
-    uint32_t lease_ms;
+    uint32_t lease_ms, hang_ms;
     struct file_lock lock;
     struct store *store;
     struct artifact_store artifacts;

@@ -38,6 +38,7 @@ static const struct handler {
     {ISLR__ENVELOPE__BODY_ADD_CHECKPOINT, ROLE_ADMIN, 1, handle_add_checkpoint},
     {ISLR__ENVELOPE__BODY_FINISHED, ROLE_ADMIN, 1, handle_finished},
     {ISLR__ENVELOPE__BODY_PROGRESS, ROLE_ADMIN, 1, handle_progress},
+    {ISLR__ENVELOPE__BODY_PULSE, ROLE_ADMIN, 1, handle_pulse},
 };
 
 const char *session_role_name(enum session_role r)

@@ -46,6 +46,7 @@ static void count_done(struct read_job *job)
     status.ended =
         of[ISLR__RUN_STATE__RUN_SUCCEEDED] + of[ISLR__RUN_STATE__RUN_FAILED] + of[ISLR__RUN_STATE__RUN_CANCELLED];
     count_workers(s, &status);
+    status.notes = health_notes(s, &job->pool, &status.n_notes);
     status.draining = s->draining;
     status.directory = s->directory;
     status.artifact_bytes = c->artifact_bytes;

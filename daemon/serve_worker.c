@@ -13,7 +13,7 @@
 #include "daemon/serve_attempt.h"
 #include "daemon/serve_server.h"
 
-enum { WORLD_SIZE_MAX = 65536 };
+enum { WORLD_SIZE_MAX = 65536, SHUN_MS = 10000 };
 
 // ---- what the database remembers ------------------------------------------------------------------------------------
 // Only history: if it cannot be written, so be it.
@@ -165,6 +165,7 @@ static struct world *add_world(struct server *s, const char *name, uint32_t size
     w->size = size;
     w->number = ++s->workers.last_world;
     w->ranks = xcalloc(size, sizeof *w->ranks);
+    w->incomplete_since = uv_now(s->loop);
     w->next = s->workers.first;
     s->workers.first = w;
     return w;
@@ -213,6 +214,15 @@ struct worker *worker_add(struct server *s, const Islr__Register *facts, struct 
     return w;
 }
 
+int worker_is_another(const struct worker *w, const Islr__Register *facts, struct error *e)
+{
+    if (w->facts->pid == facts->pid && !strcmp(w->facts->host, facts->host))
+        return 0;
+    return error_set(e, ERR_INVALID,
+                     "rank %u of world %s is there already (host %s, pid %u): host %s, pid %u cannot be the same one",
+                     w->rank, w->world->name, w->facts->host, w->facts->pid, facts->host, facts->pid);
+}
+
 void worker_connected(struct worker *w, struct session *session)
 {
     if (w->session && w->session != session) { // the old connection is half dead
@@ -222,6 +232,7 @@ void worker_connected(struct worker *w, struct session *session)
     }
     w->session = session;
     session->worker = w;
+    peer_set_keepalive(session->peer, 0, w->server->lease_ms); // it was told to ping three times as often
     watch_process(w, peer_identity(session->peer));
     remember(w);
     if (world_complete(w->world))
@@ -233,9 +244,15 @@ int world_complete(const struct world *w)
     if (w->known < w->size)
         return 0;
     for (uint32_t i = 0; i < w->size; i++)
-        if (!w->ranks[i]->session || w->ranks[i]->dead)
+        if (!w->ranks[i]->session || w->ranks[i]->dead ||
+            uv_now(w->ranks[i]->server->loop) < w->ranks[i]->shunned_until)
             return 0;
     return 1;
+}
+
+void worker_shun(struct worker *w)
+{
+    w->shunned_until = uv_now(w->server->loop) + SHUN_MS;
 }
 
 void worker_set_idle(struct worker *w)
@@ -244,6 +261,7 @@ void worker_set_idle(struct worker *w)
     w->attempt = 0;
     w->step = 0;
     w->doing[0] = 0;
+    w->health = (struct health){0};
 }
 
 static void free_worker(struct worker *w)
@@ -298,13 +316,18 @@ void workers_tick(struct server *s)
     struct world *next;
     for (struct world *world = s->workers.first; world; world = next) {
         next = world->next;
+        if (world_complete(world))
+            world->incomplete_since = 0;
+        else if (!world->incomplete_since)
+            world->incomplete_since = uv_now(s->loop);
         uint32_t size = world->size;
         for (uint32_t i = 0; i < size; i++) {
             struct worker *w = world->ranks[i];
             if (!w || w->session || uv_now(s->loop) < w->deadline)
                 continue;
             int last = world->known == 1;
-            give_up(w, "it lost its connection and did not come back in time");
+            attempt_shun(s, w); // the others have to find that out
+            give_up(w, "nothing was heard of it for too long");
             if (last)
                 break; // the world went with it
         }

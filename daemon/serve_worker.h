@@ -10,6 +10,7 @@
 #include <uv.h>
 
 #include "core/base/error.h"
+#include "daemon/serve_health.h"
 #include "proto/control.pb-c.h"
 
 struct server;
@@ -25,14 +26,16 @@ struct worker {
     uint32_t rank;
     Islr__Register *facts; // as it registered
     int64_t since_ms;
-    uint64_t deadline;  // loop time at which it is given up, while away
-    uv_poll_t *process; // watches its process; NULL: it cannot be watched
-    int dead;           // its process has ended
+    uint64_t deadline;      // loop time at which it is given up, while away
+    uv_poll_t *process;     // watches its process; NULL: it cannot be watched
+    int dead;               // its process has ended
+    uint64_t shunned_until; // loop time: its world gets no work before
 
     uint64_t run; // what the server has given it, 0: idle
     uint32_t attempt;
     char doing[64]; // as it said last
     uint64_t step;
+    struct health health;
 };
 
 struct world {
@@ -40,8 +43,9 @@ struct world {
     uint32_t number; // in this server's life
     char *name;
     uint32_t size;
-    struct worker **ranks; // [size], NULL: not there
-    uint32_t known;        // of them
+    struct worker **ranks;     // [size], NULL: not there
+    uint32_t known;            // of them
+    uint64_t incomplete_since; // loop time, 0: all are there
 };
 
 struct workers {
@@ -55,6 +59,9 @@ void workers_close(struct server *s);
 // All its ranks are there and connected: it can be given work.
 int world_complete(const struct world *w);
 
+// Its run was lost because ranks do not get on with each other: its world gets no work for a while, in which it may end.
+void worker_shun(struct worker *w);
+
 void worker_set_idle(struct worker *w);
 void worker_away(struct worker *w, uint32_t silent_ms); // its connection is gone, silent for so long before
 void workers_tick(struct server *s);                    // leases
@@ -63,5 +70,7 @@ struct worker *workers_find(struct server *s, const char *world, uint32_t rank);
 // For serve_register.c: a rank that was not known; -1: it contradicts its world (another size, a rank beyond it).
 struct worker *worker_add(struct server *s, const Islr__Register *facts, struct error *e);
 void worker_connected(struct worker *w, struct session *session);
+// Whether who registers as `w` is another process than the one that did before: -1 and a sentence.
+int worker_is_another(const struct worker *w, const Islr__Register *facts, struct error *e);
 
 #endif

@@ -27,6 +27,10 @@ static Islr__WorkerInfo *describe(const struct worker *w, struct pool *pool)
     i->run = w->run;
     i->doing = w->session ? (char *)w->doing : "away";
     i->step = w->step;
+    char health[HEALTH_TEXT];
+    i->health = pool_text(pool, health_text(w, health));
+    i->has_quiet_ms = w->run && w->health.told;
+    i->quiet_ms = i->has_quiet_ms ? health_quiet_ms(w) : 0;
     uint64_t silent =
         w->session ? peer_silent_ms(w->session->peer) : uv_now(w->server->loop) + w->server->lease_ms - w->deadline;
     i->last_contact_ms = server_now_ms() - (int64_t)silent;
@@ -55,6 +59,7 @@ void handle_list_workers(struct session *session, Islr__Envelope *m)
         }
     }
     list.more = 0;
+    list.notes = health_notes(s, &pool, &list.n_notes);
     session_reply(session, m->id, &reply);
     pool_free(&pool);
 }

@@ -20,8 +20,10 @@
 #include "core/base/memory.h"
 #include "core/base/options.h"
 #include "core/base/parallel.h"
+#include "core/rpc/protocol.h"
 #include "daemon/command.h"
 #include "daemon/serve.h"
+#include "daemon/watchdog.h"
 
 enum {
     WAIT_FIRST_MS = 1000,
@@ -287,6 +289,7 @@ int command_up(int argc, char **argv)
     struct up up = {.log = &log};
     int64_t ranks = 1, threads = 0;
     const char *device = "auto";
+    double lease = RPC_IDLE_MS / 1e3, hang = HANG_SECONDS;
     bool verbose = false;
     const struct option_row options[] = {
         {'n', "ranks", "N", "worker ranks on this machine", OPTION_INT, &ranks, .min = 1, .max = 4096},
@@ -297,6 +300,8 @@ int command_up(int argc, char **argv)
          .default_shown = "/var/lib/islr for root, else ~/.local/state/islr"},
         {0, "socket", "PATH", "the unix socket to listen on", OPTION_STRING, &serve.socket,
          .default_shown = "DIR/islr.sock"},
+        OPTION_LEASE(&lease),
+        OPTION_HANG(&hang),
         {'v', "verbose", NULL, "also log what is normal", OPTION_FLAG, &verbose},
         {0}};
     const struct usage usage = {
@@ -313,6 +318,8 @@ int command_up(int argc, char **argv)
         return code;
     if (verbose)
         log.level = LOG_DEBUG;
+    serve.lease_ms = (uint32_t)(lease * 1e3);
+    serve.hang_ms = (uint32_t)(hang * 1e3);
     if (!on_path("mpirun")) {
         log_error(&log, "mpirun is not installed (Debian, Ubuntu: apt-get install openmpi-bin)");
         return ERR_FAILED;

@@ -11,6 +11,10 @@
 #include "core/spec/spec.h"
 #include "daemon/work_delivery.h"
 
+// How long a rank waits for others in a collective once its run is to stop: ranks that are well come to the next step's
+// end and save there, which takes what it takes. Where one will not come any more, the others need not wait for it long.
+enum { LEAVE_MS = 120000, GONE_MS = 5000 };
+
 void work_task_free(struct work_task *t)
 {
     if (!t)
@@ -25,6 +29,24 @@ struct peer *work_net_peer(const struct work_net *n)
     return n->registered ? link_peer(n->link) : NULL;
 }
 
+// The lock is held.
+static void ask_to_stop(struct work_net *n, struct work_task *t, int patience_ms)
+{
+    atomic_store(&t->stop, 1);
+    if (!t->patience_ms || patience_ms < t->patience_ms)
+        t->patience_ms = patience_ms;
+    if (t == n->current)
+        atomic_store(&n->options.pulse->patience_ms, t->patience_ms);
+}
+
+double work_net_hang_seconds(struct work_net *n)
+{
+    uv_mutex_lock(&n->lock);
+    double seconds = n->hang_ms / 1e3;
+    uv_mutex_unlock(&n->lock);
+    return seconds;
+}
+
 void work_net_end(struct work_net *n, const struct error *why)
 {
     uv_mutex_lock(&n->lock);
@@ -32,7 +54,7 @@ void work_net_end(struct work_net *n, const struct error *why)
         n->why = *why;
     n->ended = 1;
     if (n->current)
-        atomic_store(&n->current->stop, 1);
+        ask_to_stop(n, n->current, LEAVE_MS);
     uv_cond_broadcast(&n->changed);
     uv_mutex_unlock(&n->lock);
 }
@@ -118,13 +140,13 @@ static void on_assign(struct work_net *n, struct peer *p, Islr__Envelope *m)
 }
 
 // It has begun on all ranks or will: they agree on stopping at a step boundary, so a waiting task is not dropped here.
-static void stop_task(struct work_net *n, uint64_t run, uint32_t attempt)
+static void stop_task(struct work_net *n, uint64_t run, uint32_t attempt, int patience_ms)
 {
     uv_mutex_lock(&n->lock);
     if (is_task(n->current, run, attempt))
-        atomic_store(&n->current->stop, 1);
+        ask_to_stop(n, n->current, patience_ms);
     if (is_task(n->queued, run, attempt))
-        atomic_store(&n->queued->stop, 1);
+        ask_to_stop(n, n->queued, patience_ms);
     uv_mutex_unlock(&n->lock);
 }
 
@@ -133,7 +155,7 @@ static void on_stop(struct work_net *n, const Islr__Stop *stop)
     static const char *const whys[] = {"cancelled", "makes room for another", "the server drains", "abandoned"};
     log_info(n->options.log, "run %llu is to stop: %s", (unsigned long long)stop->run,
              (unsigned)stop->why < 4 ? whys[stop->why] : "?");
-    stop_task(n, stop->run, stop->attempt);
+    stop_task(n, stop->run, stop->attempt, stop->gone ? GONE_MS : LEAVE_MS);
     if (stop->why == ISLR__STOP__WHY__WHY_ABANDON)
         work_delivery_abandon(n, stop->run, stop->attempt);
 }
@@ -155,11 +177,14 @@ static void on_registered(struct peer *p, void *context, const Islr__Envelope *m
         const Islr__Registered *r = m->registered;
         log_info(n->options.log, "registered as worker %llu", (unsigned long long)r->worker);
         n->registered = 1;
+        uv_mutex_lock(&n->lock);
+        n->hang_ms = r->hang_ms;
+        uv_mutex_unlock(&n->lock);
         link_proved(n->link);
         if (r->lease_ms)
             peer_set_keepalive(p, r->lease_ms / 3, RPC_IDLE_MS);
         if (r->abandon && n->claim_run) {
-            stop_task(n, n->claim_run, n->claim_attempt);
+            stop_task(n, n->claim_run, n->claim_attempt, LEAVE_MS);
             work_delivery_abandon(n, n->claim_run, n->claim_attempt);
         }
         work_delivery_up(n, r->acked_seq);
@@ -272,6 +297,7 @@ struct work_task *work_net_next(struct work_net *n, struct error *why)
     if (t) {
         n->current = t;
         n->queued = NULL;
+        atomic_store(&n->options.pulse->patience_ms, t->patience_ms);
     } else {
         *why = n->why;
     }

@@ -9,6 +9,7 @@
 
 #include "core/base/hash.h"
 #include "core/base/log.h"
+#include "core/base/pulse.h"
 #include "core/rpc/address.h"
 #include "core/rpc/link.h"
 #include "proto/control.pb-c.h"
@@ -28,6 +29,7 @@ struct work_task {
     uint64_t resume_size;
     char server_id[64];
     atomic_int stop; // should_stop(): set by the network thread
+    int patience_ms; // with other ranks, once it is to stop; 0: not yet
 };
 void work_task_free(struct work_task *t);
 
@@ -36,7 +38,8 @@ struct work_net_options {
     const char *token;           // NULL: none
     const Islr__Register *facts; // who registers; without run and attempt
     const struct log *log;
-    int catch_signals; // SIGTERM and SIGINT end the rank: what it is in the middle of is stopped and saved first
+    struct pulse *pulse; // the world's
+    int catch_signals;   // SIGTERM and SIGINT end the rank: what it is in the middle of is stopped and saved first
 };
 
 // Something for the network thread to do: deliver() is called there, and the mail is its from then on.
@@ -60,6 +63,7 @@ struct work_net {
     int delivering;            // something is left to deliver
     int ended;                 // no more tasks: `why` says why (ERR_NONE: it was asked to end)
     struct error why;
+    uint32_t hang_ms; // as the server said last
 
     // the network thread's
     struct link *link;
@@ -77,6 +81,7 @@ struct work_net *work_net_start(const struct work_net_options *options, struct e
 // Sleeps until there is an assignment. NULL: the rank is to end; *why says why.
 struct work_task *work_net_next(struct work_net *n, struct error *why);
 void work_net_done(struct work_net *n, struct work_task *t); // frees it; the rank is free for the next one
+double work_net_hang_seconds(struct work_net *n);            // a rank that gets nowhere for so long is stuck; 0: never
 void work_net_post(struct work_net *n, struct work_mail *m);
 void work_net_stop(struct work_net *n); // hangs up, joins the thread, frees n
 

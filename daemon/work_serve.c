@@ -6,6 +6,7 @@
 
 #include "daemon/work.h"
 #include "daemon/work_delivery.h"
+#include "daemon/work_pulse.h"
 
 static const double DELIVER_SECONDS = 30; // at the end, what is not delivered yet
 
@@ -37,18 +38,27 @@ int work_serve(const struct work_options *o, struct error *e)
     facts.pid = (uint32_t)getpid();
     struct work_net_options net = {
         .address = o->address, .token = o->token, .facts = &facts, .log = o->log, .catch_signals = o->catch_signals};
+    net.pulse = comm_pulse(o->world);
     struct work_net *n = work_net_start(&net, e);
     if (!n)
         return -1;
+    struct work_pulse *pulse = work_pulse_start(n, net.pulse, o->log, e);
+    if (!pulse) {
+        work_net_stop(n);
+        return -1;
+    }
     struct error why = {ERR_NONE, ""};
     struct work_task *t;
     int rc = 0;
     while (!rc && (t = work_net_next(n, &why))) {
+        work_pulse_begin(pulse, t);
         rc = work_run_task(o, n, t, &why);
+        work_pulse_end(pulse);
         work_net_done(n, t);
     }
     if (!rc && why.code == ERR_NONE && work_delivery_wait(n, DELIVER_SECONDS))
         log_warn(o->log, "ending before everything was delivered: the server will let the run be resumed");
+    work_pulse_stop(pulse);
     work_net_stop(n);
     if (rc || why.code != ERR_NONE)
         return error_set(e, why.code, "%s", why.text);

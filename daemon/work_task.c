@@ -34,8 +34,16 @@ struct attempt {
 
 static int is_stopped(void *context)
 {
-    struct work_task *t = context;
-    return atomic_load(&t->stop);
+    struct attempt *a = context;
+    pulse_beat(comm_pulse(a->gang));
+    return atomic_load(&a->task->stop);
+}
+
+static void fetched(void *context, uint64_t have)
+{
+    struct attempt *a = context;
+    (void)have;
+    pulse_beat(comm_pulse(a->gang));
 }
 
 static int open_place(struct attempt *a, struct error *e)
@@ -46,7 +54,8 @@ static int open_place(struct attempt *a, struct error *e)
     struct retrieval retrieval = {.address = &a->o->address,
                                   .token = a->o->token,
                                   .patience_seconds = PATIENCE_SECONDS,
-                                  .context = a->task,
+                                  .context = a,
+                                  .on_progress = fetched,
                                   .should_stop = is_stopped};
     struct work_restore_options restore = {
         .retrieval = &retrieval, .log = a->o->log, .directory = a->scratch.directory, .task = a->task, .net = a->net};
@@ -125,7 +134,12 @@ int work_run_task(const struct work_options *o, struct work_net *n, struct work_
     a.gang = make_gang(&a, e);
     if (!a.gang)
         return error_prefix(e, "run %llu: the ranks cannot come together", (unsigned long long)t->run);
+    // The others wait for as long as it takes to fetch what earlier attempts left.
+    double before = comm_timeout(a.gang);
+    pulse_doing(comm_pulse(a.gang), "restore");
+    comm_set_timeout(a.gang, COMM_LONG_SECONDS);
     int restored = !comm_agree(a.gang, a.first && open_place(&a, &why), &why);
+    comm_set_timeout(a.gang, before);
     int rc = restored ? run_job(&a, &why) : -1;
     int whole = !rc || gang_is_whole(&a);
     if (rc)

@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -94,6 +95,27 @@ void comm_set_timeout(struct comm *c, double seconds)
 {
     assert(seconds > 0);
     c->timeout_seconds = seconds;
+}
+
+double comm_timeout(const struct comm *c)
+{
+    return c->timeout_seconds;
+}
+
+struct pulse *comm_pulse(const struct comm *c)
+{
+    return c->pulse;
+}
+
+void comm_set_pulse(struct comm *c, struct pulse *p)
+{
+    c->pulse = p;
+}
+
+void comm_host_name(const char *found, char *name, size_t size)
+{
+    const char *given = getenv("ISLR_HOST");
+    snprintf(name, size, "%s", given && *given ? given : found);
 }
 
 int comm_rank(const struct comm *c)
@@ -194,7 +216,11 @@ int comm_agree(struct comm *c, int failed, struct error *e)
     if (comm_broadcast(c, &agreed, sizeof agreed, rank, &trouble))
         goto broken;
     *e = agreed;
-    return error_prefix(e, "rank %d on %s", rank, comm_host(c, rank));
+    char name[320];
+    int length = snprintf(name, sizeof name, "rank %d on %s", rank, comm_host(c, rank));
+    if (!strncmp(e->text, name, (size_t)length) && e->text[length] == ':')
+        return -1; // they have agreed on it before
+    return error_prefix(e, "%s", name);
 broken:
     if (!failed) // a rank that failed by itself says that rather than what came of it
         *e = trouble;

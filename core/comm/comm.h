@@ -21,6 +21,7 @@
 #include <stdint.h>
 
 #include "core/base/error.h"
+#include "core/base/pulse.h"
 
 #define COMM_TIMEOUT_SECONDS 600.0
 
@@ -51,10 +52,21 @@ void comm_abort(struct comm *c, int exit_code) __attribute__((noreturn));
 
 // The same deadline must be set on all ranks; groups created later inherit it. seconds > 0.
 void comm_set_timeout(struct comm *c, double seconds);
+double comm_timeout(const struct comm *c);
+
+// Where ranks wait while one of them, or each by itself, does what takes as long as it takes (preparation, a whole
+// evaluation): a deadline for what comes until it is set back.
+#define COMM_LONG_SECONDS (4 * 3600.0)
+
+// This process's sign of life, one for the world and all its groups; never NULL, lives as long as the world. The waits
+// in here tell it whom they wait for; what is done between them is the caller's to tell.
+struct pulse *comm_pulse(const struct comm *c);
+void comm_set_pulse(struct comm *c, struct pulse *p); // another one, which must outlive c: before groups are made
 
 int comm_rank(const struct comm *c);
 int comm_size(const struct comm *c);
-const char *comm_host(const struct comm *c, int rank); // name of the machine it runs on; lives as long as c
+// Name of the machine that a rank runs on, or what that rank's environment says in ISLR_HOST; lives as long as c.
+const char *comm_host(const struct comm *c, int rank);
 
 // ---- collectives: 0, or -1 with *e --------------------------------------------------------------------------------
 

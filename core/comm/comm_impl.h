@@ -26,7 +26,11 @@ struct comm {
     int rank, size;
     const char *const *hosts; // [size]
     double timeout_seconds;
+    struct pulse *pulse; // of the world and its groups: the world owns it
 };
+
+// The name of this machine: the environment's ISLR_HOST, else `found`.
+void comm_host_name(const char *found, char *name, size_t size);
 
 // The environment's ISLR_COMM_TIMEOUT, or COMM_TIMEOUT_SECONDS.
 int comm_timeout_default(double *seconds, struct error *e);

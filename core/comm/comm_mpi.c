@@ -218,6 +218,7 @@ static struct comm_mpi *mpi_create(MPI_Comm channel, struct mpi_world *world, do
     c->world = world;
     c->base.ops = &mpi_ops;
     c->base.timeout_seconds = timeout;
+    c->base.pulse = &world->pulse;
     MPI_Comm_rank(channel, &c->base.rank);
     MPI_Comm_size(channel, &c->base.size);
     size_t size = (size_t)c->base.size;
@@ -239,14 +240,16 @@ static void mpi_destroy(struct comm_mpi *c)
     messages_free(&c->messages);
     free((void *)c->base.hosts);
     free(c->host_names);
+    free(c->world_ranks);
     free(c);
 }
 
 static int gather_hosts(struct comm_mpi *c, struct error *e)
 {
-    char mine[MPI_MAX_PROCESSOR_NAME] = "";
+    char found[MPI_MAX_PROCESSOR_NAME] = "", mine[MPI_MAX_PROCESSOR_NAME] = "";
     int length;
-    MPI_Get_processor_name(mine, &length);
+    MPI_Get_processor_name(found, &length);
+    comm_host_name(found, mine, sizeof mine);
     memcpy(c->host_names[c->base.rank], mine, sizeof mine);
     return exchange(c, mine, sizeof mine, c->host_names[0], "joining the world", e);
 }
@@ -357,8 +360,11 @@ static struct comm *mpi_create_group(struct comm *base, const int *ranks, int co
     }
     MPI_Comm_set_errhandler(channel, MPI_ERRORS_RETURN);
     struct comm_mpi *c = mpi_create(channel, world->world, base->timeout_seconds);
-    for (int i = 0; i < count; i++)
+    c->world_ranks = xcalloc((size_t)count, sizeof *c->world_ranks);
+    for (int i = 0; i < count; i++) {
         memcpy(c->host_names[i], world->host_names[ranks[i]], sizeof c->host_names[i]);
+        c->world_ranks[i] = ranks[i];
+    }
     return &c->base;
 }
 

@@ -12,6 +12,7 @@
 struct mpi_world {
     int broken;       // a call failed: nothing may be sent or received any more (buffers may be gone)
     struct error why; // the first failure
+    struct pulse pulse;
 };
 
 struct comm_mpi {
@@ -23,6 +24,7 @@ struct comm_mpi {
     struct messages messages; // of the blocking collective under way
     struct reduction *reduction;
     char (*host_names)[MPI_MAX_PROCESSOR_NAME]; // [size]
+    int *world_ranks;                           // [size]; NULL: the world itself
 };
 
 // A tag for the next operation: two phases each, and far more of them than can be under way at once.

@@ -227,7 +227,10 @@ int comm_mpi_reduce_wait(struct comm *base, struct error *e)
 {
     struct comm_mpi *c = (struct comm_mpi *)base;
     struct reduction *r = c->reduction;
-    struct patience patience;
+    const struct messages *sets[PIECES_MAX];
+    struct patience patience = {.comm = c, .sets = sets, .count = PIECES_MAX, .what = "a sum"};
+    for (int i = 0; i < PIECES_MAX; i++)
+        sets[i] = &r->piece[i].messages;
     patience_start(&patience);
     while (comm_mpi_check(c, e) == 0 && (r->active || r->head < r->tail)) {
         struct error trouble;
@@ -235,13 +238,9 @@ int comm_mpi_reduce_wait(struct comm *base, struct error *e)
         if (moved < 0) {
             error_prefix(&trouble, "a sum");
             comm_mpi_break(c, &trouble);
-        } else if (patience_spend(&patience, moved, base->timeout_seconds)) {
-            const struct messages *sets[PIECES_MAX];
-            for (int i = 0; i < PIECES_MAX; i++)
-                sets[i] = &r->piece[i].messages;
-            messages_time_out(c, sets, PIECES_MAX, "a sum", &trouble);
+        } else if (patience_spend(&patience, moved, &trouble))
             comm_mpi_break(c, &trouble);
-        }
     }
+    patience_end(&patience);
     return comm_mpi_check(c, e);
 }

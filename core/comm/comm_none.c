@@ -11,6 +11,7 @@ struct comm_none {
     struct comm base;
     char host[256];
     const char *hosts[1];
+    struct pulse pulse; // a group has its world's
 };
 
 static int none_barrier(struct comm *c, struct error *e)
@@ -56,6 +57,7 @@ static struct comm *none_create_group(struct comm *c, const int *ranks, int coun
     (void)ranks, (void)count, (void)tag, (void)e; // comm_create_group() has seen that they are {0}
     struct comm *group = comm_open_single();
     group->timeout_seconds = c->timeout_seconds;
+    group->pulse = c->pulse;
     return group;
 }
 
@@ -86,9 +88,11 @@ static const struct comm_ops none_ops = {
 struct comm *comm_open_single(void)
 {
     struct comm_none *n = xcalloc(1, sizeof *n);
-    if (gethostname(n->host, sizeof n->host - 1))
-        strcpy(n->host, "localhost");
+    char found[256] = "";
+    if (gethostname(found, sizeof found - 1))
+        strcpy(found, "localhost");
+    comm_host_name(found, n->host, sizeof n->host);
     n->hosts[0] = n->host;
-    n->base = (struct comm){&none_ops, 0, 1, n->hosts, COMM_TIMEOUT_SECONDS};
+    n->base = (struct comm){&none_ops, 0, 1, n->hosts, COMM_TIMEOUT_SECONDS, &n->pulse};
     return &n->base;
 }

@@ -14,6 +14,7 @@
 #define NAMES_MAX         4                 // missing ranks that an error names before "and 3 more"
 #define YIELD_SECONDS     200e-6
 #define SLEEP_SECONDS     50e-6
+#define TELL_SECONDS      0.5 // how often a wait looks who is missing, for others to see
 
 static int reserve_message(struct messages *m)
 {
@@ -91,7 +92,7 @@ int messages_poll(struct messages *m, messages_done *done, void *context, struct
 int messages_wait(struct messages *m, messages_done *done, void *context, const char *what, struct error *e)
 {
     const struct messages *set = m;
-    struct patience patience;
+    struct patience patience = {.comm = m->comm, .sets = &set, .count = 1, .what = what};
     struct error trouble;
     patience_start(&patience);
     while (comm_mpi_check(m->comm, e) == 0 && m->open) {
@@ -99,12 +100,12 @@ int messages_wait(struct messages *m, messages_done *done, void *context, const 
         if (moved < 0) {
             error_prefix(&trouble, "%s", what);
             comm_mpi_break(m->comm, &trouble);
-        } else if (m->open && patience_spend(&patience, moved, m->comm->base.timeout_seconds)) {
-            messages_time_out(m->comm, &set, 1, what, &trouble);
+        } else if (m->open && patience_spend(&patience, moved, &trouble))
             comm_mpi_break(m->comm, &trouble);
-        } else
+        else
             comm_mpi_progress(&m->comm->base);
     }
+    patience_end(&patience);
     if (comm_mpi_check(m->comm, e))
         return -1;
     messages_reset(m);
@@ -144,15 +145,15 @@ static int find_missing(const struct messages *const *sets, int count, enum mess
     return found;
 }
 
-int messages_time_out(const struct comm_mpi *c, const struct messages *const *sets, int count, const char *what,
-                      struct error *e)
+static int time_out(const struct patience *p, double seconds, struct error *e)
 {
+    const struct comm_mpi *c = p->comm;
     char *missing = xcalloc((size_t)c->base.size, 1);
     const char *why = "did not arrive";
-    int found = find_missing(sets, count, MESSAGE_RECEIVE, missing);
+    int found = find_missing(p->sets, p->count, MESSAGE_RECEIVE, missing);
     if (found == 0) {
         why = "did not take this rank's data";
-        found = find_missing(sets, count, MESSAGE_SEND, missing);
+        found = find_missing(p->sets, p->count, MESSAGE_SEND, missing);
     }
     struct strbuf names = {0};
     strbuf_printf(&names, "%s", found == 1 ? "rank" : "ranks");
@@ -162,21 +163,52 @@ int messages_time_out(const struct comm_mpi *c, const struct messages *const *se
     if (found > NAMES_MAX)
         strbuf_printf(&names, " and %d more", found - NAMES_MAX);
     error_set(e, ERR_TIMEOUT, "rank %d on %s waited %g s in %s for %s, which %s", c->base.rank,
-              c->base.hosts[c->base.rank], c->base.timeout_seconds, what, names.text, why);
+              c->base.hosts[c->base.rank], seconds, p->what, names.text, why);
     free(names.text);
     free(missing);
     return -1;
 }
 
-void patience_start(struct patience *p)
+// Whom the wait is for, to the pulse.
+static void tell_missing(const struct patience *p)
 {
-    p->moved = clock_seconds();
+    const struct comm_mpi *c = p->comm;
+    char *missing = xcalloc((size_t)c->base.size, 1);
+    int found = find_missing(p->sets, p->count, MESSAGE_RECEIVE, missing), first = 0;
+    if (found == 0)
+        found = find_missing(p->sets, p->count, MESSAGE_SEND, missing);
+    while (first < c->base.size && !missing[first])
+        first++;
+    if (found) {
+        atomic_store(&c->base.pulse->waits_more, found - 1);
+        atomic_store(&c->base.pulse->waits_for, c->world_ranks ? c->world_ranks[first] : first);
+    }
+    free(missing);
 }
 
-int patience_spend(struct patience *p, int moved, double timeout_seconds)
+void patience_start(struct patience *p)
 {
-    double now = clock_seconds(), idle = now - p->moved;
+    struct pulse *pulse = p->comm->base.pulse;
+    p->moved = p->told = clock_seconds();
+    atomic_store_explicit(&pulse->waits_for, -1, memory_order_relaxed);
+    atomic_store_explicit(&pulse->waits_more, 0, memory_order_relaxed);
+    atomic_store_explicit(&pulse->waits, p->what, memory_order_release);
+}
+
+// In seconds: the communicator's deadline, or a shorter one that another thread has set.
+static double deadline_of(const struct patience *p)
+{
+    int ms = atomic_load_explicit(&p->comm->base.pulse->patience_ms, memory_order_relaxed);
+    double own = p->comm->base.timeout_seconds;
+    return ms > 0 && ms / 1e3 < own ? ms / 1e3 : own;
+}
+
+int patience_spend(struct patience *p, int moved, struct error *e)
+{
+    double now = clock_seconds(), idle = now - p->moved, deadline = deadline_of(p);
+    atomic_fetch_add_explicit(&p->comm->base.pulse->polls, 1, memory_order_relaxed);
     if (moved) {
+        pulse_beat(p->comm->base.pulse);
         p->moved = now;
         return 0;
     }
@@ -184,5 +216,16 @@ int patience_spend(struct patience *p, int moved, double timeout_seconds)
         sched_yield();
     else
         clock_sleep(SLEEP_SECONDS);
-    return idle > timeout_seconds;
+    if (now - p->told > TELL_SECONDS) {
+        p->told = now;
+        tell_missing(p);
+    }
+    return idle > deadline ? time_out(p, deadline, e) : 0;
+}
+
+void patience_end(struct patience *p)
+{
+    struct pulse *pulse = p->comm->base.pulse;
+    atomic_store_explicit(&pulse->waits, NULL, memory_order_release);
+    pulse_beat(pulse);
 }

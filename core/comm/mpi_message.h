@@ -48,16 +48,18 @@ int messages_wait(struct messages *m, messages_done *done, void *context, const 
 void messages_reset(struct messages *m); // forgets complete messages; none may be open
 void messages_free(struct messages *m);
 
-// Fills *e with ERR_TIMEOUT and who is missing in the given sets of messages. Returns -1.
-int messages_time_out(const struct comm_mpi *c, const struct messages *const *sets, int count, const char *what,
-                      struct error *e);
-
-// How a wait spends the time in which nothing moves: it yields the core at first, then sleeps in short pieces, since
-// ranks may share cores with their peers' threads.
+// A wait for messages. It spends the time in which nothing moves by yielding the core at first, then by sleeping in
+// short pieces, since ranks may share cores with their peers' threads; and it tells the pulse what is waited for.
 struct patience {
-    double moved; // clock_seconds() when something last moved
+    const struct comm_mpi *comm;
+    const struct messages *const *sets; // [count]: what is waited for
+    int count;
+    const char *what; // the collective
+    double moved;     // clock_seconds() when something last moved
+    double told;      // when the missing ranks were last told
 };
 void patience_start(struct patience *p);
-int patience_spend(struct patience *p, int moved, double timeout_seconds); // 1: nothing has moved for that long
+int patience_spend(struct patience *p, int moved, struct error *e); // -1, ERR_TIMEOUT: nothing has moved for too long
+void patience_end(struct patience *p);
 
 #endif

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/base/memory.h"
 #include "core/store/record.h"
 #include "core/store/retention.h"
 #include "core/store/run_row.h"
@@ -113,6 +114,20 @@ int attempt_close(struct db *db, struct run_now *row, enum attempt_outcome outco
     return 0;
 }
 
+static int add_lines(struct db *db, const char *lines, struct run_now *row, int64_t time_ms, struct error *e)
+{
+    for (const char *line = lines; line && *line;) {
+        size_t length = strcspn(line, "\n");
+        char *text = xprintf("%.*s", (int)(length < RECORD_LINE_MAX ? length : RECORD_LINE_MAX), line);
+        int rc = record_add_line(db, row->run, ++row->last_seq, row->attempt, time_ms, text, e);
+        free(text);
+        if (rc)
+            return -1;
+        line += length + (line[length] == '\n');
+    }
+    return 0;
+}
+
 static int apply_end(struct db *db, struct store_op *op, struct error *e)
 {
     struct run_end *r = (struct run_end *)op;
@@ -125,6 +140,8 @@ static int apply_end(struct db *db, struct store_op *op, struct error *e)
     r->repeated = !open;
     if (!open)
         return 0;
+    if (add_lines(db, r->lines, &r->now, r->time_ms, e))
+        return -1;
     return attempt_close(db, &r->now, r->outcome, r->retryable, r->reason, r->time_ms, e);
 }
 

@@ -77,6 +77,12 @@ static int find_attempt(struct db *db, uint64_t run, uint32_t attempt, struct at
     return 1;
 }
 
+int record_add_line(struct db *db, uint64_t run, uint64_t seq, uint32_t attempt, int64_t time_ms, const char *line,
+                    struct error *e)
+{
+    return db_run(db, e, SQL_LOG, db_uint(run), db_uint(seq), db_int(time_ms), db_uint(attempt), db_text(line));
+}
+
 static int add_new(struct db *db, struct record_add *r, const struct attempt_place *place, size_t first,
                    struct error *e)
 {
@@ -90,8 +96,7 @@ static int add_new(struct db *db, struct record_add *r, const struct attempt_pla
         if (record->what_case == ISLR__RECORD__WHAT_METRIC)
             rc = metric_writer_add(metrics, seq, record->time_ms, record->metric, e);
         else
-            rc = db_run(db, e, SQL_LOG, db_uint(in->run), db_uint(seq), db_int(record->time_ms), db_uint(in->attempt),
-                        db_text(record->log));
+            rc = record_add_line(db, in->run, seq, in->attempt, record->time_ms, record->log, e);
     }
     if (metric_writer_close(metrics, rc == 0, &r->step, e) || rc)
         return -1;

@@ -44,4 +44,8 @@ void record_acked_prepare(struct record_acked *r);
 struct db;
 int record_compact(struct db *db, uint64_t run, struct error *e);
 
+// .. and one log line, at a sequence number that the caller has taken from the run's row.
+int record_add_line(struct db *db, uint64_t run, uint64_t seq, uint32_t attempt, int64_t time_ms, const char *line,
+                    struct error *e);
+
 #endif

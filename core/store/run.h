@@ -126,6 +126,7 @@ struct run_end {
     enum attempt_outcome outcome;
     int retryable;
     const char *reason;
+    const char *lines; // the server's own, for the run's log before the end; NULL: none
     int64_t time_ms;
     // results
     struct run_now now;

@@ -10,6 +10,7 @@
 #include "core/train/evaluate.h"
 #include "core/train/predictions.h"
 #include "core/train/predictor.h"
+#include "core/train/prepared.h"
 
 enum { CLIPS_AT_A_TIME = 64 };
 
@@ -101,7 +102,8 @@ static int predict_set(const struct assess_options *o, const struct assessment *
                                                                        .heads = o->heads,
                                                                        .type = o->type,
                                                                        .clips = CLIPS_AT_A_TIME,
-                                                                       .threads = o->threads},
+                                                                       .threads = o->threads,
+                                                                       .pulse = o->pulse},
                                            e);
     if (!p)
         return -1;
@@ -119,7 +121,8 @@ static struct set *open_set(const struct assess_options *o, int max_len, struct 
                                       .fold_seed = o->fold_seed,
                                       .fold_file = o->fold_file,
                                       .any_folds = o->fold < 0,
-                                      .threads = o->threads};
+                                      .threads = o->threads,
+                                      .watch = prepared_pulse_watch(o->pulse)};
     struct set *set = prepare_cached(o->data, cache, &prepare, NULL, &path, e) ? NULL : set_open(path, e);
     free(cache);
     free(path);

@@ -4,6 +4,7 @@
 
 #include <jansson.h>
 
+#include "core/base/pulse.h"
 #include "core/data/set.h"
 #include "kernels/backend.h"
 
@@ -18,7 +19,8 @@ struct assess_options {
     const char *fold_file; // or NULL
     int heads;             // of checkpoints that do not say
     enum dtype type;
-    int threads; // 0: all cores
+    int threads;         // 0: all cores
+    struct pulse *pulse; // NULL: nobody looks
 };
 
 struct confused {

@@ -38,6 +38,7 @@ static int forward_part(const struct evaluator *v, const uint32_t *clips, uint32
     for (uint32_t i = 0; i < count && !rc; i += (uint32_t)v->clips) {
         int n = count - i < (uint32_t)v->clips ? (int)(count - i) : v->clips;
         rc = forward_batch(v, clips + i, n, plans, device, logits + (size_t)i * (size_t)v->model->config.classes, e);
+        pulse_beat(comm_pulse(v->comm));
     }
     if (device)
         b->op->release(b, device);

@@ -48,7 +48,8 @@ static int run_evaluate(const struct train_options *o, struct error *e)
                                      .fold_seed = job->data->fold_seed,
                                      .fold_file = job->data->fold_file,
                                      .heads = (int)job->model->heads,
-                                     .threads = o->threads};
+                                     .threads = o->threads,
+                                     .pulse = comm_pulse(o->comm)};
     struct assessment a = {0};
     if (recipe_type(job->train->precision, o->backend, &options.type, e) || assess(&options, &a, e)) {
         assessment_free(&a);
@@ -83,7 +84,8 @@ static int run_soup(const struct train_options *o, struct error *e)
                                   .fold = fold_of(job),
                                   .k = (int)job->data->k,
                                   .fold_seed = job->data->fold_seed,
-                                  .threads = o->threads};
+                                  .threads = o->threads,
+                                  .pulse = comm_pulse(o->comm)};
     struct checkpoint soup = {0};
     char *dir = file_join(o->dir, "final"), *path = file_join(dir, "soup.safetensors");
     int rc = file_make_dirs(dir, e) || mix(&options, &soup, e) || checkpoint_write(&soup, path, e) ? -1 : 0;
@@ -98,12 +100,17 @@ static int run_soup(const struct train_options *o, struct error *e)
     return rc;
 }
 
-// On rank 0, while the others wait.
-static int run_alone(const struct train_options *o, int (*work)(const struct train_options *, struct error *),
-                     struct error *e)
+// On rank 0, while the others wait as long as it takes.
+static int run_alone(const struct train_options *o, const char *doing,
+                     int (*work)(const struct train_options *, struct error *), struct error *e)
 {
+    double before = comm_timeout(o->comm);
+    pulse_doing(comm_pulse(o->comm), doing);
+    comm_set_timeout(o->comm, COMM_LONG_SECONDS);
     int rc = comm_rank(o->comm) == 0 ? file_make_dirs(o->dir, e) || work(o, e) : 0;
-    return comm_agree(o->comm, rc, e);
+    rc = comm_agree(o->comm, rc, e);
+    comm_set_timeout(o->comm, before);
+    return rc;
 }
 
 int job_run(const struct train_options *o, struct error *e)
@@ -114,9 +121,9 @@ int job_run(const struct train_options *o, struct error *e)
     case ISLR__JOB_SPEC__KIND__KIND_PREPARE:
         return run_prepare(o, e);
     case ISLR__JOB_SPEC__KIND__KIND_EVALUATE:
-        return run_alone(o, run_evaluate, e);
+        return run_alone(o, "evaluate", run_evaluate, e);
     case ISLR__JOB_SPEC__KIND__KIND_SOUP:
-        return run_alone(o, run_soup, e);
+        return run_alone(o, "soup", run_soup, e);
     default:
         return error_set(e, ERR_INVALID, "jobs of kind %s are not run by this version", spec_kind_name(o->job->kind));
     }

@@ -7,6 +7,7 @@
 #include "core/base/memory.h"
 #include "core/data/prepare.h"
 #include "core/train/evaluate.h"
+#include "core/train/prepared.h"
 
 // What greedy soups are judged with: a set's held-out clips.
 struct judge {
@@ -118,6 +119,8 @@ static int judge_and_mix(const struct mix_options *s, struct checkpoint *out, st
 {
     struct judge j = {.backend = s->backend, .comm = comm_open_single(), .log = s->log};
     struct checkpoint first;
+    if (s->pulse)
+        comm_set_pulse(j.comm, s->pulse);
     if (checkpoint_read(&first, s->files[0], s->heads, e)) {
         comm_close(j.comm);
         return -1;
@@ -126,7 +129,8 @@ static int judge_and_mix(const struct mix_options *s, struct checkpoint *out, st
                                 .k = s->k,
                                 .fold_seed = s->fold_seed,
                                 .any_folds = s->fold < 0,
-                                .threads = s->threads};
+                                .threads = s->threads,
+                                .watch = prepared_pulse_watch(s->pulse)};
     checkpoint_destroy(&first);
     char *path = NULL, *cache = prepare_default_cache(), fold[24];
     snprintf(fold, sizeof fold, "%lld", (long long)s->fold);

@@ -3,6 +3,7 @@
 #define ISLR_TRAIN_MIX_H
 
 #include "core/base/log.h"
+#include "core/base/pulse.h"
 #include "core/train/soup.h"
 
 struct mix_options {
@@ -17,7 +18,8 @@ struct mix_options {
     int k;
     uint64_t fold_seed;
     int threads;
-    struct log log; // what stays and what does not
+    struct pulse *pulse; // NULL: nobody looks
+    struct log log;      // what stays and what does not
 };
 
 int mix(const struct mix_options *o, struct checkpoint *out, struct error *e);

@@ -59,6 +59,7 @@ int run_save_model(struct run *r, enum learner_role role, const char *path, uint
     run_describe_checkpoint(r, &c, learner_names[role], epoch);
     int rc = model_get(m, r->step.stream, c.parameters, c.buffers, e) || checkpoint_write(&c, path, e);
     checkpoint_destroy(&c);
+    pulse_beat(comm_pulse(r->o->comm));
     if (!rc)
         run_file(r, learner_names[role], path, epoch);
     return rc ? -1 : 0;

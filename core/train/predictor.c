@@ -22,6 +22,7 @@ struct predictor {
     struct backend *backend;
     struct stream *stream;
     int clips, threads, classes;
+    struct pulse *pulse;
     size_t count;
     struct voter *voters;
     struct checkpoint first;         // for the signs
@@ -102,6 +103,7 @@ struct predictor *predictor_create(const struct predictor_options *o, struct err
     p->backend = o->backend;
     p->clips = o->clips;
     p->threads = o->threads > 0 ? o->threads : parallel_cores();
+    p->pulse = o->pulse;
     p->voters = xcalloc(o->model_count, sizeof *p->voters);
     p->stream = o->backend->op->stream_create(o->backend, e);
     if (!p->stream || create_voters(p, o, e)) {
@@ -208,6 +210,7 @@ int predictor_run(struct predictor *p, const struct sources *s, int logits, floa
         for (size_t k = 0; k < p->count; k++) {
             if (forward(p, &p->voters[k], (int)n, e))
                 return -1;
+            pulse_beat(p->pulse);
             if (!logits)
                 softmax_rows(p->logits, n, p->classes);
             for (size_t c = 0; c < n * (size_t)p->classes; c++)

@@ -2,6 +2,7 @@
 #ifndef ISLR_TRAIN_PREDICTOR_H
 #define ISLR_TRAIN_PREDICTOR_H
 
+#include "core/base/pulse.h"
 #include "core/nn/model.h"
 #include "core/train/checkpoint.h"
 #include "core/train/sources.h"
@@ -14,10 +15,11 @@ struct predictor_options {
     struct backend *backend;
     const char *const *models; // checkpoint files
     size_t model_count;
-    int heads;       // of checkpoints that do not say
-    enum dtype type; // of the computation
-    int clips;       // at a time
-    int threads;     // that read recordings; 0: all cores
+    int heads;           // of checkpoints that do not say
+    enum dtype type;     // of the computation
+    int clips;           // at a time
+    int threads;         // that read recordings; 0: all cores
+    struct pulse *pulse; // a beat for every batch; NULL: nobody looks
 };
 
 // Models of different sizes and frame limits go together; their signs must be the same.

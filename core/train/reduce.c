@@ -4,6 +4,7 @@
 static void gradients_final(void *context, size_t offset)
 {
     struct reducer *r = context;
+    pulse_beat(comm_pulse(r->comm));
     if (offset && (r->end - offset) * sizeof *r->gradient < REDUCE_BUCKET_BYTES) {
         comm_progress(r->comm);
         return;

@@ -34,7 +34,7 @@ struct sink_file {
 
 struct sink_progress {
     uint64_t step, steps;
-    const char *doing; // "prepare" | "train" | "evaluate" | "save"
+    const char *doing; // "prepare" | "train" | "evaluate" | "save" | "finish"
     double clips_per_second;
 };
 

@@ -145,7 +145,9 @@ static void forward_and_backward(struct step_space *t, struct reducer *reducers)
                                       .smoothing = (float)t->job->train->smoothing,
                                       .group_weight = 1.0f / (float)t->total_groups};
     struct learner *teacher = &t->learner[TEACHER];
+    struct pulse *pulse = comm_pulse(t->comm);
     learner_forward(teacher, t->stream);
+    pulse_beat(pulse);
     targets.teacher = teacher->space.logits.data;
     for (int i = 0; i < LEARNERS; i++) {
         struct learner *l = &t->learner[i];
@@ -154,8 +156,9 @@ static void forward_and_backward(struct step_space *t, struct reducer *reducers)
         if (i == DISTILLED)
             l->mode.train = l->mode.dropout = !t->frozen;
         learner_forward(l, t->stream);
+        pulse_beat(pulse);
         struct gradient_watch watch = reducer_begin(&reducers[i], t->comm, l->gradient, l->model.layout.size);
-        learner_backward(l, &t->backward, t->stream, &targets, comm_size(t->comm) > 1 ? &watch : NULL);
+        learner_backward(l, &t->backward, t->stream, &targets, &watch);
     }
 }
 

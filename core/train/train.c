@@ -57,6 +57,9 @@ struct evaluator run_evaluator(struct run *r, enum learner_role role)
 
 static void progress(const struct run *r, const char *doing)
 {
+    struct pulse *pulse = comm_pulse(r->o->comm);
+    pulse_doing(pulse, doing);
+    atomic_store_explicit(&pulse->step, r->state.step, memory_order_relaxed);
     if (r->o->sink->progress)
         r->o->sink->progress(r->o->sink->context, &(struct sink_progress){r->state.step, r->step.schedule.steps, doing,
                                                                           r->clips_per_second});
@@ -267,6 +270,7 @@ static int fail_not_finite(struct run *r, const uint32_t *batch, struct error *e
 static int save_resume_point(struct run *r, struct error *e)
 {
     char *dir = run_path(r, "resume");
+    progress(r, "save");
     int rc = state_save(dir, &r->state, &r->step, e);
     if (!rc) {
         char *file = run_path(r, "resume/point-%u.islr-resume", r->state.step);
@@ -294,8 +298,11 @@ static int after_step(struct run *r, struct error *e)
     }
     if (!r->root)
         return 0;
-    if (schedule_ends_epoch(s, r->state.step) && run_save_epoch(r, e))
-        return -1;
+    if (schedule_ends_epoch(s, r->state.step)) {
+        progress(r, "save");
+        if (run_save_epoch(r, e))
+            return -1;
+    }
     if (r->state.step < s->steps && clock_seconds() - r->saved > 60 * r->o->job->checkpoint->resume_minutes)
         return save_resume_point(r, e);
     return 0;
@@ -353,7 +360,11 @@ static int loop(struct run *r, struct error *e)
 int train_one(const struct train_options *o, struct error *e)
 {
     struct run r = {.o = o, .root = comm_rank(o->comm) == 0, .started = clock_seconds()};
-    int rc = start(&r, e) || loop(&r, e) || run_finish(&r, e) ? -1 : 0;
+    int rc = start(&r, e) || loop(&r, e) ? -1 : 0;
+    if (!rc) {
+        progress(&r, "finish");
+        rc = run_finish(&r, e);
+    }
     finish(&r);
     return rc;
 }

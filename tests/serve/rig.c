@@ -14,7 +14,8 @@ enum { PATIENCE_MS = 10000 };
 void rig_start_server(struct rig *rig)
 {
     struct error e;
-    struct server_options options = {.directory = rig->directory, .log = &rig->log, .lease_ms = RIG_LEASE_MS};
+    struct server_options options = {
+        .directory = rig->directory, .log = &rig->log, .lease_ms = RIG_LEASE_MS, .hang_ms = RIG_HANG_MS};
     rig->server = server_open(&rig->loop, &options, &e);
     if (!rig->server)
         fail_msg("%s", e.text);
@@ -389,7 +390,9 @@ Islr__Envelope *rank_register(struct actor *a, uint64_t run, uint32_t attempt)
     a->facts.has_run = a->facts.has_attempt = 1;
     a->facts.run = run;
     a->facts.attempt = attempt;
-    return actor_call(a, &m, ISLR__ENVELOPE__BODY_REGISTERED);
+    Islr__Envelope *answer = actor_call(a, &m, ISLR__ENVELOPE__BODY_REGISTERED);
+    peer_set_keepalive(link_peer(a->link), answer->registered->lease_ms / 3, 0);
+    return answer;
 }
 
 Islr__Envelope *rank_take(struct actor *a, int take)

@@ -16,7 +16,7 @@
 #include "core/rpc/link.h"
 #include "daemon/serve.h"
 
-enum { RIG_LEASE_MS = 1000 };
+enum { RIG_LEASE_MS = 1000, RIG_HANG_MS = 5000 };
 
 struct rig {
     uv_loop_t loop;
