@@ -63,20 +63,20 @@ static void add_row(struct table *t, const Islr__RunSummary *s)
     int64_t until = s->ended_ms ? s->ended_ms : clock_wall_ms();
     const Islr__Value *accuracy = find_accuracy(s);
     table_cell(t, "%llu", (unsigned long long)s->run);
-    table_cell(t, "%s", s->name ? s->name : "");
-    table_cell(t, "%s", s->user ? s->user : "");
-    table_cell(t, "%s", run_state_name(s->state));
+    table_text(t, s->name ? s->name : "");
+    table_text(t, s->user ? s->user : "");
+    table_text(t, run_state_name(s->state));
     if (s->steps)
         table_cell(t, "%llu/%llu", (unsigned long long)s->step, (unsigned long long)s->steps);
     else
-        table_cell(t, "-");
+        table_text(t, "-");
     if (accuracy)
         table_cell(t, "%.4f", accuracy->value);
     else
-        table_cell(t, "-");
-    table_cell(t, "%s", text_time(s->submitted_ms, text));
-    table_cell(t, "%s", s->started_ms ? clock_format((double)(until - s->started_ms) / 1000, text) : "-");
-    table_cell(t, "%s", text_cut(s->reason ? s->reason : "", WHY_MAX, text));
+        table_text(t, "-");
+    table_text(t, text_time(s->submitted_ms, text));
+    table_text(t, s->started_ms ? clock_format((double)(until - s->started_ms) / 1000, text) : "-");
+    table_text(t, text_cut(s->reason ? s->reason : "", WHY_MAX, text));
 }
 
 static int take(void *context, const Islr__Envelope *m, struct error *e)

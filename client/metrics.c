@@ -2,6 +2,7 @@
 #include <fnmatch.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "client/command.h"
 #include "client/run.h"
@@ -54,25 +55,26 @@ static void print_json(struct printer *p, const Islr__Record *r)
 static void print_csv_name(const char *name)
 {
     putchar('"');
-    for (; *name; name++) {
-        if (*name == '"')
-            putchar('"');
-        putchar(*name);
-    }
+    for (const char *quote; (quote = strchr(name, '"')); name = quote + 1)
+        printf("%.*s\"\"", (int)(quote - name), name);
+    fputs(name, stdout);
     putchar('"');
 }
 
+// What a record's figures have in common is put together once.
 static void print_csv(struct printer *p, const Islr__Record *r)
 {
     const Islr__MetricPoint *m = r->metric;
+    char common[128];
     if (!p->header_done)
         puts("seq,time_ms,attempt,step,epoch,evaluation,metric,value");
     p->header_done = true;
+    snprintf(common, sizeof common, "%llu,%lld,%u,%llu,%.9g,%d,", (unsigned long long)r->seq, (long long)r->time_ms,
+             r->attempt, (unsigned long long)m->step, m->epoch, m->evaluation);
     for (size_t i = 0; i < m->n_names && i < m->n_values; i++) {
         if (!is_wanted(p, m->names[i]))
             continue;
-        printf("%llu,%lld,%u,%llu,%.9g,%d,", (unsigned long long)r->seq, (long long)r->time_ms, r->attempt,
-               (unsigned long long)m->step, m->epoch, m->evaluation);
+        fputs(common, stdout);
         print_csv_name(m->names[i]);
         printf(",%.9g\n", m->values[i]);
     }

@@ -45,22 +45,30 @@ const char *text_cut(const char *text, int most, char out[CUT_SIZE])
 }
 
 // The control characters of ASCII and, in UTF-8, of U+0080 to U+009F. Tabs stay.
+static void put_harmless(struct strbuf *out, const char *text)
+{
+    for (const unsigned char *s = (const unsigned char *)text; *s; s++) {
+        if ((*s < 0x20 && *s != '\t') || *s == 0x7f) {
+            strbuf_add(out, "?", 1);
+        } else if (s[0] == 0xc2 && s[1] >= 0x80 && s[1] < 0xa0) {
+            strbuf_add(out, "?", 1);
+            s++;
+        } else {
+            strbuf_add(out, s, 1);
+        }
+    }
+}
+
 void text_print(FILE *stream, const char *text)
 {
+    struct strbuf out = {0};
     if (!isatty(fileno(stream))) {
         fputs(text, stream);
         return;
     }
-    for (const unsigned char *s = (const unsigned char *)text; *s; s++) {
-        if ((*s < 0x20 && *s != '\t') || *s == 0x7f) {
-            fputc('?', stream);
-        } else if (s[0] == 0xc2 && s[1] >= 0x80 && s[1] < 0xa0) {
-            fputc('?', stream);
-            s++;
-        } else {
-            fputc(*s, stream);
-        }
-    }
+    put_harmless(&out, text);
+    fwrite(out.text, 1, out.length, stream);
+    free(out.text);
 }
 
 static int parse_ago(const char *text, int64_t now_ms, int64_t *ms)
@@ -100,32 +108,46 @@ int text_parse_time(const char *text, int64_t now_ms, int64_t *ms, struct error 
 }
 
 // ---- tables ---------------------------------------------------------------------------------------------------------
+// A table may have many thousands of rows: the cells lie in one text, and the whole is written at once.
 
-static void add_cell(struct table *t, char *text)
+static void begin_cell(struct table *t)
 {
     if (t->count == t->capacity) {
         t->capacity = t->capacity ? 2 * t->capacity : 64;
         t->cells = xrealloc(t->cells, t->capacity, sizeof *t->cells);
     }
-    t->cells[t->count++] = text;
+    t->cells[t->count++] = t->text.length;
+}
+
+static void end_cell(struct table *t)
+{
+    char *s = t->text.text + t->cells[t->count - 1];
+    while ((s = strchr(s, '\n')))
+        *s = ' ';
+    t->text.length++; // the NUL between cells
 }
 
 void table_column(struct table *t, const char *title, bool right)
 {
     t->right[t->columns++] = right;
-    add_cell(t, xstrdup(title));
+    table_cell(t, "%s", title);
 }
 
 void table_cell(struct table *t, const char *format, ...)
 {
     va_list args;
-    char *text = NULL;
+    begin_cell(t);
     va_start(args, format);
-    int n = vasprintf(&text, format, args);
+    strbuf_vprintf(&t->text, format, args);
     va_end(args);
-    for (char *s = n < 0 ? NULL : text; s && (s = strchr(s, '\n'));)
-        *s = ' ';
-    add_cell(t, n < 0 ? xstrdup("?") : text);
+    end_cell(t);
+}
+
+void table_text(struct table *t, const char *text)
+{
+    begin_cell(t);
+    strbuf_add(&t->text, text, strlen(text));
+    end_cell(t);
 }
 
 // Columns on the screen, taking every character for one wide.
@@ -137,23 +159,39 @@ static int width_of(const char *text)
     return n;
 }
 
+static void put_gap(struct strbuf *out, int width)
+{
+    static const char blanks[] = "                                ";
+    for (int n; width > 0; width -= n) {
+        n = width < (int)sizeof blanks - 1 ? width : (int)sizeof blanks - 1;
+        strbuf_add(out, blanks, (size_t)n);
+    }
+}
+
 void table_print(struct table *t, FILE *stream)
 {
-    int widths[TABLE_COLUMNS] = {0};
+    int widths[TABLE_COLUMNS] = {0}, terminal = isatty(fileno(stream));
+    struct strbuf out = {0};
     for (size_t i = 0; i < t->count; i++) {
-        int w = width_of(t->cells[i]), c = (int)(i % (size_t)t->columns);
+        int w = width_of(t->text.text + t->cells[i]), c = (int)(i % (size_t)t->columns);
         widths[c] = w > widths[c] ? w : widths[c];
     }
     for (size_t i = 0; i < t->count; i++) {
-        int c = (int)(i % (size_t)t->columns), last = c == t->columns - 1, gap = widths[c] - width_of(t->cells[i]);
+        const char *text = t->text.text + t->cells[i];
+        int c = (int)(i % (size_t)t->columns), last = c == t->columns - 1, gap = widths[c] - width_of(text);
         if (t->right[c])
-            fprintf(stream, "%*s", gap, "");
-        text_print(stream, t->cells[i]);
+            put_gap(&out, gap);
+        if (terminal)
+            put_harmless(&out, text);
+        else
+            strbuf_add(&out, text, strlen(text));
         if (!t->right[c] && !last)
-            fprintf(stream, "%*s", gap, "");
-        fputs(last ? "\n" : "  ", stream);
-        free(t->cells[i]);
+            put_gap(&out, gap);
+        strbuf_add(&out, last ? "\n" : "  ", last ? 1 : 2);
     }
+    fwrite(out.text, 1, out.length, stream);
+    free(out.text);
+    free(t->text.text);
     free(t->cells);
     memset(t, 0, sizeof *t);
 }

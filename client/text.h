@@ -7,6 +7,7 @@
 #include <stdio.h>
 
 #include "core/base/error.h"
+#include "core/base/memory.h"
 
 enum { TEXT_SIZE = 64 };
 
@@ -29,11 +30,13 @@ enum { TABLE_COLUMNS = 16 };
 struct table {
     int columns;
     bool right[TABLE_COLUMNS]; // numbers
-    char **cells;              // [rows, columns]
+    struct strbuf text;        // of all cells, each with a NUL behind it
+    size_t *cells;             // [rows, columns] where each begins
     size_t count, capacity;
 };
 void table_column(struct table *t, const char *title, bool right); // before the first cell
 void table_cell(struct table *t, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void table_text(struct table *t, const char *text);
 void table_print(struct table *t, FILE *stream);
 
 #endif

@@ -15,7 +15,7 @@ struct listing {
 static int list_read(struct read_job *job, struct store_reader *reader, struct error *e)
 {
     struct listing *l = (struct listing *)job;
-    return run_read_list(reader, job->request->list_runs, &job->pool, &l->runs, &l->count, e);
+    return run_read_list_packed(reader, job->request->list_runs, &job->pool, &l->runs, &l->count, e);
 }
 
 static void send_part(struct listing *l, size_t from, size_t to)

@@ -80,15 +80,25 @@ void strbuf_add(struct strbuf *b, const void *data, size_t size)
     b->text[b->length] = 0;
 }
 
+void strbuf_vprintf(struct strbuf *b, const char *format, va_list args)
+{
+    va_list again;
+    va_copy(again, args);
+    reserve(b, 32); // what most need: a second pass is seldom
+    size_t room = b->capacity - b->length;
+    size_t n = (size_t)vsnprintf(b->text + b->length, room, format, args);
+    if (n >= room) {
+        reserve(b, n);
+        vsnprintf(b->text + b->length, n + 1, format, again);
+    }
+    b->length += n;
+    va_end(again);
+}
+
 void strbuf_printf(struct strbuf *b, const char *format, ...)
 {
-    va_list args, again;
+    va_list args;
     va_start(args, format);
-    va_copy(again, args);
-    int n = vsnprintf(NULL, 0, format, args);
-    reserve(b, (size_t)n);
-    vsnprintf(b->text + b->length, (size_t)n + 1, format, again);
-    b->length += (size_t)n;
-    va_end(again);
+    strbuf_vprintf(b, format, args);
     va_end(args);
 }

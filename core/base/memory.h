@@ -20,5 +20,6 @@ struct strbuf {
 };
 void strbuf_add(struct strbuf *b, const void *data, size_t size);
 void strbuf_printf(struct strbuf *b, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void strbuf_vprintf(struct strbuf *b, const char *format, va_list args) __attribute__((format(printf, 2, 0)));
 
 #endif

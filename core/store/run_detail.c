@@ -19,15 +19,8 @@ static const char SQL_EVENTS[] = "SELECT time_ms, state, text FROM events WHERE 
 static const char SQL_NEWEST[] = "SELECT max(id) FROM runs WHERE user = ?";
 static const char SQL_COUNTS[] = "SELECT state, count(*) FROM runs GROUP BY state";
 
-Islr__RunSummary *run_summary_make(sqlite3_stmt *q, struct pool *pool)
+static void fill_summary(Islr__RunSummary *s, sqlite3_stmt *q, struct pool *pool)
 {
-    // The column `final` is a packed RunSummary that holds the final values alone; the rest is filled in around them.
-    Islr__RunSummary *s = (Islr__RunSummary *)pool_unpack(
-        pool, &islr__run_summary__descriptor, sqlite3_column_blob(q, 14), (size_t)sqlite3_column_bytes(q, 14));
-    if (!s) { // damaged: the run is shown without them
-        s = pool_alloc(pool, sizeof *s);
-        islr__run_summary__init(s);
-    }
     s->has_run = s->has_state = s->has_priority = s->has_submitted_ms = s->has_started_ms = s->has_ended_ms = 1;
     s->has_attempt = s->has_ranks = s->has_step = s->has_steps = 1;
     s->run = (uint64_t)sqlite3_column_int64(q, 0);
@@ -44,6 +37,59 @@ Islr__RunSummary *run_summary_make(sqlite3_stmt *q, struct pool *pool)
     s->step = (uint64_t)sqlite3_column_int64(q, 11);
     s->steps = (uint64_t)sqlite3_column_int64(q, 12);
     s->kind = pool_text(pool, (const char *)sqlite3_column_text(q, 13));
+}
+
+Islr__RunSummary *run_summary_make(sqlite3_stmt *q, struct pool *pool)
+{
+    // The column `final` is a packed RunSummary that holds the final values alone; the rest is filled in around them.
+    Islr__RunSummary *s = (Islr__RunSummary *)pool_unpack(
+        pool, &islr__run_summary__descriptor, sqlite3_column_blob(q, 14), (size_t)sqlite3_column_bytes(q, 14));
+    if (!s) { // damaged: the run is shown without them
+        s = pool_alloc(pool, sizeof *s);
+        islr__run_summary__init(s);
+    }
+    fill_summary(s, q, pool);
+    return s;
+}
+
+// Whether `at` begins with a length of one byte and as many bytes up to `end`; *inner is where they begin.
+static int is_short_field(const uint8_t *at, const uint8_t *end, uint8_t tag, const uint8_t **inner)
+{
+    *inner = at + 2;
+    return end - at >= 2 && at[0] == tag && at[1] < 0x80 && end - *inner >= at[1];
+}
+
+// Whether the bytes are nothing but `final` (field 15), each with a name (field 1) and a value (field 2, 8 bytes), as
+// metric_write.c packs them; longer names than 100 bytes go the long way.
+static int is_plain_final(const uint8_t *at, const uint8_t *end)
+{
+    const uint8_t *value, *name;
+    while (at < end) {
+        if (!is_short_field(at, end, 15 << 3 | 2, &value))
+            return 0;
+        at = value + at[1];
+        if (!is_short_field(value, at, 1 << 3 | 2, &name) || at - (name + value[1]) != 9 ||
+            name[value[1]] != (2 << 3 | 1))
+            return 0;
+    }
+    return 1;
+}
+
+Islr__RunSummary *run_summary_make_packed(sqlite3_stmt *q, struct pool *pool)
+{
+    const uint8_t *final = sqlite3_column_blob(q, 14);
+    size_t size = (size_t)sqlite3_column_bytes(q, 14);
+    if (!is_plain_final(final, final + size))
+        return run_summary_make(q, pool);
+    Islr__RunSummary *s = pool_alloc(pool, sizeof *s);
+    islr__run_summary__init(s);
+    fill_summary(s, q, pool);
+    if (size) {
+        s->base.unknown_fields = pool_alloc(pool, sizeof *s->base.unknown_fields);
+        s->base.n_unknown_fields = 1;
+        *s->base.unknown_fields = (ProtobufCMessageUnknownField){15, PROTOBUF_C_WIRE_TYPE_LENGTH_PREFIXED, size - 1,
+                                                                 (uint8_t *)pool_copy(pool, final + 1, size - 1)};
+    }
     return s;
 }
 

@@ -153,7 +153,10 @@ static int build(struct builder *b, const Islr__ListRuns *f, const struct where 
     return 0;
 }
 
-static int read_rows(struct builder *b, struct pool *pool, Islr__RunSummary ***out, size_t *count, struct error *e)
+typedef Islr__RunSummary *make_fn(sqlite3_stmt *row, struct pool *pool);
+
+static int read_rows(struct builder *b, make_fn *make, struct pool *pool, Islr__RunSummary ***out, size_t *count,
+                     struct error *e)
 {
     int rc;
     *out = NULL;
@@ -162,7 +165,7 @@ static int read_rows(struct builder *b, struct pool *pool, Islr__RunSummary ***o
     if (!q)
         return -1;
     while ((rc = db_step(b->db, q, e)) > 0) {
-        Islr__RunSummary *s = run_summary_make(q, pool);
+        Islr__RunSummary *s = make(q, pool);
         *out = pool_room(pool, *out, *count, sizeof **out);
         (*out)[(*count)++] = s;
     }
@@ -170,8 +173,8 @@ static int read_rows(struct builder *b, struct pool *pool, Islr__RunSummary ***o
     return rc;
 }
 
-int run_read_list(struct store_reader *reader, const Islr__ListRuns *filter, struct pool *pool, Islr__RunSummary ***out,
-                  size_t *count, struct error *e)
+static int read_list(struct store_reader *reader, const Islr__ListRuns *filter, make_fn *make, struct pool *pool,
+                     Islr__RunSummary ***out, size_t *count, struct error *e)
 {
     struct builder *b = xcalloc(1, sizeof *b);
     struct where where = {0};
@@ -180,9 +183,21 @@ int run_read_list(struct store_reader *reader, const Islr__ListRuns *filter, str
     if (filter->where && *filter->where)
         rc = where_parse(filter->where, is_metric, b->db, &where, e);
     if (!rc)
-        rc = build(b, filter, &where, e) || read_rows(b, pool, out, count, e);
+        rc = build(b, filter, &where, e) || read_rows(b, make, pool, out, count, e);
     where_free(&where);
     free(b->sql.text);
     free(b);
     return rc ? -1 : 0;
+}
+
+int run_read_list(struct store_reader *reader, const Islr__ListRuns *filter, struct pool *pool, Islr__RunSummary ***out,
+                  size_t *count, struct error *e)
+{
+    return read_list(reader, filter, run_summary_make, pool, out, count, e);
+}
+
+int run_read_list_packed(struct store_reader *reader, const Islr__ListRuns *filter, struct pool *pool,
+                         Islr__RunSummary ***out, size_t *count, struct error *e)
+{
+    return read_list(reader, filter, run_summary_make_packed, pool, out, count, e);
 }

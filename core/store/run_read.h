@@ -14,6 +14,9 @@ enum { RUN_LIST_MAX = 1000000 }; // runs of one list
 // Newest first unless `sort` says otherwise; limit 0: all. ERR_INVALID: the condition or the name to sort by is wrong.
 int run_read_list(struct store_reader *reader, const Islr__ListRuns *filter, struct pool *pool, Islr__RunSummary ***out,
                   size_t *count, struct error *e);
+// The same, to be sent: `final` is empty, its packed bytes go along unseen (run_summary.h).
+int run_read_list_packed(struct store_reader *reader, const Islr__ListRuns *filter, struct pool *pool,
+                         Islr__RunSummary ***out, size_t *count, struct error *e);
 
 // Everything about one run: summary, job, attempts, checkpoints, events.
 int run_read_detail(struct store_reader *reader, uint64_t run, struct pool *pool, Islr__RunDetail **out,

@@ -13,4 +13,8 @@ enum { RUN_SUMMARY_COLUMN_COUNT = 15 }; // further columns of a query may follow
 
 Islr__RunSummary *run_summary_make(sqlite3_stmt *row, struct pool *pool);
 
+// The same for lists of many thousands, to be packed and sent: the final values stay the packed bytes that the database
+// holds (as the message's unknown fields, which protobuf-c packs as they are), so `final` is empty here.
+Islr__RunSummary *run_summary_make_packed(sqlite3_stmt *row, struct pool *pool);
+
 #endif

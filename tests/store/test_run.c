@@ -200,6 +200,29 @@ static void evaluate(struct rig *rig, uint64_t run, uint32_t attempt, double val
     rig_call(rig, &r.op, STORE_DONE);
 }
 
+// The list that is made to be sent is, once packed, the same bytes' meaning: unpacked and packed again it is equal.
+static void check_packed(struct rig *rig, Islr__RunSummary **runs, size_t count, struct pool *pool)
+{
+    Islr__ListRuns all = ISLR__LIST_RUNS__INIT;
+    Islr__RunSummary **packed;
+    struct error e;
+    size_t n;
+    struct store_reader *reader = store_reader_take(rig->store, &e);
+    assert_int_equal(run_read_list_packed(reader, &all, pool, &packed, &n, &e), 0);
+    store_reader_give(rig->store, reader);
+    assert_int_equal(n, count);
+    for (size_t i = 0; i < n; i++) {
+        uint8_t a[1000], b[1000];
+        size_t size = islr__run_summary__pack(packed[i], a);
+        Islr__RunSummary *back = islr__run_summary__unpack(NULL, size, a);
+        assert_non_null(back);
+        assert_int_equal(back->n_final, runs[i]->n_final);
+        assert_int_equal(islr__run_summary__pack(back, a), islr__run_summary__pack(runs[i], b));
+        assert_memory_equal(a, b, islr__run_summary__get_packed_size(back));
+        islr__run_summary__free_unpacked(back, NULL);
+    }
+}
+
 static void test_list(void **state)
 {
     struct rig *rig = *state;
@@ -216,6 +239,7 @@ static void test_list(void **state)
     assert_int_equal(runs[2]->n_final, 1);
     assert_string_equal(runs[2]->final[0]->name, "accuracy/soup");
     assert_true(runs[2]->final[0]->value == 0.75);
+    check_packed(rig, runs, 3, &pool);
     assert_int_equal(runs[2]->step, 70);
     assert_int_equal(runs[1]->ranks, 2);
 
