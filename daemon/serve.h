@@ -16,6 +16,7 @@ struct server_options {
     const struct log *log; // may be NULL
     uint32_t lease_ms;     // without contact for so long a rank is taken for dead; 0: RPC_IDLE_MS
     uint32_t hang_ms;      // getting nowhere for so long a rank is taken for stuck; 0: never
+    uint32_t settle_ms;    // a run is not preempted so soon after its start; 0: SCHEDULE_SETTLE_MS
 };
 
 // The options of a server in seconds, for islrd serve and up.

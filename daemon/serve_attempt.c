@@ -34,10 +34,8 @@ static void set_free(const struct beginning *b)
 static int gather(struct run *r, struct beginning *b)
 {
     int missing = 0;
-    r->world = b->world;
+    run_make_gang(b->server, r, b->world, b->count);
     b->world = NULL;
-    r->gang = xcalloc(b->count, sizeof *r->gang);
-    r->gang_count = b->count;
     for (size_t i = 0; i < b->count; i++) {
         r->gang[i].world_rank = b->ranks[i].world_rank;
         struct worker *w = workers_find(b->server, r->world, b->ranks[i].world_rank);
@@ -53,7 +51,8 @@ static int gather(struct run *r, struct beginning *b)
 
 static void begun(struct server *s, struct run *r, struct beginning *b)
 {
-    r->begun_at = uv_now(s->loop);
+    r->begun_at = (int64_t)uv_now(s->loop);
+    user_started(r->owner, r->now.priority, r->begun_at);
     r->has_resume = b->request.resumes;
     r->resume_hash = b->request.resume_hash;
     r->resume_size = b->request.resume_size;
@@ -87,8 +86,8 @@ static void begin_done(struct store_op *op)
     } else {
         set_free(b);
         if (r && op->status == STORE_TROUBLE)
-            r->ready_at = uv_now(s->loop) + RETRY_MS;
-        else if (r) // memory was behind the database
+            r->ready_at = uv_now(s->loop) + RETRY_MS; // the pass that set_free() has asked for sees it
+        else if (r)                                   // memory was behind the database
             run_reload(s, r);
     }
     for (size_t i = 0; i < b->count; i++) {

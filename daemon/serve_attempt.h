@@ -46,6 +46,9 @@ void attempt_end(struct server *s, const struct attempt_report *report, struct s
 // Cancels a run because the run `other`, which had to succeed first, has not.
 void attempt_cancel_for(struct server *s, uint64_t run, uint64_t other);
 
+// Has a run stopped so that another gets its ranks.
+void attempt_preempt(struct server *s, struct run *r, const struct run *other);
+
 void attempts_drain(struct server *s, const char *reason); // asks all to save and give their ranks back
 void attempts_tick(struct server *s);                      // ranks that did not come back, limits
 

@@ -53,9 +53,8 @@ void attempt_rank_back(struct server *s, struct worker *w, uint64_t run, uint32_
             back_at_work(s, w, runs_find(&s->runs, run));
         return;
     }
-    for (size_t i = 0; i < s->runs.count; i++) {
-        struct run *r = s->runs.items[i];
-        struct gang_rank *rank = r->world ? run_rank_of(r, w->world->name, w->rank) : NULL;
+    for (struct run *r = s->runs.live; r; r = r->next_live) {
+        struct gang_rank *rank = run_rank_of(r, w->world->name, w->rank);
         if (rank && !r->busy) {
             back_idle(s, w, r, rank);
             break;
@@ -73,9 +72,8 @@ void attempt_shun(struct server *s, const struct worker *w)
 
 void attempt_rank_gone(struct server *s, struct worker *w, const char *why)
 {
-    for (size_t i = 0; i < s->runs.count; i++) {
-        struct run *r = s->runs.items[i];
-        struct gang_rank *rank = r->world ? run_rank_of(r, w->world->name, w->rank) : NULL;
+    for (struct run *r = s->runs.live; r; r = r->next_live) {
+        struct gang_rank *rank = run_rank_of(r, w->world->name, w->rank);
         if (!rank)
             continue;
         rank->worker = NULL;
@@ -128,11 +126,17 @@ void attempt_cancel_for(struct server *s, uint64_t run, uint64_t other)
              xprintf("run %llu, which had to succeed first, has not", (unsigned long long)other));
 }
 
+void attempt_preempt(struct server *s, struct run *r, const struct run *other)
+{
+    r->stop_asked = 1;
+    stop_run(s, r->id, ISLR__STOP__WHY__WHY_PREEMPT,
+             xprintf("makes room for run %llu (priority %d)", (unsigned long long)other->id, other->now.priority));
+}
+
 void attempts_drain(struct server *s, const char *reason)
 {
-    for (size_t i = 0; i < s->runs.count; i++)
-        if (run_state_live(s->runs.items[i]->now.state))
-            stop_run(s, s->runs.items[i]->id, ISLR__STOP__WHY__WHY_DRAIN, xstrdup(reason));
+    for (const struct run *r = s->runs.live; r; r = r->next_live)
+        stop_run(s, r->id, ISLR__STOP__WHY__WHY_DRAIN, xstrdup(reason));
 }
 
 static int rank_missing(const struct run *r, uint32_t *rank)
@@ -149,18 +153,18 @@ static int rank_missing(const struct run *r, uint32_t *rank)
 void attempts_tick(struct server *s)
 {
     uint64_t now = uv_now(s->loop);
-    for (size_t i = 0; i < s->runs.count; i++) {
-        struct run *r = s->runs.items[i];
+    for (struct run *r = s->runs.live, *next; r; r = next) {
         uint32_t rank;
+        next = r->next_live;
         if (r->busy || !run_state_live(r->now.state))
             continue;
         if (now >= r->gang_deadline && rank_missing(r, &rank)) {
             char *text = xprintf("rank %u did not come back after the server's restart", rank);
             attempt_lost(s, r, text, NULL);
             free(text);
-        } else if (r->limit_ms > 0 && !r->limit_told && r->now.state != ISLR__RUN_STATE__RUN_STOPPING &&
-                   r->ran_ms + (double)(now - r->begun_at) > r->limit_ms) {
-            r->limit_told = 1;
+        } else if (r->limit_ms > 0 && !r->stop_asked && r->now.state != ISLR__RUN_STATE__RUN_STOPPING &&
+                   r->ran_ms + (double)((int64_t)now - r->begun_at) > r->limit_ms) {
+            r->stop_asked = 1;
             stop_run(s, r->id, STOP_LIMIT, xstrdup("its time is up (limits.minutes)"));
         }
     }

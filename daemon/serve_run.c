@@ -50,7 +50,6 @@ static void free_run(struct run *r)
     free(r->world);
     free(r->gang);
     free(r->after);
-    free(r->user);
     free(r);
 }
 
@@ -112,22 +111,34 @@ static struct scheduler_run wants_of(const struct run_live *live)
     return w;
 }
 
-static void take_after(struct run *r, const struct run_live *live)
+static void take_after(struct server *s, struct run *r, const struct run_live *live)
 {
     r->after_any = live->after_any;
     r->after_count = live->after_count;
     r->after = xrealloc(r->after, live->after_count ? live->after_count : 1, sizeof *r->after);
     if (live->after_count)
         memcpy(r->after, live->after, live->after_count * sizeof *r->after);
+    r->after_behind = 0;
+    for (size_t i = 0; i < live->after_count && !live->broken_after; i++)
+        r->after_behind |= !runs_find(&s->runs, live->after[i]);
+    s->runs.behind |= r->after_behind;
+    if (live->broken_after)
+        attempt_cancel_for(s, r->id, live->broken_after);
 }
 
-static void take_gang(struct run *r, const struct run_live *live)
+// Loop time of a moment that the database remembers by the wall clock, 0: now. What seems to come from the future has
+// just been.
+static int64_t loop_time(const struct server *s, int64_t wall_ms)
+{
+    int64_t ago = wall_ms ? server_now_ms() - wall_ms : 0;
+    return (int64_t)uv_now(s->loop) - (ago > 0 ? ago : 0);
+}
+
+static void take_gang(struct server *s, struct run *r, const struct run_live *live)
 {
     if (!live->world)
         return;
-    r->world = xstrdup(live->world);
-    r->gang = xcalloc(live->gang_count, sizeof *r->gang);
-    r->gang_count = live->gang_count;
+    run_make_gang(s, r, xstrdup(live->world), live->gang_count);
     for (size_t i = 0; i < live->gang_count; i++) {
         r->gang[i].world_rank = live->gang[i];
         r->gang[i].taken = live->now.state != ISLR__RUN_STATE__RUN_STARTING;
@@ -147,17 +158,16 @@ struct run *run_take(struct server *s, const struct run_live *live)
     r = xcalloc(1, sizeof *r);
     r->id = live->now.run;
     r->now = live->now;
-    r->user = xstrdup(live->user);
+    r->owner = users_take(&s->users, live->user);
     r->wants = wants_of(live);
     r->limit_ms = live->job && live->job->limits ? live->job->limits->minutes * 60e3 : 0;
     r->ran_ms = live->ran_ms;
-    r->begun_at = uv_now(s->loop);
+    r->queued_at = loop_time(s, live->queued_ms);
+    r->begun_at = loop_time(s, live->began_ms);
     r->gang_deadline = uv_now(s->loop) + s->lease_ms;
-    take_after(r, live);
-    take_gang(r, live);
     insert(&s->runs, r);
-    if (live->broken_after)
-        attempt_cancel_for(s, r->id, live->broken_after);
+    take_after(s, r, live);
+    take_gang(s, r, live);
     schedule_soon(s);
     return r;
 }
@@ -170,9 +180,7 @@ static void refresh(struct server *s, const struct run_live *live)
         run_take(s, live);
         return;
     }
-    take_after(r, live);
-    if (live->broken_after)
-        attempt_cancel_for(s, r->id, live->broken_after);
+    take_after(s, r, live);
     schedule_soon(s);
 }
 
@@ -208,8 +216,32 @@ void run_fetch(struct server *s, uint64_t id)
 
 // ---- changes --------------------------------------------------------------------------------------------------------
 
+void run_make_gang(struct server *s, struct run *r, char *world, size_t count)
+{
+    r->world = world;
+    r->gang = xcalloc(count, sizeof *r->gang);
+    r->gang_count = count;
+    r->next_live = s->runs.live;
+    r->previous_live = NULL;
+    if (r->next_live)
+        r->next_live->previous_live = r;
+    s->runs.live = r;
+}
+
+static void leave_live(struct server *s, struct run *r)
+{
+    if (r->next_live)
+        r->next_live->previous_live = r->previous_live;
+    if (r->previous_live)
+        r->previous_live->next_live = r->next_live;
+    else
+        s->runs.live = r->next_live;
+}
+
 void run_release_gang(struct server *s, struct run *r)
 {
+    if (r->world)
+        leave_live(s, r);
     for (size_t i = 0; i < r->gang_count; i++) {
         struct worker *w = r->gang[i].worker;
         if (w && w->run == r->id)
@@ -251,17 +283,14 @@ static void settle_dependents(struct server *s, uint64_t ended)
             run_fetch(s, s->runs.items[i]->id);
 }
 
-// A run that was read just before the one it waits for ended has missed that: the other is not in memory any more.
 void runs_tick(struct server *s)
 {
-    for (size_t i = 0; i < s->runs.count; i++) {
-        const struct run *r = s->runs.items[i];
-        size_t k = 0;
-        while (k < r->after_count && runs_find(&s->runs, r->after[k]))
-            k++;
-        if (k < r->after_count)
-            run_fetch(s, r->id);
-    }
+    if (!s->runs.behind)
+        return;
+    s->runs.behind = 0;
+    for (size_t i = 0; i < s->runs.count; i++)
+        if (s->runs.items[i]->after_behind)
+            run_fetch(s, s->runs.items[i]->id);
 }
 
 void run_reload(struct server *s, struct run *r)
@@ -289,26 +318,35 @@ static uint64_t pause_ms(uint32_t tries)
     return tries > 7 ? 60000 : ((1u << (tries - 1)) - 1) * 1000u;
 }
 
+// What an attempt that has ended leaves behind.
+static void after_attempt(struct server *s, struct run *r)
+{
+    int64_t now = (int64_t)uv_now(s->loop);
+    double took_ms = (double)(now - r->begun_at);
+    usage_add(&r->owner->usage, took_ms / 1e3 * (double)r->gang_count, now);
+    r->ran_ms += took_ms;
+    r->wants.last_ranks = (uint32_t)r->gang_count;
+    r->stop_asked = 0;
+    run_release_gang(s, r);
+    r->ready_at = (uint64_t)now + pause_ms(r->now.tries);
+    collect_soon(s);
+}
+
 void run_update(struct server *s, const struct run_now *now)
 {
     struct run *r = runs_find(&s->runs, now->run);
     if (r) {
-        int was_live = r->world != NULL;
+        int was_queued = r->now.state == ISLR__RUN_STATE__RUN_QUEUED;
         r->now = *now;
         r->wants.priority = now->priority;
         if (now->state == ISLR__RUN_STATE__RUN_RUNNING) {
             spec_free(r->job); // every rank has it
             r->job = NULL;
         }
-        if (was_live && !run_state_live(now->state)) {
-            r->ran_ms += (double)(uv_now(s->loop) - r->begun_at);
-            r->wants.last_ranks = (uint32_t)r->gang_count;
-            r->limit_told = 0;
-            run_release_gang(s, r);
-            r->ready_at = uv_now(s->loop) + pause_ms(now->tries);
-            collect_soon(s);
-        }
-        r->considered = 0;
+        if (r->world && !run_state_live(now->state))
+            after_attempt(s, r);
+        if (now->state == ISLR__RUN_STATE__RUN_QUEUED && !was_queued)
+            r->queued_at = (int64_t)uv_now(s->loop);
     } else if (!run_state_ended(now->state)) {
         run_fetch(s, now->run); // it has come back to life
     }
@@ -322,7 +360,7 @@ void run_update(struct server *s, const struct run_now *now)
     schedule_soon(s);
 }
 
-void run_show_live(const struct server *s, Islr__RunSummary *summary, struct pool *pool)
+void run_show_live(struct server *s, Islr__RunSummary *summary, struct pool *pool)
 {
     struct run *r = runs_find(&s->runs, summary->run);
     if (!r)

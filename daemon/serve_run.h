@@ -23,18 +23,21 @@ struct gang_rank {
 struct run {
     uint64_t id;
     struct run_now now;
-    char *user;
-    struct scheduler_run wants;
-    double limit_ms; // of work, 0: none
-    uint64_t *after; // runs that it still waits for
+    struct user *owner;
+    struct scheduler_run wants; // but for user, waited_ms and left_ms
+    double limit_ms;            // of work, 0: none
+    int64_t queued_at;          // loop time: it has waited since
+    uint64_t *after;            // runs that it still waits for
     size_t after_count;
     int after_any;
-    struct scheduler_answer turned_away; // what the scheduler said when it last came to it; count and ranks unused
-    int considered;                      // it has come to it since the run was queued
-    uint64_t ready_at;                   // loop time: not started before
+    int after_behind;               // one of them has ended, which this run was read too early to know
+    struct scheduler_answer answer; // what the scheduler said last, while schedule.told; its ranks are gone
+    uint64_t ready_at;              // loop time: not started before
+    uint32_t offered;               // its number in the offer that is being made (serve_offer.c)
 
     // of the attempt under way
-    int busy; // a request that starts or ends an attempt is on its way
+    int busy;                              // a request that starts or ends an attempt is on its way
+    struct run *next_live, *previous_live; // of those that have a gang
     char *world;
     struct gang_rank *gang; // [gang_count], the first one reports
     size_t gang_count;
@@ -42,10 +45,10 @@ struct run {
     int has_resume;
     struct hash resume_hash;
     uint64_t resume_size;
-    uint64_t begun_at;      // loop time
+    int64_t begun_at;       // loop time
     uint64_t gang_deadline; // loop time until which ranks that were there before the server may stay away
     double ran_ms;          // in the attempts before
-    int limit_told;         // it was asked to stop because its time is up
+    int stop_asked;         // the server has had it stopped: its time is up, or it has to make room
     // what its first rank said last
     uint64_t step, steps;
     uint64_t steps_stored; // of which the database knows
@@ -54,6 +57,8 @@ struct run {
 struct runs {
     struct run **items; // by id
     size_t count, capacity;
+    struct run *live; // those that have a gang
+    int behind;       // a run is after_behind
 };
 
 struct run *runs_find(const struct runs *all, uint64_t id); // NULL: not there, or ended
@@ -73,14 +78,15 @@ void run_update(struct server *s, const struct run_now *now);
 // After RUN_STOP: tells the ranks, then run_update().
 void run_stopped(struct server *s, const struct run_now *now);
 
-// Runs whose memory of what they wait for may be behind: looks them up again.
+// Looks runs up again that are after_behind.
 void runs_tick(struct server *s);
 
 // Puts what only memory knows into a summary from the database: the step that its ranks are at, why it still waits (a
 // text in the pool).
-void run_show_live(const struct server *s, Islr__RunSummary *summary, struct pool *pool);
+void run_show_live(struct server *s, Islr__RunSummary *summary, struct pool *pool);
 
-// Forgets the gang: its ranks are free.
+// The run has a gang of `count` places in this world (taken over) from now on; and forgets it: its ranks are free.
+void run_make_gang(struct server *s, struct run *r, char *world, size_t count);
 void run_release_gang(struct server *s, struct run *r);
 struct gang_rank *run_rank_of(struct run *r, const char *world, uint32_t world_rank); // NULL: not in its gang
 

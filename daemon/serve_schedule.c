@@ -1,104 +1,20 @@
-// The scheduler's surroundings: see serve_schedule.h and serve_scheduler.h.
+// The scheduler's surroundings: see serve_schedule.h, serve_offer.h and serve_scheduler.h.
 #include "daemon/serve_schedule.h"
 
 #include <stdlib.h>
-#include <string.h>
 
+#include "core/base/clock.h"
 #include "core/base/memory.h"
 #include "daemon/serve_attempt.h"
+#include "daemon/serve_offer.h"
 #include "daemon/serve_server.h"
 
 enum {
-    LONG_QUEUE = 1000,  // runs from which on deciding costs milliseconds:
-    LONG_QUEUE_MS = 20, // then not more often than this
-    HOSTS_MAX = 4096
+    LONG_QUEUE = 1000, // runs from which on deciding costs milliseconds:
+    LONG_QUEUE_MS = 20 // then not more often than this
 };
 
-// The ranks that may be given work, with the workers behind them.
-struct offer {
-    struct scheduler_rank *ranks;
-    struct worker **workers;
-    size_t count, capacity, free;
-    const char *hosts[HOSTS_MAX]; // named so far
-    uint32_t host_count;
-};
-
-static uint32_t host_number(struct offer *o, const char *host)
-{
-    for (uint32_t i = 0; i < o->host_count; i++)
-        if (!strcmp(o->hosts[i], host))
-            return i;
-    if (o->host_count == HOSTS_MAX)
-        return HOSTS_MAX - 1; // only packing suffers
-    o->hosts[o->host_count] = host;
-    return o->host_count++;
-}
-
-static void add_rank(struct offer *o, struct worker *w)
-{
-    if (o->count == o->capacity) {
-        o->capacity = o->capacity ? 2 * o->capacity : 16;
-        o->ranks = xrealloc(o->ranks, o->capacity, sizeof *o->ranks);
-        o->workers = xrealloc(o->workers, o->capacity, sizeof *o->workers);
-    }
-    o->workers[o->count] = w;
-    o->ranks[o->count++] =
-        (struct scheduler_rank){.world = w->world->number,
-                                .host = host_number(o, w->facts->host),
-                                .device = strcmp(w->facts->device, "cuda") ? SCHEDULER_CPU : SCHEDULER_CUDA,
-                                .free = !w->run};
-    o->free += !w->run;
-}
-
-static struct offer *make_offer(struct server *s)
-{
-    struct offer *o = xcalloc(1, sizeof *o);
-    for (struct world *w = s->workers.first; w; w = w->next)
-        for (uint32_t i = 0; world_complete(w) && i < w->size; i++)
-            add_rank(o, w->ranks[i]);
-    return o;
-}
-
-// ---- the queue ------------------------------------------------------------------------------------------------------
-
-// Whether a run could be started now if there were ranks.
-static int is_ready(const struct server *s, const struct run *r)
-{
-    return r->now.state == ISLR__RUN_STATE__RUN_QUEUED && !r->busy && !r->after_count && r->ready_at <= uv_now(s->loop);
-}
-
-// What the scheduler has said.
-static char *explain_answer(const struct server *s, const struct run *r, struct pool *pool)
-{
-    const struct scheduler_answer *a = &r->turned_away;
-    char text[160];
-    if (!s->schedule.ranks || (r->considered && !a->possible))
-        snprintf(text, sizeof text, "no workers%s are there",
-                 r->wants.device == SCHEDULER_CUDA && s->schedule.ranks ? " with GPUs" : "");
-    else if (!r->considered)
-        snprintf(text, sizeof text, "no rank is free");
-    else if (a->needs > a->possible)
-        snprintf(text, sizeof text, "needs %u ranks of one world, the largest has %u", a->needs, a->possible);
-    else if (a->behind)
-        snprintf(text, sizeof text, "run %llu is before it", (unsigned long long)a->behind);
-    else
-        snprintf(text, sizeof text, "needs %u free ranks, there are %u", a->needs, s->schedule.free ? a->free : 0);
-    return pool_text(pool, text);
-}
-
-char *schedule_explain(const struct server *s, const struct run *r, struct pool *pool)
-{
-    char text[800];
-    if (r->after_count)
-        snprintf(text, sizeof text, "waits for run %llu", (unsigned long long)r->after[0]);
-    else if (s->draining)
-        snprintf(text, sizeof text, "scheduling is paused (islrctl resume-scheduling)");
-    else if (r->ready_at > uv_now(s->loop))
-        snprintf(text, sizeof text, "%s; tried again soon", r->now.reason);
-    else
-        return explain_answer(s, r, pool);
-    return pool_text(pool, text);
-}
+// ---- acting ---------------------------------------------------------------------------------------------------------
 
 static void start(struct server *s, struct run *r, const struct offer *o, const struct scheduler_answer *a)
 {
@@ -109,48 +25,57 @@ static void start(struct server *s, struct run *r, const struct offer *o, const 
     free(gang);
 }
 
-static void decide(struct server *s, const struct offer *o)
+static void carry_out(struct server *s, const struct offer *o, const struct scheduler_plan *plan)
 {
-    struct run **ready = xmalloc((s->runs.count ? s->runs.count : 1) * sizeof *ready);
-    struct scheduler_run *wants = xmalloc((s->runs.count ? s->runs.count : 1) * sizeof *wants);
-    size_t count = 0;
-    for (size_t i = 0; i < s->runs.count; i++) {
-        struct run *r = s->runs.items[i];
-        if (!is_ready(s, r))
-            continue;
-        ready[count] = r;
-        wants[count++] = r->wants;
+    for (size_t i = 0; i < o->input.run_count; i++)
+        if (plan->answers[i].why == SCHEDULER_STARTS)
+            start(s, o->waiting[i], o, &plan->answers[i]);
+    for (size_t i = 0; i < plan->stop_count; i++) {
+        const struct run *other = runs_find(&s->runs, plan->stops[i].by_run);
+        attempt_preempt(s, o->busy[plan->stops[i].busy], other);
     }
-    struct scheduler_input input = {o->ranks, o->count, wants, count};
-    struct scheduler_answer *answers = scheduler_decide(&input);
-    for (size_t i = 0; i < count; i++) {
-        if (answers[i].count)
-            start(s, ready[i], o, &answers[i]);
-        else
-            ready[i]->turned_away = (struct scheduler_answer){.needs = answers[i].needs,
-                                                              .free = answers[i].free,
-                                                              .possible = answers[i].possible,
-                                                              .behind = answers[i].behind};
-        ready[i]->considered = 1;
+}
+
+// Keeps what was said for those who ask.
+static void remember(struct server *s, const struct offer *o, const struct scheduler_plan *plan)
+{
+    for (size_t i = 0; i < o->input.run_count; i++) {
+        o->waiting[i]->answer = plan->answers[i];
+        o->waiting[i]->answer.ranks = NULL;
     }
-    scheduler_free(answers, count);
-    free(wants);
-    free(ready);
+    s->schedule.ranks = o->input.rank_count;
+    s->schedule.told = 1;
+}
+
+// ---- when -----------------------------------------------------------------------------------------------------------
+
+static void run_pass(uv_timer_t *timer);
+
+static void look_again(struct server *s, int64_t a_ms, int64_t b_ms)
+{
+    int64_t ms = a_ms < 0 || (b_ms >= 0 && b_ms < a_ms) ? b_ms : a_ms;
+    if (ms >= 0 && !s->schedule.soon)
+        uv_timer_start(&s->schedule.timer, run_pass, (uint64_t)ms, 0);
 }
 
 static void run_pass(uv_timer_t *timer)
 {
     struct server *s = timer->data;
-    if (s->stopping || s->quiet)
+    s->schedule.soon = 0;
+    s->schedule.told = 0;
+    if (s->stopping || s->quiet || s->draining)
         return;
-    struct offer *o = make_offer(s);
-    s->schedule.ranks = o->count;
-    s->schedule.free = o->free;
-    if (o->free && !s->draining) // with a long queue and nothing to give, there is nothing to decide
-        decide(s, o);
-    free(o->ranks);
-    free(o->workers);
-    free(o);
+    struct offer *o = offer_make(s);
+    int64_t again = -1;
+    if (offer_is_open(o)) {
+        struct scheduler_plan plan = scheduler_decide(&o->input);
+        carry_out(s, o, &plan);
+        remember(s, o, &plan);
+        again = plan.again_ms;
+        scheduler_free(&plan, o->input.run_count);
+    }
+    look_again(s, again, o->ready_ms);
+    offer_free(o);
 }
 
 void schedule_open(struct server *s)
@@ -161,12 +86,91 @@ void schedule_open(struct server *s)
 
 void schedule_soon(struct server *s)
 {
-    if (s->stopping || uv_is_active((uv_handle_t *)&s->schedule.timer))
+    s->schedule.told = 0;
+    if (s->stopping || s->schedule.soon)
         return;
+    s->schedule.soon = 1;
     uv_timer_start(&s->schedule.timer, run_pass, s->runs.count < LONG_QUEUE ? 0 : LONG_QUEUE_MS, 0);
 }
 
 void schedule_close(struct server *s, uv_close_cb closed)
 {
     uv_close((uv_handle_t *)&s->schedule.timer, closed);
+}
+
+// ---- saying why -----------------------------------------------------------------------------------------------------
+
+// Answers that nobody has asked for yet: the same decision, without carrying it out.
+static void find_answers(struct server *s)
+{
+    struct offer *o = offer_make(s);
+    struct scheduler_plan plan = scheduler_decide(&o->input);
+    remember(s, o, &plan);
+    scheduler_free(&plan, o->input.run_count);
+    offer_free(o);
+}
+
+static char *no_rank_text(const struct server *s, const struct run *r)
+{
+    if (s->schedule.ranks)
+        return xprintf("no workers with %s are there", r->wants.device == SCHEDULER_CUDA ? "GPUs" : "CPUs");
+    for (const struct world *w = s->workers.first; w; w = w->next)
+        if (w->known && w->size > 1)
+            return xprintf("no workers are there but %u of the %u ranks of a world that is not complete", w->known,
+                           w->size);
+    return xstrdup("no workers are there");
+}
+
+static char *answer_text(const struct server *s, const struct run *r)
+{
+    const struct scheduler_answer *a = &r->answer;
+    switch (a->why) {
+    case SCHEDULER_STARTS:
+        return xstrdup("is about to start");
+    case SCHEDULER_NO_NUMBER:
+        return xprintf("can never start: no number of ranks that it allows shares its %u groups evenly",
+                       r->wants.groups);
+    case SCHEDULER_NO_RANK:
+        return no_rank_text(s, r);
+    case SCHEDULER_TOO_LARGE:
+        return xprintf("needs %u ranks of one world, the largest has %u", a->needs, a->possible);
+    case SCHEDULER_OCCUPIED:
+        return xprintf("needs %u free rank%s of one world, %u %s free", a->needs, a->needs == 1 ? "" : "s", a->free,
+                       a->free == 1 ? "is" : "are");
+    case SCHEDULER_BEHIND:
+        return xprintf("run %llu (priority %d) is before it", (unsigned long long)a->behind, a->behind_priority);
+    case SCHEDULER_MAKES_ROOM:
+        return xprintf("waits until run %llu has saved and given its ranks back", (unsigned long long)a->behind);
+    case SCHEDULER_USER_RUNS:
+    case SCHEDULER_USER_RANKS:
+        return xstrdup("a limit of its user");
+    }
+    return xstrdup("");
+}
+
+static char *explain(struct server *s, const struct run *r)
+{
+    if (r->after_count > 1)
+        return xprintf("waits for run %llu and %zu more", (unsigned long long)r->after[0], r->after_count - 1);
+    if (r->after_count)
+        return xprintf("waits for run %llu", (unsigned long long)r->after[0]);
+    if (r->busy)
+        return xstrdup("is about to start");
+    if (s->draining)
+        return xstrdup("scheduling is paused (islrctl resume-scheduling)");
+    if (r->ready_at > uv_now(s->loop)) {
+        char wait[32];
+        return xprintf("%s; tried again in %s", r->now.reason,
+                       clock_format((double)(r->ready_at - uv_now(s->loop)) / 1e3, wait));
+    }
+    if (!s->schedule.told)
+        find_answers(s);
+    return answer_text(s, r);
+}
+
+char *schedule_explain(struct server *s, const struct run *r, struct pool *pool)
+{
+    char *text = explain(s, r), *kept = pool_text(pool, text);
+    free(text);
+    return kept;
 }

@@ -1,4 +1,5 @@
-// When the scheduler is asked, and what comes of its answers.
+// When the scheduler is asked, and what comes of its answers. It is asked when something has happened that may let a run
+// start, and at the moments that it names itself: a queue that waits costs nothing.
 #ifndef ISLR_DAEMON_SERVE_SCHEDULE_H
 #define ISLR_DAEMON_SERVE_SCHEDULE_H
 
@@ -9,14 +10,18 @@
 struct run;
 struct server;
 
+enum { SCHEDULE_SETTLE_MS = 600000 }; // server_options.settle_ms, unless it says otherwise
+
 struct schedule {
     uv_timer_t timer;
-    size_t ranks, free; // of complete worlds, when the scheduler was last asked
+    int soon;     // the timer is set for what has just happened, not for a later moment
+    int told;     // every waiting run's `answer` is of now
+    size_t ranks; // of complete worlds, when the scheduler was last asked
 };
 
 void schedule_open(struct server *s);
 void schedule_soon(struct server *s); // once for all that happens until the loop comes round
-char *schedule_explain(const struct server *s, const struct run *r, struct pool *pool); // why a queued run waits
+char *schedule_explain(struct server *s, const struct run *r, struct pool *pool); // why a queued run waits
 void schedule_close(struct server *s, uv_close_cb closed);
 
 #endif

@@ -1,165 +1,38 @@
-// Which queued run gets which ranks: see serve_scheduler.h.
+// Which queued run gets which ranks: see serve_scheduler.h. serve_part.c knows about ranks, serve_turn.c about order.
 #include "daemon/serve_scheduler.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #include "core/base/memory.h"
+#include "daemon/serve_part.h"
+#include "daemon/serve_turn.h"
 
-// The ranks of one world with one kind of device: what a run can be given.
-struct part {
-    uint32_t world;
-    enum scheduler_device device;
-    size_t *free; // indices of free ranks, ascending
-    size_t free_count, total;
-    uint64_t held_by; // the run that waits for this part, 0: none
+struct deciding {
+    const struct scheduler_input *in;
+    struct parts parts;
+    struct scheduler_user *users; // as they are after what was decided so far
+    struct scheduler_plan plan;
 };
 
-struct parts {
-    struct part *items;
-    size_t count;
-};
+// ---- starting -------------------------------------------------------------------------------------------------------
 
-static struct part *part_of(struct parts *parts, const struct scheduler_rank *rank, size_t rank_count)
+// What the user's limit of ranks leaves to a run that could have `available`.
+static size_t within_limit(const struct scheduler_user *u, size_t available)
 {
-    for (size_t i = 0; i < parts->count; i++)
-        if (parts->items[i].world == rank->world && parts->items[i].device == rank->device)
-            return &parts->items[i];
-    parts->items = xrealloc(parts->items, parts->count + 1, sizeof *parts->items);
-    struct part *p = &parts->items[parts->count++];
-    *p = (struct part){.world = rank->world, .device = rank->device, .free = xmalloc(rank_count * sizeof *p->free)};
-    return p;
-}
-
-static struct parts make_parts(const struct scheduler_input *in)
-{
-    struct parts parts = {0};
-    for (size_t i = 0; i < in->rank_count; i++) {
-        struct part *p = part_of(&parts, &in->ranks[i], in->rank_count);
-        p->total++;
-        if (in->ranks[i].free)
-            p->free[p->free_count++] = i;
-    }
-    return parts;
-}
-
-static void free_parts(struct parts *parts)
-{
-    for (size_t i = 0; i < parts->count; i++)
-        free(parts->items[i].free);
-    free(parts->items);
-}
-
-// ---- how many -------------------------------------------------------------------------------------------------------
-
-static int number_suits(const struct scheduler_run *r, uint32_t n)
-{
-    if (r->ranks)
-        return n == r->ranks;
-    return n >= r->min_ranks && n >= 1 && (!r->max_ranks || n <= r->max_ranks) && (!r->groups || r->groups % n == 0);
-}
-
-// The largest suitable number of at most `available` ranks, 0: none.
-static uint32_t most_ranks(const struct scheduler_run *r, size_t available)
-{
-    if (r->last_ranks && r->last_ranks <= available && number_suits(r, r->last_ranks))
-        return r->last_ranks;
-    for (uint32_t n = (uint32_t)available; n > 0; n--)
-        if (number_suits(r, n))
-            return n;
-    return 0;
-}
-
-static uint32_t least_ranks(const struct scheduler_run *r)
-{
-    if (r->ranks)
-        return r->ranks;
-    uint32_t n = r->min_ranks ? r->min_ranks : 1;
-    while (r->groups && n < r->groups && r->groups % n)
-        n++;
-    return n;
-}
-
-// ---- which ones -----------------------------------------------------------------------------------------------------
-
-struct host_count {
-    uint32_t host;
-    size_t free;
-};
-
-static size_t count_hosts(const struct scheduler_input *in, const struct part *p, struct host_count *hosts)
-{
-    size_t count = 0;
-    for (size_t i = 0; i < p->free_count; i++) {
-        uint32_t host = in->ranks[p->free[i]].host;
-        size_t k = 0;
-        while (k < count && hosts[k].host != host)
-            k++;
-        if (k == count)
-            hosts[count++] = (struct host_count){host, 0};
-        hosts[k].free++;
-    }
-    return count;
-}
-
-// The host to take the next `wanted` ranks from: the fullest that has them all, else the emptiest.
-static struct host_count *best_host(struct host_count *hosts, size_t count, size_t wanted)
-{
-    struct host_count *best = NULL;
-    for (size_t i = 0; i < count; i++) {
-        struct host_count *h = &hosts[i];
-        int fits = h->free >= wanted, best_fits = best && best->free >= wanted;
-        if (h->free && (!best || (fits && !best_fits) || (fits && h->free < best->free) ||
-                        (!fits && !best_fits && h->free > best->free)))
-            best = h;
-    }
-    return best;
-}
-
-// Moves n ranks out of the part's free ones into `out`, both ascending.
-static void take_ranks(const struct scheduler_input *in, struct part *p, size_t n, size_t *out)
-{
-    struct host_count *hosts = xmalloc(p->free_count * sizeof *hosts);
-    size_t host_count = count_hosts(in, p, hosts);
-    char *taken = xcalloc(p->free_count, 1);
-    for (size_t left = n; left;) {
-        struct host_count *h = best_host(hosts, host_count, left);
-        for (size_t i = 0; i < p->free_count && left && h->free; i++) {
-            if (!taken[i] && in->ranks[p->free[i]].host == h->host) {
-                taken[i] = 1;
-                h->free--;
-                left--;
-            }
-        }
-        h->free = 0;
-    }
-    size_t kept = 0, given = 0;
-    for (size_t i = 0; i < p->free_count; i++) {
-        if (taken[i])
-            out[given++] = p->free[i];
-        else
-            p->free[kept++] = p->free[i];
-    }
-    p->free_count = kept;
-    free(taken);
-    free(hosts);
-}
-
-// ---- deciding -------------------------------------------------------------------------------------------------------
-
-static int device_suits(const struct scheduler_run *r, const struct part *p)
-{
-    return r->device == SCHEDULER_ANY || r->device == p->device;
+    size_t left = u->most_ranks > u->ranks ? u->most_ranks - u->ranks : 0;
+    return u->most_ranks && left < available ? left : available;
 }
 
 // The part where the run gets most, on GPUs if it may; the one with the least left over among equals.
-static struct part *best_part(struct parts *parts, const struct scheduler_run *r, uint32_t *number)
+static struct part *best_part(struct deciding *d, const struct scheduler_run *r, uint32_t *number)
 {
     struct part *best = NULL;
     *number = 0;
-    for (size_t i = 0; i < parts->count; i++) {
-        struct part *p = &parts->items[i];
-        uint32_t n = device_suits(r, p) && !p->held_by ? most_ranks(r, p->free_count) : 0;
+    for (size_t i = 0; d->parts.free && i < d->parts.count; i++) {
+        struct part *p = &d->parts.items[i];
+        size_t open = part_suits(p, r) ? within_limit(&d->users[r->user], part_open_ranks(p, r)) : 0;
+        uint32_t n = open ? part_most_ranks(r, open) : 0;
         if (!n)
             continue;
         int better = !best;
@@ -175,66 +48,260 @@ static struct part *best_part(struct parts *parts, const struct scheduler_run *r
     return best;
 }
 
-// Says why a run waits, and holds the part where it is nearest to starting.
-static void explain_and_hold(struct parts *parts, const struct scheduler_run *r, struct scheduler_answer *a)
+static void start(struct deciding *d, struct part *p, const struct scheduler_run *r, uint32_t n,
+                  struct scheduler_answer *a)
 {
-    struct part *nearest = NULL;
-    a->needs = least_ranks(r);
-    for (size_t i = 0; i < parts->count; i++) {
-        struct part *p = &parts->items[i];
-        if (!device_suits(r, p))
+    struct scheduler_user *u = &d->users[r->user];
+    a->why = SCHEDULER_STARTS;
+    a->count = n;
+    a->ranks = xmalloc(n * sizeof *a->ranks);
+    part_take(&d->parts, p, d->in, r, n, a->ranks);
+    u->runs++;
+    u->ranks += n;
+}
+
+// ---- making room ----------------------------------------------------------------------------------------------------
+
+static void look_again(struct deciding *d, int64_t ms)
+{
+    if (d->plan.again_ms < 0 || ms < d->plan.again_ms)
+        d->plan.again_ms = ms;
+}
+
+// The least important first, then the one that has run for the shortest time.
+static int by_importance(const void *a, const void *b)
+{
+    const struct scheduler_busy *x = (*(struct part_run *const *)a)->busy, *y = (*(struct part_run *const *)b)->busy;
+    if (x->priority != y->priority)
+        return x->priority < y->priority ? -1 : 1;
+    if (x->ran_ms != y->ran_ms)
+        return x->ran_ms < y->ran_ms ? -1 : 1;
+    return x->id > y->id ? -1 : x->id < y->id;
+}
+
+// The runs that may have to make room for r, as pointers to free().
+static struct part_run **list_victims(struct deciding *d, const struct part *p, const struct scheduler_run *r,
+                                      size_t *count)
+{
+    struct part_run **victims = xmalloc((p->run_count ? p->run_count : 1) * sizeof *victims);
+    *count = 0;
+    for (size_t i = 0; i < p->run_count; i++) {
+        struct part_run *run = &p->runs[i];
+        if (!run->busy || run->stopping || run->busy->priority >= r->priority)
             continue;
+        if (run->busy->settled_ms > 0)
+            look_again(d, run->busy->settled_ms);
+        else
+            victims[(*count)++] = run;
+    }
+    qsort(victims, *count, sizeof *victims, by_importance);
+    return victims;
+}
+
+// Those of part p that have to stop so that r can start there, as pointers to free(); 0 of them: it is not to be had
+// by that.
+static struct part_run **choose_victims(struct deciding *d, const struct part *p, const struct scheduler_run *r,
+                                        size_t *count)
+{
+    size_t needed = part_least_ranks(r), have = p->free_count + part_stopping_ranks(p), found, n = 0;
+    struct part_run **victims = list_victims(d, p, r, &found);
+    while (n < found && have < needed)
+        have += victims[n++]->ranks;
+    size_t kept = 0;
+    for (size_t i = n; i-- > 0;) { // the last ones may have made the first ones unnecessary; important ones go first
+        if (have >= needed && have - victims[i]->ranks >= needed) {
+            have -= victims[i]->ranks;
+            victims[i] = NULL;
+        }
+    }
+    for (size_t i = 0; i < n; i++)
+        if (victims[i])
+            victims[kept++] = victims[i];
+    *count = have >= needed ? kept : 0;
+    return victims;
+}
+
+static void stop_all(struct deciding *d, struct part_run *const *victims, size_t count, const struct scheduler_run *r)
+{
+    struct scheduler_plan *plan = &d->plan;
+    plan->stops = xrealloc(plan->stops, plan->stop_count + count, sizeof *plan->stops);
+    for (size_t i = 0; i < count; i++) {
+        victims[i]->stopping = 1;
+        plan->stops[plan->stop_count++] = (struct scheduler_stop){(size_t)(victims[i]->busy - d->in->busy), r->id};
+    }
+}
+
+// Whether it is better to stop these than those: the most important of them counts, then how many they are.
+static int are_lesser(struct part_run *const *these, size_t count, struct part_run *const *those, size_t others)
+{
+    int32_t x = these[count - 1]->busy->priority, y = those[others - 1]->busy->priority;
+    return x != y ? x < y : count < others;
+}
+
+// The part where stopping others costs least, and stops them. NULL: nowhere.
+static struct part *make_room(struct deciding *d, const struct scheduler_run *r)
+{
+    struct part *best = NULL;
+    struct part_run **stops = NULL;
+    size_t stop_count = 0;
+    for (size_t i = 0; i < d->parts.count; i++) {
+        struct part *p = &d->parts.items[i];
+        size_t count;
+        if (p->holder || !part_suits(p, r) || !part_most_ranks(r, p->total))
+            continue;
+        struct part_run **victims = choose_victims(d, p, r, &count);
+        if (count && (!best || are_lesser(victims, count, stops, stop_count))) {
+            struct part_run **other = stops;
+            best = p;
+            stop_count = count;
+            stops = victims;
+            victims = other;
+        }
+        free(victims);
+    }
+    if (best)
+        stop_all(d, stops, stop_count, r);
+    free(stops);
+    return best;
+}
+
+// ---- waiting --------------------------------------------------------------------------------------------------------
+
+// The part where the run is sure to start first; where nobody knows, the one with the most free ranks.
+static struct part *nearest_part(struct deciding *d, const struct scheduler_run *r)
+{
+    struct part *best = NULL;
+    int64_t best_ms = -1;
+    for (size_t i = 0; i < d->parts.count; i++) {
+        struct part *p = &d->parts.items[i];
+        if (p->holder || !part_suits(p, r) || !part_most_ranks(r, p->total))
+            continue;
+        int64_t ms = part_is_room_coming(p, r) ? 0 : part_sure_ms(p, r);
+        int better = !best;
+        if (best && ms >= 0 && best_ms >= 0)
+            better = ms < best_ms;
+        else if (best)
+            better = ms >= 0 || (best_ms < 0 && p->free_count > best->free_count);
+        if (better) {
+            best = p;
+            best_ms = ms;
+        }
+    }
+    return best;
+}
+
+static uint64_t stopping_run(const struct part *p)
+{
+    for (size_t i = 0; i < p->run_count; i++)
+        if (p->runs[i].stopping && p->runs[i].busy)
+            return p->runs[i].busy->id;
+    return 0;
+}
+
+// How it stands with the ranks that a run wants.
+static void describe(const struct deciding *d, const struct scheduler_run *r, struct scheduler_answer *a)
+{
+    const struct scheduler_run *holder = NULL;
+    a->needs = part_least_ranks(r);
+    for (size_t i = 0; i < d->parts.count; i++) {
+        const struct part *p = &d->parts.items[i];
+        if (!part_suits(p, r))
+            continue;
+        size_t open = part_open_ranks(p, r);
         if (p->total > a->possible)
             a->possible = (uint32_t)p->total;
-        if (!p->held_by && p->free_count > a->free)
-            a->free = (uint32_t)p->free_count;
-        if (p->held_by && most_ranks(r, p->free_count))
-            a->behind = p->held_by;
-        if (!p->held_by && most_ranks(r, p->total) && (!nearest || p->free_count > nearest->free_count))
-            nearest = p;
+        if (open > a->free)
+            a->free = (uint32_t)open;
+        if (!holder && p->holder && part_most_ranks(r, p->total))
+            holder = p->holder;
     }
-    if (nearest)
-        nearest->held_by = r->id;
-}
-
-static int by_turn(const void *a, const void *b)
-{
-    const struct scheduler_run *x = *(const struct scheduler_run *const *)a,
-                               *y = *(const struct scheduler_run *const *)b;
-    if (x->priority != y->priority)
-        return x->priority > y->priority ? -1 : 1;
-    return x->id < y->id ? -1 : x->id > y->id;
-}
-
-struct scheduler_answer *scheduler_decide(const struct scheduler_input *in)
-{
-    struct scheduler_answer *answers = xcalloc(in->run_count ? in->run_count : 1, sizeof *answers);
-    const struct scheduler_run **turn = xmalloc((in->run_count ? in->run_count : 1) * sizeof *turn);
-    struct parts parts = make_parts(in);
-    for (size_t i = 0; i < in->run_count; i++)
-        turn[i] = &in->runs[i];
-    qsort(turn, in->run_count, sizeof *turn, by_turn);
-    for (size_t i = 0; i < in->run_count; i++) {
-        const struct scheduler_run *r = turn[i];
-        struct scheduler_answer *a = &answers[r - in->runs];
-        uint32_t n;
-        struct part *p = best_part(&parts, r, &n);
-        if (!p) {
-            explain_and_hold(&parts, r, a);
-            continue;
-        }
-        a->count = n;
-        a->ranks = xmalloc(n * sizeof *a->ranks);
-        take_ranks(in, p, n, a->ranks);
+    a->why = !a->needs                ? SCHEDULER_NO_NUMBER
+             : !a->possible           ? SCHEDULER_NO_RANK
+             : a->needs > a->possible ? SCHEDULER_TOO_LARGE
+             : holder                 ? SCHEDULER_BEHIND
+                                      : SCHEDULER_OCCUPIED;
+    if (a->why == SCHEDULER_BEHIND) {
+        a->behind = holder->id;
+        a->behind_priority = holder->priority;
     }
-    free_parts(&parts);
-    free(turn);
-    return answers;
 }
 
-void scheduler_free(struct scheduler_answer *answers, size_t run_count)
+static void wait_for_ranks(struct deciding *d, const struct scheduler_run *r, struct scheduler_answer *a)
+{
+    describe(d, r, a);
+    struct part *p = nearest_part(d, r);
+    if (!p)
+        return;
+    a->why = SCHEDULER_OCCUPIED;
+    if (!part_is_room_coming(p, r)) {
+        struct part *emptied = make_room(d, r);
+        p = emptied ? emptied : p;
+    }
+    part_hold(p, r);
+    if (part_is_room_coming(p, r)) {
+        a->why = SCHEDULER_MAKES_ROOM;
+        a->behind = stopping_run(p);
+    }
+}
+
+// Whether a limit of the user's own keeps the run from starting, whatever is free.
+static int is_limited(const struct deciding *d, const struct scheduler_run *r, struct scheduler_answer *a)
+{
+    const struct scheduler_user *u = &d->users[r->user];
+    a->needs = part_least_ranks(r);
+    if (u->most_runs && u->runs >= u->most_runs)
+        a->why = SCHEDULER_USER_RUNS;
+    else if (u->most_ranks && u->ranks + a->needs > u->most_ranks)
+        a->why = SCHEDULER_USER_RANKS;
+    return a->why != SCHEDULER_STARTS;
+}
+
+// ---- deciding -------------------------------------------------------------------------------------------------------
+
+static void decide_one(struct deciding *d, const struct scheduler_run *r)
+{
+    struct scheduler_answer *a = &d->plan.answers[r - d->in->runs];
+    uint32_t n;
+    if (is_limited(d, r, a))
+        return;
+    struct part *p = best_part(d, r, &n);
+    if (p)
+        start(d, p, r, n, a);
+    else
+        wait_for_ranks(d, r, a);
+}
+
+// While ranks are kept free for somebody, the order of those that wait matters, and it changes with time.
+static void plan_ageing(struct deciding *d)
+{
+    for (size_t i = 0; d->parts.free && i < d->in->run_count; i++) {
+        int64_t next = turn_next_point_ms(&d->in->runs[i]);
+        if (d->plan.answers[i].why != SCHEDULER_STARTS && next >= 0)
+            look_again(d, next);
+    }
+}
+
+struct scheduler_plan scheduler_decide(const struct scheduler_input *in)
+{
+    struct deciding d = {.in = in, .parts = parts_make(in), .plan = {.again_ms = -1}};
+    d.plan.answers = xcalloc(in->run_count ? in->run_count : 1, sizeof *d.plan.answers);
+    d.users = xmalloc((in->user_count ? in->user_count : 1) * sizeof *d.users);
+    memcpy(d.users, in->users, in->user_count * sizeof *d.users);
+    struct turns turns = turns_make(in, d.users);
+    const struct scheduler_run *r;
+    while ((r = turns_next(&turns)))
+        decide_one(&d, r);
+    plan_ageing(&d);
+    turns_free(&turns);
+    parts_free(&d.parts);
+    free(d.users);
+    return d.plan;
+}
+
+void scheduler_free(struct scheduler_plan *plan, size_t run_count)
 {
     for (size_t i = 0; i < run_count; i++)
-        free(answers[i].ranks);
-    free(answers);
+        free(plan->answers[i].ranks);
+    free(plan->answers);
+    free(plan->stops);
 }

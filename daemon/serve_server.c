@@ -60,7 +60,7 @@ static void check_quiet(struct server *s)
 {
     if (!s->on_quiet)
         return;
-    for (size_t i = 0; i < s->runs.count; i++)
+    for (size_t i = 0; i < s->runs.count; i++) // those that begin have no gang yet
         if (s->runs.items[i]->busy || run_state_live(s->runs.items[i]->now.state))
             return;
     void (*on_quiet)(void *) = s->on_quiet;
@@ -86,7 +86,6 @@ static void tick(uv_timer_t *timer)
     runs_tick(s);
     follow_tick(s);
     uploads_tick(s);
-    schedule_soon(s);
     check_quiet(s);
 }
 
@@ -97,6 +96,7 @@ static void tick(uv_timer_t *timer)
 static void free_server(struct server *s)
 {
     runs_close(&s->runs);
+    users_close(&s->users);
     artifact_store_close(&s->artifacts);
     file_lock_release(&s->lock);
     free(s->directory);
@@ -225,6 +225,7 @@ struct server *server_open(uv_loop_t *loop, const struct server_options *options
     s->log = options->log;
     s->lease_ms = options->lease_ms ? options->lease_ms : RPC_IDLE_MS;
     s->hang_ms = options->hang_ms;
+    s->settle_ms = options->settle_ms ? options->settle_ms : SCHEDULE_SETTLE_MS;
     s->directory = options->directory ? xstrdup(options->directory) : address_default_directory();
     s->socket = options->socket ? xstrdup(options->socket) : address_default_socket(s->directory);
     s->started_ms = server_now_ms();

@@ -22,6 +22,7 @@
 #include "daemon/serve_schedule.h"
 #include "daemon/serve_session.h"
 #include "daemon/serve_upload.h"
+#include "daemon/serve_user.h"
 #include "daemon/serve_wait.h"
 #include "daemon/serve_worker.h"
 
@@ -33,7 +34,7 @@ struct server {
     char *directory, *socket;
     char id[33]; // made at the first start
     int64_t started_ms;
-    uint32_t lease_ms, hang_ms;
+    uint32_t lease_ms, hang_ms, settle_ms; // of serve.h
     struct file_lock lock;
     struct store *store;
     struct artifact_store artifacts;
@@ -43,6 +44,7 @@ struct server {
 
     struct sessions sessions;
     struct runs runs;
+    struct users users;
     struct workers workers;
     struct schedule schedule;
     struct follows follows;

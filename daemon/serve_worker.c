@@ -281,6 +281,7 @@ static void give_up(struct worker *w, const char *why)
              world->name, why);
     remember_gone(w);
     attempt_rank_gone(s, w, why);
+    schedule_soon(s);
     world->ranks[w->rank] = NULL;
     free_worker(w);
     if (--world->known == 0)
@@ -306,6 +307,7 @@ void worker_away(struct worker *w, uint32_t silent_ms)
     w->session = NULL;
     if (s->stopping)
         return;
+    schedule_soon(s); // why runs wait has changed
     w->deadline = uv_now(s->loop) + (silent_ms < s->lease_ms ? s->lease_ms - silent_ms : 0);
     if (has_ended(w))
         give_up(w, "its process has ended");

@@ -12,11 +12,13 @@ static const char SQL_END[] = "COMMIT";
 static const char SQL_LIVE[] = "SELECT id FROM runs WHERE state <= 4 ORDER BY id";
 static const char SQL_REST[] = "SELECT r.user, r.name, r.after_any, r.ranks, j.spec,"
                                " (SELECT coalesce(sum(ended_ms - started_ms), 0) FROM attempts"
-                               "  WHERE run_id = r.id AND number >= r.first_attempt AND ended_ms > 0) FROM runs r"
+                               "  WHERE run_id = r.id AND number >= r.first_attempt AND ended_ms > 0),"
+                               " (SELECT max(time_ms) FROM events WHERE run_id = r.id AND seq > 0 AND state = 0)"
+                               " FROM runs r"
                                " JOIN jobs j ON j.id = r.job_id WHERE r.id = ?";
 static const char SQL_AFTER[] = "SELECT o.id, o.state FROM run_after a JOIN runs o ON o.id = a.after_id"
                                 " WHERE a.run_id = ? AND o.state <> 5 ORDER BY o.id";
-static const char SQL_WORLD[] = "SELECT world FROM attempts WHERE run_id = ? AND number = ?";
+static const char SQL_WORLD[] = "SELECT world, started_ms FROM attempts WHERE run_id = ? AND number = ?";
 static const char SQL_GANG[] = "SELECT world_rank FROM attempt_ranks WHERE run_id = ? AND attempt = ? ORDER BY rank";
 
 static int read_rest(struct db *db, struct run_live *r, struct pool *pool, struct error *e)
@@ -32,6 +34,7 @@ static int read_rest(struct db *db, struct run_live *r, struct pool *pool, struc
     r->job = (Islr__JobSpec *)pool_unpack(pool, &islr__job_spec__descriptor, sqlite3_column_blob(q, 4),
                                           (size_t)sqlite3_column_bytes(q, 4));
     r->ran_ms = sqlite3_column_double(q, 5);
+    r->queued_ms = sqlite3_column_int64(q, 6);
     db_reset(q);
     return 0;
 }
@@ -66,6 +69,7 @@ static int read_gang(struct db *db, struct run_live *r, struct pool *pool, struc
                       : error_set(e, ERR_DAMAGED, "attempt %u of run %llu is missing in the server's database",
                                   r->now.attempt, (unsigned long long)r->now.run);
     r->world = pool_text(pool, (const char *)sqlite3_column_text(q, 0));
+    r->began_ms = sqlite3_column_int64(q, 1);
     db_reset(q);
     uint64_t step;
     r->resumes = retention_resume_point(db, r->now.run, &r->resume_hash, &r->resume_size, &step, e);

@@ -49,6 +49,8 @@ struct run_live {
     int resumes; // there is a resume point:
     struct hash resume_hash;
     uint64_t resume_size;
+    int64_t began_ms;    // when it was started, 0: none
+    int64_t queued_ms;   // when it last became queued, 0: just now
     double ran_ms;       // in attempts that have ended, since it was submitted or retried
     uint32_t last_ranks; // how many ranks the last attempt had, 0: none yet
 };

@@ -161,7 +161,7 @@ static void test_gangs_side_by_side(void **state)
     for (int i = 0; i < 4; i++) // all or none
         assert_false(actor_has(&ranks[i], ISLR__ENVELOPE__BODY_ASSIGN));
     Islr__Envelope *d = client_show(&client, four);
-    assert_string_equal(d->run_detail->summary->reason, "needs 4 free ranks, there are 3");
+    assert_string_equal(d->run_detail->summary->reason, "needs 4 free ranks of one world, 3 are free");
     envelope_free(d);
     rank_finish(&ranks[0], one, a, OK, 0);
     world_take(ranks, 4, four);
