@@ -250,9 +250,16 @@ int world_complete(const struct world *w)
     return 1;
 }
 
+static void note_incomplete(const struct server *s, struct world *world)
+{
+    if (!world->incomplete_since)
+        world->incomplete_since = uv_now(s->loop);
+}
+
 void worker_shun(struct worker *w)
 {
     w->shunned_until = uv_now(w->server->loop) + SHUN_MS;
+    note_incomplete(w->server, w->world); // so that it is seen when that is over
 }
 
 void worker_set_idle(struct worker *w)
@@ -318,10 +325,12 @@ void workers_tick(struct server *s)
     struct world *next;
     for (struct world *world = s->workers.first; world; world = next) {
         next = world->next;
-        if (world_complete(world))
+        if (!world_complete(world)) {
+            note_incomplete(s, world);
+        } else if (world->incomplete_since) {
             world->incomplete_since = 0;
-        else if (!world->incomplete_since)
-            world->incomplete_since = uv_now(s->loop);
+            schedule_soon(s);
+        }
         uint32_t size = world->size;
         for (uint32_t i = 0; i < size; i++) {
             struct worker *w = world->ranks[i];
