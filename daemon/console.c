@@ -79,7 +79,7 @@ static void show_progress(void *context, const struct sink_progress *p)
 {
     struct console *c = context;
     double now = clock_seconds();
-    char left[32];
+    char left[48] = "";
     if (!c->began && p->steps) {
         c->began = now;
         c->began_at = p->step;
@@ -87,14 +87,17 @@ static void show_progress(void *context, const struct sink_progress *p)
     if (!p->steps || now - c->told < (c->terminal ? 0.2 : 10))
         return;
     c->told = now;
-    double rate = p->step > c->began_at ? (now - c->began) / (double)(p->step - c->began_at) : 0;
-    clock_format(rate * (double)(p->steps - p->step), left);
+    if (p->step > c->began_at) { // else no rate is known
+        char time[32];
+        double seconds_a_step = (now - c->began) / (double)(p->step - c->began_at);
+        snprintf(left, sizeof left, ", %s left", clock_format(seconds_a_step * (double)(p->steps - p->step), time));
+    }
     if (c->terminal) {
-        fprintf(stderr, "\r\033[K%s: step %llu/%llu, %s, %.0f clips/s, %s left", p->doing, (unsigned long long)p->step,
+        fprintf(stderr, "\r\033[K%s: step %llu/%llu, %s, %.0f clips/s%s", p->doing, (unsigned long long)p->step,
                 (unsigned long long)p->steps, c->losses, p->clips_per_second, left);
         c->drawn = 1;
     } else {
-        log_info(&c->log, "%s: step %llu/%llu, %s, %.0f clips/s, %s left", p->doing, (unsigned long long)p->step,
+        log_info(&c->log, "%s: step %llu/%llu, %s, %.0f clips/s%s", p->doing, (unsigned long long)p->step,
                  (unsigned long long)p->steps, c->losses, p->clips_per_second, left);
     }
 }

@@ -364,7 +364,7 @@ struct device_info {
     char name[128];
     size_t memory_total, memory_free;
     int threads;      // CPU threads, or multiprocessors
-    int has_bf16;     // in hardware
+    int has_bf16;     // products in hardware, faster than fp32's: what `precision: auto` goes by
     char detail[256]; // instruction set, library versions
 };
 

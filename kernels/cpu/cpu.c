@@ -1,5 +1,6 @@
 // The CPU backend: choice of the instruction set, memory, streams (which run at once). Operations: the other files.
-// Environment: ISLR_CPU_ISA=v2|v3|v4|v4bf16 takes a lower instruction set than the machine's best (for tests).
+// Environment: ISLR_CPU_ISA=v2|v3|v4|v4bf16 takes a lower instruction set than the machine's best (for tests); v4bf16
+// multiplies bf16 matrices as such even where fp32 is faster.
 #include "kernels/cpu/cpu.h"
 
 #include <stdio.h>
@@ -59,11 +60,16 @@ static const struct isa isas[] = {
 };
 enum { ISAS = sizeof isas / sizeof *isas };
 
-static const struct isa *choose_isa(struct error *e)
+// The instruction set that was asked for, or NULL.
+static const char *wanted_isa(void)
 {
     const char *wanted = getenv("ISLR_CPU_ISA");
-    if (wanted && !*wanted)
-        wanted = NULL;
+    return wanted && *wanted ? wanted : NULL;
+}
+
+static const struct isa *choose_isa(struct error *e)
+{
+    const char *wanted = wanted_isa();
     __builtin_cpu_init();
     for (int i = ISAS - 1; i >= 0; i--) {
         if (wanted ? !strcmp(wanted, isas[i].name) : isas[i].supported()) {
@@ -244,7 +250,7 @@ struct backend *backend_cpu_open(int threads, struct error *e)
         return NULL;
     struct cpu_backend *b = xcalloc(1, sizeof *b);
     b->isa = isa->name;
-    b->native_bf16 = !strcmp(isa->name, "v4bf16") && gemm_has_bf16();
+    b->native_bf16 = !strcmp(isa->name, "v4bf16") && gemm_bf16() >= (wanted_isa() ? GEMM_BF16_SLOW : GEMM_BF16_FAST);
     b->threads = threads > 0 ? threads : parallel_cores();
     b->ops = (struct backend_ops){
         .kind = "cpu",

@@ -33,7 +33,7 @@ struct cpu_backend {
     struct backend_ops ops; // filled for the instruction set chosen
     const char *isa;
     int threads;
-    int native_bf16;   // the machine multiplies bf16 matrices
+    int native_bf16;   // bf16 matrices are multiplied as such, not converted to fp32 first
     struct gemm *gemm; // matrix products and packed weights (gemm.h)
 };
 

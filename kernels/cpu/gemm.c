@@ -70,9 +70,15 @@ const char *gemm_library(char text[32])
     return text;
 }
 
-int gemm_has_bf16(void)
+enum gemm_bf16 gemm_bf16(void)
 {
-    return ((int)dnnl_get_effective_cpu_isa() & dnnl_cpu_isa_avx512_core_bf16) == dnnl_cpu_isa_avx512_core_bf16;
+    int isa = (int)dnnl_get_effective_cpu_isa();
+    if ((isa & dnnl_cpu_isa_avx512_core_bf16) != dnnl_cpu_isa_avx512_core_bf16)
+        return GEMM_BF16_NONE;
+    __builtin_cpu_init();
+    return (isa & dnnl_cpu_isa_avx512_core_amx) == dnnl_cpu_isa_avx512_core_amx || __builtin_cpu_is("amd")
+               ? GEMM_BF16_FAST
+               : GEMM_BF16_SLOW;
 }
 
 struct gemm *gemm_create(int threads, struct error *e)

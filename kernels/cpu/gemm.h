@@ -38,8 +38,13 @@ int gemm_run(struct gemm *g, const struct gemm_product *p, struct error *e);
 
 void gemm_forget(struct gemm *g);
 
-// 1: this machine multiplies bf16 matrices in hardware. Else gemm_run may refuse them.
-int gemm_has_bf16(void);
+// How this machine multiplies bf16 matrices. Where it does not, gemm_run may refuse them.
+enum gemm_bf16 {
+    GEMM_BF16_NONE,
+    GEMM_BF16_SLOW, // AVX-512 BF16 without matrix units on Intel's: about half the rate of fp32 (docs/performance.md)
+    GEMM_BF16_FAST  // AMX; AMD's AVX-512 BF16
+};
+enum gemm_bf16 gemm_bf16(void);
 
 const char *gemm_library(char text[32]); // "oneDNN 2.6.3": of the library that runs, not of the headers
 

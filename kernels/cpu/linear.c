@@ -1,12 +1,13 @@
 // The three products of a linear layer: backend.h, struct linear_forward and the two after it. Compiled for each
-// instruction set. Where the machine has no bf16 products, bf16 matrices are converted to fp32 in scratch memory.
+// instruction set. Where the machine has no bf16 products, or slower ones, bf16 matrices are converted to fp32 in
+// scratch memory.
 #include "kernels/cpu/cpu.h"
 #include "kernels/cpu/gemm.h"
 #include "kernels/cpu/vector.h"
 
 #include <string.h>
 
-// ---- bf16 without hardware ----------------------------------------------------------------------------------------
+// ---- bf16 by way of fp32 -------------------------------------------------------------------------------------------
 
 static int has_products_of(struct stream *s, enum dtype type)
 {
