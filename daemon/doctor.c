@@ -241,7 +241,8 @@ static void print_text(const struct report *r)
                (long long)json_integer_value(json_object_get(value, "threads")),
                strcmp(text_of(value, "kind"), "cuda") ? "threads" : "multiprocessors",
                (double)json_integer_value(json_object_get(value, "memory_bytes")) / (1 << 30),
-               json_is_true(json_object_get(value, "bf16")) ? "faster than fp32" : "not faster than fp32", text_of(value, "detail"));
+               json_is_true(json_object_get(value, "bf16")) ? "faster than fp32" : "not faster than fp32",
+               text_of(value, "detail"));
     if (json_object_get(r->root, "cuda"))
         printf("  no card: %s\n", text_of(r->root, "cuda"));
     printf("\npresets\n");
