@@ -23,12 +23,11 @@ static void set_origin(const struct mapper *m, const struct node *n, const char 
 // What a value of the wrong type is called in a fault; free() it.
 static char *describe(const struct node *n)
 {
-    static const char *const names[] = {"nothing", NULL, NULL, "a map"};
     if (n->kind == NODE_LIST)
         return xprintf("a list of %zu", n->count);
-    if (n->kind != NODE_SCALAR)
-        return xstrdup(names[n->kind]);
-    return xprintf(n->quoted ? "the text \"%.200s\"" : "'%.200s'", n->text);
+    if (n->kind == NODE_SCALAR)
+        return xprintf(n->quoted ? "the text \"%.200s\"" : "'%.200s'", n->text);
+    return xstrdup(n->kind == NODE_MAP ? "a map" : "nothing");
 }
 
 static int fault_type(const struct mapper *m, const struct node *n, const ProtobufCFieldDescriptor *f, const char *path,
