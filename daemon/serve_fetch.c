@@ -16,6 +16,21 @@ struct fetching {
     int damaged; // the file, and that was not known yet
 };
 
+// A client has got other content than the hash says. If the file is to blame, nobody is to be given it again.
+static int verify(const struct read_job *job, const struct hash *hash, uint64_t total, struct error *e)
+{
+    enum artifact_state state;
+    char hex[65];
+    if (artifact_inspect(&job->server->artifacts, hash, total, 1, &state, e))
+        return -1;
+    hash_to_hex(hash, hex);
+    if (state == ARTIFACT_WHOLE)
+        return 0;
+    return error_set(e, ERR_DAMAGED, "the artifact %s is %s (islrd fsck)", hex,
+                     state == ARTIFACT_MISSING ? "missing on the server: somebody removed its file"
+                                               : "damaged on the server: its file is not what it was");
+}
+
 static int fetch_read(struct read_job *job, struct store_reader *reader, struct error *e)
 {
     struct fetching *f = (struct fetching *)job;
@@ -40,6 +55,10 @@ static int fetch_read(struct read_job *job, struct store_reader *reader, struct 
     uint64_t left = f->total - q->offset;
     size_t size = left < wanted ? (size_t)left : wanted;
     f->data = pool_alloc(&job->pool, size);
+    if (q->verify && verify(job, &hash, f->total, e)) {
+        f->damaged = e->code == ERR_DAMAGED;
+        return -1;
+    }
     if (!artifact_read(&job->server->artifacts, &hash, f->total, q->offset, f->data, size, &f->size, e))
         return 0;
     f->damaged = e->code == ERR_DAMAGED;

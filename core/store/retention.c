@@ -3,10 +3,13 @@
 
 #include <string.h>
 
-static const char SQL_NEWEST[] = "SELECT a.sha256, a.size_bytes, c.step FROM checkpoints c"
-                                 " JOIN artifacts a ON a.id = c.artifact_id"
-                                 " WHERE c.run_id = ? AND c.what = 'resume' AND a.lost_ms = 0"
-                                 " ORDER BY c.id DESC LIMIT 1";
+static const char SQL_NEWEST[] =
+    "SELECT a.sha256, a.size_bytes, c.step FROM checkpoints c"
+    " JOIN artifacts a ON a.id = c.artifact_id"
+    " WHERE c.run_id = ? AND c.what = 'resume' AND a.lost_ms = 0"
+    " AND NOT EXISTS (SELECT 1 FROM checkpoints l JOIN artifacts la ON la.id = l.artifact_id"
+    "  WHERE l.run_id = c.run_id AND l.epoch > 0 AND l.step <= c.step AND la.lost_ms > 0)"
+    " ORDER BY c.id DESC LIMIT 1";
 static const char SQL_RELEASE[] = "UPDATE artifacts SET touched_ms = 0 WHERE id IN (SELECT artifact_id FROM checkpoints"
                                   " WHERE run_id = ? AND what = 'resume' AND NOT pinned"
                                   " ORDER BY id DESC LIMIT -1 OFFSET ?)";

@@ -9,7 +9,8 @@
 
 enum { RETENTION_RESUME_POINTS = 2 }; // of a run that has not succeeded: if the newest is damaged the other one serves
 
-// The newest resume point whose file is not lost. 1, 0: there is none, -1.
+// The newest resume point whose file is not lost, nor that of an epoch's checkpoint before it: who resumes needs those
+// too, and who begins before them makes them again, bit for bit. 1, 0: there is none, -1.
 int retention_resume_point(struct db *db, uint64_t run, struct hash *hash, uint64_t *size, uint64_t *step,
                            struct error *e);
 

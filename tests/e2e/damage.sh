@@ -53,9 +53,14 @@ printf '\377' | dd of="$student" bs=1 seek=3000 conv=notrunc status=none
 expect 7 ctl pull "$run:soup" -o "$scratch/lost"
 said 'missing|lost'
 expect 7 ctl pull "$run:student" -o "$scratch/lost"
+said 'damaged on the server'
+until_true 10 "the server marks what a pull has found damaged" eval 'ctl checkpoints "$run" | grep -q "student.* lost"'
 [ -z "$(find "$scratch/lost" -name '*.safetensors' 2>/dev/null)" ] || fail "a damaged file was given out under its name"
+teacher=$(file_of teacher)
+chmod u+w "$teacher"
+printf '\377' | dd of="$teacher" bs=1 seek=3000 conv=notrunc status=none
 expect 7 "$ISLRD" fsck --dir "$directory"
-said 'damage: the artifact .*student of run 1.* is damaged'
+said 'damage: the artifact .*teacher of run 1.* is damaged'
 
 kill -TERM "$server"
 wait "$server"
@@ -70,7 +75,8 @@ start_server
 until_true 10 "the server" ctl status
 expect 7 ctl pull "$run:student" -o "$scratch/lost"
 said 'lost'
-expect 0 ctl pull "$run:teacher" -o "$scratch/lost" # the others are there
+expect 7 ctl pull "$run:teacher" -o "$scratch/lost"
+expect 0 ctl pull "$run:distilled" -o "$scratch/lost" # the others are there
 ctl checkpoints "$run" >"$scratch/list.txt"
 grep -q 'student.* lost' "$scratch/list.txt" || fail "the list of checkpoints does not show what is lost"
 kill -TERM "$server"

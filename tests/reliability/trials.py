@@ -35,6 +35,7 @@ import sys
 import tempfile
 import threading
 import time
+import traceback
 
 MPIRUN = ["mpirun", "--oversubscribe", "--bind-to", "none"]
 MODELS = ("student", "teacher", "distilled", "soup")
@@ -122,7 +123,8 @@ class World:
         if "server" in victim:
             pids.append(self.server.pid)
         if victim == "rank":
-            pids += random.sample(self.ranks(), min(1, len(self.ranks())))
+            ranks = self.ranks()
+            pids += random.sample(ranks, min(1, len(ranks)))
         if "mpirun" in victim:
             pids.append(self.workers.pid)
         if "client" in victim:
@@ -140,6 +142,9 @@ class World:
         return bool(pids)
 
     def end(self):
+        with self.lock:
+            for p in self.clients.values():
+                p.kill()
         for p in (self.workers, self.server):
             if p and p.poll() is None:
                 p.terminate()
@@ -161,6 +166,7 @@ class Trials:
         self.stop = threading.Event()
         self.counts = collections.Counter()
         self.lock = threading.Lock()
+        self.steps = 3 * a.epochs  # of a run: 48 clips to train on, 16 a batch
         self.current = None  # the run that is being trained
         self.last_seen = {}  # run: figures of its training steps at the last look
 
@@ -249,7 +255,7 @@ class Trials:
             self.check_ended(run, ended[0])
             if pulling:
                 pulling.join()
-            pulling = threading.Thread(target=self.guarded, args=(lambda r=run: self.pull(r),))
+            pulling = threading.Thread(target=self.guarded, args=(lambda r=run: self.pull(r),), daemon=True)
             pulling.start()
             self.counts["runs trained"] += 1
         pulling.join()
@@ -332,7 +338,8 @@ class Trials:
                 raise Lost(f"{' '.join(command[:2])} ended with {p.returncode}: {p.stdout}")
 
     def run(self):
-        threads = [threading.Thread(target=self.guarded, args=(w,)) for w in (self.keep_submitting, self.keep_training)]
+        threads = [threading.Thread(target=self.guarded, args=(w,), daemon=True)
+                   for w in (self.keep_submitting, self.keep_training)]
         for t in threads:
             t.start()
         killed = collections.Counter()
@@ -392,7 +399,6 @@ def main():
     directory = tempfile.mkdtemp(prefix="islr-trials-")
     world = World(a, directory)
     trials = Trials(a, world)
-    trials.steps = 3 * a.epochs
     began = time.monotonic()
     status = 0
     try:
@@ -403,6 +409,9 @@ def main():
         killed = trials.run()
     except Lost as e:
         print(f"LOST OR DOUBLED (seed {a.seed}, {directory}): {e}", file=sys.stderr)
+        status = 1
+    except Exception:
+        traceback.print_exc()
         status = 1
     finally:
         trials.stop.set()

@@ -3,6 +3,7 @@
 //     load SOCKET submit CONNECTIONS COUNT
 //     load SOCKET metrics MESSAGES RECORDS NAMES
 //     load SOCKET list COUNT [WHERE]
+//     load SOCKET follow CONNECTIONS RUN     follows until it is killed; says when all are there
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -159,6 +160,32 @@ static void make_records(struct load *l, size_t batch, size_t names)
     }
 }
 
+// ---- followers ------------------------------------------------------------------------------------------------------
+
+static void followed(struct peer *p, void *context, const Islr__Envelope *m, const struct error *why)
+{
+    (void)p;
+    (void)context;
+    if (!m && why->code != ERR_UNREACHABLE)
+        fprintf(stderr, "%s\n", why->text);
+}
+
+static void follow_up(struct link *k, struct peer *p, const Islr__Welcome *welcome)
+{
+    struct load *l = link_context(k);
+    Islr__Follow f = ISLR__FOLLOW__INIT;
+    Islr__Envelope m = ENVELOPE(FOLLOW, follow, &f);
+    (void)welcome;
+    f.has_run = f.has_keep = f.has_logs = f.has_metrics = f.has_progress = 1;
+    f.run = l->run;
+    f.keep = f.logs = f.metrics = f.progress = 1;
+    peer_request(p, &m, 0, followed, l, NULL);
+    if (--l->left == 0) {
+        printf("%d follow run %llu\n", l->connections, (unsigned long long)l->run);
+        fflush(stdout);
+    }
+}
+
 // ---- lists ----------------------------------------------------------------------------------------------------------
 
 static int count_runs(void *context, const Islr__Envelope *m, struct error *e)
@@ -212,6 +239,7 @@ int main(int argc, char **argv)
 {
     static const struct link_events submit_events = {submit_up, on_nothing, NULL, on_down, NULL};
     static const struct link_events metrics_events = {metrics_up, metrics_message, NULL, on_down, NULL};
+    static const struct link_events follow_events = {follow_up, on_nothing, NULL, on_down, NULL};
     struct load l = {0};
     struct error e;
     if (argc < 4 || address_parse(argv[1], &l.address, &e))
@@ -235,6 +263,10 @@ int main(int argc, char **argv)
         seconds = clock_seconds() - l.start;
         printf("%.0f points of run %llu in %.2f s: %.0f/s\n", points, (unsigned long long)l.run, seconds,
                points / seconds);
+    } else if (!strcmp(argv[2], "follow") && argc == 5) {
+        l.left = atol(argv[3]);
+        l.run = strtoull(argv[4], NULL, 10);
+        run(&l, &follow_events, atoi(argv[3]));
     } else {
         return 2;
     }

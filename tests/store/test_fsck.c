@@ -152,6 +152,37 @@ static void test_artifacts(void **state)
     rig_close(&rig);
 }
 
+// An epoch's checkpoint is lost that who resumes behind it would need: the run resumes before it, or begins anew.
+static void test_lost_checkpoint(void **state)
+{
+    (void)state;
+    struct rig rig;
+    rig_open(&rig);
+    uint64_t run = make_run(&rig);
+    struct hash early = rig_file(&rig, "early point"), model = rig_file(&rig, "model"), late = rig_file(&rig, "late");
+    rig_checkpoint(&rig, run, 1, "resume", 10, &early);
+    rig_checkpoint(&rig, run, 1, "distilled", 15, &model);
+    rig_checkpoint(&rig, run, 1, "resume", 20, &late);
+    rig_end(&rig, run, 1, ATTEMPT_LOST, 1);
+    meddle(&rig, "UPDATE checkpoints SET epoch = 3 WHERE what = 'distilled';"
+                 "UPDATE artifacts SET lost_ms = 1 WHERE id = 2");
+    rig_reopen(&rig);
+    struct run_rank rank = {0, "host", "cpu", 1};
+    struct run_start s = {.run = run, .world = "w", .ranks = &rank, .rank_count = 1, .time_ms = 9000};
+    run_start_prepare(&s);
+    rig_call(&rig, &s.op, STORE_DONE);
+    assert_true(s.resumes && hash_equal(&s.resume_hash, &early));
+    free(s.spec);
+    rig_end(&rig, run, 2, ATTEMPT_LOST, 1);
+    meddle(&rig, "UPDATE checkpoints SET step = 5 WHERE what = 'distilled'");
+    rig_reopen(&rig);
+    run_start_prepare(&s);
+    rig_call(&rig, &s.op, STORE_DONE);
+    assert_false(s.resumes);
+    free(s.spec);
+    rig_close(&rig);
+}
+
 // Rows that contradict each other.
 static void test_rows(void **state)
 {
@@ -326,9 +357,9 @@ static void test_no_database(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_sound),      cmocka_unit_test(test_artifacts),
-                                       cmocka_unit_test(test_rows),       cmocka_unit_test(test_soups),
-                                       cmocka_unit_test(test_index),      cmocka_unit_test(test_page),
-                                       cmocka_unit_test(test_no_database)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_sound), cmocka_unit_test(test_artifacts),  cmocka_unit_test(test_lost_checkpoint),
+        cmocka_unit_test(test_rows),  cmocka_unit_test(test_soups),      cmocka_unit_test(test_index),
+        cmocka_unit_test(test_page),  cmocka_unit_test(test_no_database)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
