@@ -57,6 +57,10 @@ static void begun(struct server *s, struct run *r, struct beginning *b)
     r->resume_hash = b->request.resume_hash;
     r->resume_size = b->request.resume_size;
     r->step = b->request.resume_step;
+    free(r->folds);
+    r->folds = b->request.folds;
+    r->fold_count = b->request.fold_count;
+    b->request.folds = NULL;
     int missing = gather(r, b);
     r->job = islr__job_spec__unpack(NULL, b->request.spec_size, b->request.spec);
     log_info(s->log, "run %llu: attempt %u on %zu ranks of world %s", (unsigned long long)r->id, r->now.attempt,
@@ -97,6 +101,7 @@ static void begin_done(struct store_op *op)
     free(b->ranks);
     free(b->world);
     free(b->request.spec);
+    free(b->request.folds);
     free(b);
 }
 
@@ -205,6 +210,8 @@ static void offer_one(struct server *s, struct run *r, struct gang_rank *rank)
     assign.job = r->job;
     assign.gang = gang;
     assign.n_gang = r->gang_count;
+    assign.folds = r->folds;
+    assign.n_folds = r->fold_count;
     if (r->has_resume) {
         assign.has_resume_sha256 = assign.has_resume_size = 1;
         assign.resume_sha256 = (ProtobufCBinaryData){sizeof r->resume_hash.bytes, r->resume_hash.bytes};

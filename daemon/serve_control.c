@@ -50,28 +50,6 @@ static void finish(struct control *c)
     (void)s;
 }
 
-static void target_done(struct store_op *op)
-{
-    struct target *t = (struct target *)op;
-    struct control *c = t->control;
-    struct server *s = c->session->server;
-    Islr__Control__Verb verb = c->m->control->verb;
-    if (op->status != STORE_DONE) {
-        c->code = c->code ? c->code : op->error.code;
-        strbuf_printf(&c->faults, "%s%s", c->faults.length ? "; " : "", op->error.text);
-    } else if (verb == ISLR__CONTROL__VERB__VERB_CANCEL) {
-        run_stopped(s, &t->request.run.now);
-    } else if (verb != ISLR__CONTROL__VERB__VERB_PIN && verb != ISLR__CONTROL__VERB__VERB_UNPIN) {
-        run_update(s, &t->request.run.now);
-    }
-    free(t);
-    if (!--c->left)
-        finish(c);
-    server_settled(s);
-}
-
-// ---- runs and checkpoints -------------------------------------------------------------------------------------------
-
 static const struct {
     Islr__Control__Verb verb;
     enum run_verb_kind kind;
@@ -92,6 +70,33 @@ static size_t find_run_verb(Islr__Control__Verb verb)
         i++;
     return i;
 }
+
+static void target_done(struct store_op *op)
+{
+    struct target *t = (struct target *)op;
+    struct control *c = t->control;
+    struct server *s = c->session->server;
+    Islr__Control__Verb verb = c->m->control->verb;
+    if (op->status != STORE_DONE) {
+        c->code = c->code ? c->code : op->error.code;
+        strbuf_printf(&c->faults, "%s%s", c->faults.length ? "; " : "", op->error.text);
+    } else if (verb != ISLR__CONTROL__VERB__VERB_PIN && verb != ISLR__CONTROL__VERB__VERB_UNPIN) {
+        const struct run_verb *r = &t->request.run;
+        void (*take)(struct server *, const struct run_now *) =
+            verb == ISLR__CONTROL__VERB__VERB_CANCEL ? run_stopped : run_update;
+        for (size_t i = 0; i < r->member_count; i++)
+            take(s, &r->members[i]);
+        take(s, &r->now);
+    }
+    if (find_run_verb(verb) < RUN_VERBS)
+        free(t->request.run.members);
+    free(t);
+    if (!--c->left)
+        finish(c);
+    server_settled(s);
+}
+
+// ---- runs and checkpoints -------------------------------------------------------------------------------------------
 
 static void prepare(struct target *t, const struct session *session, uint64_t id)
 {

@@ -103,6 +103,7 @@ static void word_done(struct store_op *op)
     server_settled(s);
     if (op->status == STORE_DONE)
         run_stopped(s, &x->request.now);
+    free(x->request.members);
     free(x->reason);
     free(x);
 }

@@ -130,6 +130,25 @@ static void add_waiting(struct making *m, struct run *r, struct scheduler_run *r
     m->offer->waiting[(*count)++] = r;
 }
 
+// Members of a group that leave open how many ranks they take share what is free, so that they go side by side. One that
+// goes on keeps its former number. Members have neighbouring numbers.
+static void share_in_groups(const struct offer *o, struct scheduler_run *runs)
+{
+    size_t count = o->input.run_count;
+    for (size_t first = 0, end; first < count; first = end) {
+        uint64_t group = o->waiting[first]->now.parent;
+        for (end = first + 1; end < count && o->waiting[end]->now.parent == group;)
+            end++;
+        uint32_t share = (uint32_t)(o->free / (end - first));
+        for (size_t i = first; group && i < end; i++) {
+            struct scheduler_run *w = &runs[i];
+            uint32_t most = share > w->min_ranks ? share : w->min_ranks;
+            if (!w->ranks && !w->last_ranks && (!w->max_ranks || most < w->max_ranks))
+                w->max_ranks = most;
+        }
+    }
+}
+
 static void add_queue(struct making *m)
 {
     const struct runs *all = &m->server->runs;
@@ -146,6 +165,7 @@ static void add_queue(struct making *m)
         else if (m->offer->ready_ms < 0 || wait < m->offer->ready_ms)
             m->offer->ready_ms = wait;
     }
+    share_in_groups(m->offer, runs);
     m->offer->input.runs = runs;
 }
 

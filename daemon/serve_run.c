@@ -8,7 +8,10 @@
 #include "core/spec/spec.h"
 #include "daemon/serve_attempt.h"
 #include "daemon/serve_collect.h"
+#include "daemon/serve_group.h"
 #include "daemon/serve_read.h"
+
+enum { GROUP_TICKS = 20 };
 
 // ---- the table ------------------------------------------------------------------------------------------------------
 
@@ -50,6 +53,7 @@ static void free_run(struct run *r)
     free(r->world);
     free(r->gang);
     free(r->after);
+    free(r->folds);
     free(r);
 }
 
@@ -95,6 +99,10 @@ static struct scheduler_run wants_of(const struct run_live *live)
     w.last_ranks = live->last_ranks;
     if (!job)
         return w;
+    if (live->now.joining) {
+        w.max_ranks = 1;
+        return w;
+    }
     w.device = device_wanted(job);
     if (job->resources) {
         w.ranks = job->resources->ranks;
@@ -114,6 +122,7 @@ static struct scheduler_run wants_of(const struct run_live *live)
 static void take_after(struct server *s, struct run *r, const struct run_live *live)
 {
     r->after_any = live->after_any;
+    r->after_groups = live->after_groups;
     r->after_count = live->after_count;
     r->after = xrealloc(r->after, live->after_count ? live->after_count : 1, sizeof *r->after);
     if (live->after_count)
@@ -146,6 +155,10 @@ static void take_gang(struct server *s, struct run *r, const struct run_live *li
     r->has_resume = live->resumes;
     r->resume_hash = live->resume_hash;
     r->resume_size = live->resume_size;
+    r->fold_count = live->fold_count;
+    r->folds = xmalloc((live->fold_count + 1) * sizeof *r->folds);
+    if (live->fold_count)
+        memcpy(r->folds, live->folds, live->fold_count * sizeof *r->folds);
     if (live->now.state == ISLR__RUN_STATE__RUN_STARTING && live->job)
         r->job = spec_copy(live->job);
 }
@@ -288,9 +301,13 @@ void runs_tick(struct server *s)
     if (!s->runs.behind)
         return;
     s->runs.behind = 0;
-    for (size_t i = 0; i < s->runs.count; i++)
-        if (s->runs.items[i]->after_behind)
-            run_fetch(s, s->runs.items[i]->id);
+    for (size_t i = 0; i < s->runs.count; i++) {
+        const struct run *r = s->runs.items[i];
+        if (r->after_behind && r->after_groups && s->ticks % GROUP_TICKS)
+            s->runs.behind = 1; // groups tell of their end themselves: this is for those that ended in between
+        else if (r->after_behind)
+            run_fetch(s, r->id);
+    }
 }
 
 void run_reload(struct server *s, struct run *r)
@@ -347,7 +364,7 @@ void run_update(struct server *s, const struct run_now *now)
             after_attempt(s, r);
         if (now->state == ISLR__RUN_STATE__RUN_QUEUED && !was_queued)
             r->queued_at = (int64_t)uv_now(s->loop);
-    } else if (!run_state_ended(now->state)) {
+    } else if (!run_state_ended(now->state) && (!now->group || now->joining)) {
         run_fetch(s, now->run); // it has come back to life
     }
     follow_wake(s, now->run);
@@ -357,6 +374,8 @@ void run_update(struct server *s, const struct run_now *now)
         wait_wake(s, now);
         settle_dependents(s, now->run);
     }
+    if (now->parent)
+        group_changed(s, now->parent);
     schedule_soon(s);
 }
 
@@ -365,9 +384,9 @@ void run_show_live(struct server *s, Islr__RunSummary *summary, struct pool *poo
     struct run *r = runs_find(&s->runs, summary->run);
     if (!r)
         return;
-    if (r->step > summary->step)
+    if (!summary->group && r->step > summary->step)
         summary->step = r->step;
-    if (r->steps)
+    if (!summary->group && r->steps)
         summary->steps = r->steps;
     if (summary->state == ISLR__RUN_STATE__RUN_QUEUED && r->now.state == ISLR__RUN_STATE__RUN_QUEUED)
         summary->reason = schedule_explain(s, r, pool);

@@ -1,4 +1,5 @@
-// The runs that have not ended, in memory, and what follows when one changes.
+// The runs that have not ended, in memory, and what follows when one changes. A group is among them only while it is
+// itself to be worked on (run_now.joining); what its members make of it is the database's (serve_group.h).
 #ifndef ISLR_DAEMON_SERVE_RUN_H
 #define ISLR_DAEMON_SERVE_RUN_H
 
@@ -30,6 +31,7 @@ struct run {
     uint64_t *after;            // runs that it still waits for
     size_t after_count;
     int after_any;
+    int after_groups;               // some of those are groups, which memory does not know
     int after_behind;               // one of them has ended, which this run was read too early to know
     struct scheduler_answer answer; // what the scheduler said last, while schedule.told; its ranks are gone
     uint64_t ready_at;              // loop time: not started before
@@ -42,6 +44,8 @@ struct run {
     struct gang_rank *gang; // [gang_count], the first one reports
     size_t gang_count;
     Islr__JobSpec *job; // for Assign, until all ranks have taken it
+    uint64_t *folds;    // for Assign, of a group that joins its folds
+    size_t fold_count;
     int has_resume;
     struct hash resume_hash;
     uint64_t resume_size;

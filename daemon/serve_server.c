@@ -80,6 +80,7 @@ void server_quiesce(struct server *s, void (*on_quiet)(void *context), void *con
 static void tick(uv_timer_t *timer)
 {
     struct server *s = timer->data;
+    s->ticks++;
     workers_tick(s);
     health_tick(s);
     attempts_tick(s);

@@ -41,9 +41,11 @@ struct server {
     struct listener *listener;
     uv_async_t committed; // the store's writer thread has something to deliver
     uv_timer_t tick, stopper;
+    unsigned ticks;
 
     struct sessions sessions;
     struct runs runs;
+    struct group_look *groups; // groups that are being looked up
     struct users users;
     struct workers workers;
     struct schedule schedule;

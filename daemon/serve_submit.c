@@ -6,6 +6,7 @@
 #include "core/spec/spec.h"
 #include "core/store/run.h"
 #include "daemon/serve_handlers.h"
+#include "daemon/serve_members.h"
 #include "daemon/serve_server.h"
 
 enum { KEY_MAX = 256, AFTER_MAX = 1000, PRIORITY_MAX = 1000000 };
@@ -15,6 +16,10 @@ struct submission {
     struct session *session;
     Islr__Envelope *m;
     uint8_t *spec;
+    struct members members;
+    uv_work_t work; // that makes them
+    struct error error;
+    int failed;
 };
 
 // The job, with a newer client's unknown fields refused, and what comes with it.
@@ -23,6 +28,8 @@ static int check(const struct session *session, Islr__Submit *q, struct error *e
     struct faults faults = {0};
     if (!q->job)
         return error_set(e, ERR_INVALID, "there is no job in the submission");
+    if (q->n_variations > RUN_MEMBERS_MAX)
+        return error_set(e, ERR_INVALID, "a group can have at most %d runs", RUN_MEMBERS_MAX);
     if (q->key && strlen(q->key) > KEY_MAX)
         return error_set(e, ERR_INVALID, "the key is longer than %d bytes", KEY_MAX);
     if (q->n_after > AFTER_MAX)
@@ -38,25 +45,52 @@ static int check(const struct session *session, Islr__Submit *q, struct error *e
     return rc;
 }
 
-static void reply_submitted(struct session *session, uint64_t id, uint64_t run, int existed)
+static void reply_submitted(struct session *session, uint64_t id, uint64_t run, int existed, size_t runs)
 {
     Islr__Submitted r = ISLR__SUBMITTED__INIT;
     Islr__Envelope m = ENVELOPE(SUBMITTED, submitted, &r);
     r.has_run = r.has_existed = 1;
     r.run = run;
     r.existed = existed;
+    r.has_runs = runs > 0;
+    r.runs = (uint32_t)runs;
     session_reply(session, id, &m);
 }
 
 // A run that waits for nothing is known whole; what others wait for is read back from the database.
-static void take_in(struct server *s, const struct submission *x)
+static void take_run(struct server *s, const struct submission *x, const struct run_now *now, const Islr__JobSpec *job)
 {
     if (x->request.after_count) {
-        run_fetch(s, x->request.now.run);
+        run_fetch(s, now->run);
         return;
     }
-    struct run_live live = {.now = x->request.now, .user = (char *)x->request.user, .job = x->m->submit->job};
+    struct run_live live = {.now = *now, .user = (char *)x->request.user, .job = job};
     run_take(s, &live);
+}
+
+static void take_in(struct server *s, const struct submission *x)
+{
+    if (!x->request.group)
+        take_run(s, x, &x->request.now, x->m->submit->job);
+    for (size_t i = 0; i < x->members.count; i++) {
+        const struct run_member *m = &x->members.items[i];
+        struct run_now now = x->request.now; // its user, state and priority
+        now.run = m->run;
+        now.parent = m->parent < 0 ? x->request.now.run : x->members.items[m->parent].run;
+        now.group = RUN_ALONE;
+        now.max_attempts = m->max_attempts;
+        *now.reason = 0;
+        if (!m->group)
+            take_run(s, x, &now, x->members.jobs[i]);
+    }
+}
+
+static void free_submission(struct submission *x)
+{
+    members_free(&x->members);
+    envelope_free(x->m);
+    free(x->spec);
+    free(x);
 }
 
 static void done(struct store_op *op)
@@ -65,38 +99,25 @@ static void done(struct store_op *op)
     struct session *session = x->session;
     struct server *s = session->server;
     if (op->status == STORE_DONE) {
-        reply_submitted(session, x->m->id, x->request.now.run, x->request.existed);
+        reply_submitted(session, x->m->id, x->request.now.run, x->request.existed,
+                        x->request.existed ? 0 : x->members.direct);
         if (!x->request.existed)
             take_in(s, x);
     } else {
         session_reply_fault(session, x->m->id, &op->error);
     }
-    envelope_free(x->m);
-    free(x->spec);
-    free(x);
+    free_submission(x);
     session_drop(session);
     server_settled(s);
 }
 
-void handle_submit(struct session *session, Islr__Envelope *m)
+static void hand_over(struct submission *x)
 {
-    Islr__Submit *q = m->submit;
-    struct error e;
-    if (check(session, q, &e)) {
-        session_reply_fault(session, m->id, &e);
-        return;
-    }
-    if (q->dry_run) {
-        reply_submitted(session, m->id, 0, 0);
-        return;
-    }
-    struct submission *x = xcalloc(1, sizeof *x);
-    x->session = session_hold(session);
-    x->m = peer_keep_message(session->peer);
+    Islr__Submit *q = x->m->submit;
     size_t size = islr__job_spec__get_packed_size(q->job);
     x->spec = xmalloc(size ? size : 1);
     islr__job_spec__pack(q->job, x->spec);
-    x->request = (struct run_submit){.user = session->user,
+    x->request = (struct run_submit){.user = x->session->user,
                                      .name = q->job->name,
                                      .kind = spec_kind_name(q->job->kind),
                                      .key = q->key,
@@ -109,8 +130,58 @@ void handle_submit(struct session *session, Islr__Envelope *m)
                                      .after_count = q->n_after,
                                      .after_any = q->after_any,
                                      .max_attempts = q->job->retry->max_attempts ? q->job->retry->max_attempts : 1,
+                                     .group = x->members.group,
+                                     .members = x->members.items,
+                                     .member_count = x->members.count,
                                      .time_ms = server_now_ms()};
     x->request.op.done = done;
     run_submit_prepare(&x->request);
-    server_queue(session->server, &x->request.op);
+    server_queue(x->session->server, &x->request.op);
+}
+
+// ---- the group's runs, in the pool ----------------------------------------------------------------------------------
+
+static void make(uv_work_t *w)
+{
+    struct submission *x = w->data;
+    x->failed = members_make(x->m->submit, &x->members, &x->error) != 0;
+}
+
+static void made(uv_work_t *w, int status)
+{
+    struct submission *x = w->data;
+    struct session *session = x->session;
+    struct server *s = session->server;
+    (void)status;
+    if (!x->failed && !x->m->submit->dry_run) {
+        hand_over(x);
+    } else {
+        if (x->failed)
+            session_reply_fault(session, x->m->id, &x->error);
+        else
+            reply_submitted(session, x->m->id, 0, 0, x->members.direct);
+        free_submission(x);
+        session_drop(session);
+    }
+    server_settled(s);
+}
+
+void handle_submit(struct session *session, Islr__Envelope *m)
+{
+    struct error e;
+    if (check(session, m->submit, &e)) {
+        session_reply_fault(session, m->id, &e);
+        return;
+    }
+    struct submission *x = xcalloc(1, sizeof *x);
+    x->session = session_hold(session);
+    x->m = peer_keep_message(session->peer);
+    x->work.data = x;
+    session->server->pending++;
+    if (m->submit->n_variations) {
+        uv_queue_work(session->server->loop, &x->work, make, made);
+    } else {
+        make(&x->work);
+        made(&x->work, 0);
+    }
 }

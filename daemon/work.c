@@ -29,7 +29,8 @@ static int train(void *context, const struct work_job *j, struct error *e)
                               .sink = j->sink,
                               .dir = j->directory,
                               .threads = t->threads,
-                              .resume = j->resume};
+                              .resume = j->resume,
+                              .join = j->join};
     return job_run(&o, e);
 }
 

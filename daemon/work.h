@@ -17,6 +17,7 @@ struct work_job {
     const struct run_sink *sink;
     const char *directory; // of the run's files; used on the gang's first rank alone
     int resume;            // go on from the resume point there
+    int join;              // data.fold "all": the folds' predictions are in fold-N/ there, to be joined
 };
 struct work_job_runner {
     void *context;

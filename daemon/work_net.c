@@ -21,6 +21,7 @@ void work_task_free(struct work_task *t)
         return;
     spec_free(t->job);
     free(t->gang);
+    free(t->folds);
     free(t);
 }
 
@@ -81,6 +82,11 @@ static struct work_task *read_assign(struct work_net *n, Islr__Assign *a, struct
         faults_free(&faults);
         return NULL;
     }
+    if (a->n_folds && (spec_fold(a->job) != SPEC_FOLD_ALL || a->n_folds != a->job->data->k)) {
+        error_set(e, ERR_INVALID, "an assignment that makes no sense: %zu folds to join of run %llu", a->n_folds,
+                  (unsigned long long)a->run);
+        return NULL;
+    }
     struct work_task *t = xcalloc(1, sizeof *t);
     t->run = a->run;
     t->attempt = a->attempt;
@@ -89,6 +95,10 @@ static struct work_task *read_assign(struct work_net *n, Islr__Assign *a, struct
     t->gang_count = (int)a->n_gang;
     for (size_t i = 0; i < a->n_gang; i++)
         t->gang[i] = (int)a->gang[i];
+    t->fold_count = a->n_folds;
+    t->folds = xcalloc(a->n_folds + 1, sizeof *t->folds);
+    if (a->n_folds)
+        memcpy(t->folds, a->folds, a->n_folds * sizeof *t->folds);
     t->has_resume = a->resume_sha256.len > 0;
     if (t->has_resume)
         memcpy(t->resume_hash.bytes, a->resume_sha256.data, sizeof t->resume_hash.bytes);

@@ -27,6 +27,8 @@ struct work_task {
     int has_resume;
     struct hash resume_hash;
     uint64_t resume_size;
+    uint64_t *folds; // runs that have trained the job's folds, whose predictions are to be joined
+    size_t fold_count;
     char server_id[64];
     atomic_int stop; // should_stop(): set by the network thread
     int patience_ms; // with other ranks, once it is to stop; 0: not yet

@@ -8,6 +8,7 @@
 #include "core/base/lock.h"
 #include "core/base/memory.h"
 #include "daemon/work.h"
+#include "daemon/work_folds.h"
 #include "daemon/work_inputs.h"
 #include "daemon/work_restore.h"
 #include "daemon/work_scratch.h"
@@ -64,7 +65,8 @@ static int open_place(struct attempt *a, struct error *e)
     a->restoring = 1;
     int rc = work_restore(&restore, &a->resumes, e);
     a->restoring = rc != 0;
-    rc = rc || work_inputs(&retrieval, a->scratch.directory, a->task->job, e) || file_remove_tree(a->outbox, e) ||
+    rc = rc || work_inputs(&retrieval, a->scratch.directory, a->task->job, e) ||
+         work_folds(&retrieval, a->scratch.directory, a->task, e) || file_remove_tree(a->outbox, e) ||
          file_make_dirs(a->outbox, e);
     caller_close(retrieval.caller);
     if (!rc)
@@ -109,6 +111,7 @@ static int run_job(struct attempt *a, struct error *e)
     struct run_sink given = work_sink_make(&sink);
     struct work_job job = {
         .job = a->task->job, .comm = a->gang, .sink = &given, .directory = a->scratch.directory, .resume = a->resumes};
+    job.join = a->task->fold_count > 0;
     int rc = a->o->runner.run(a->o->runner.context, &job, e);
     if (sink.failed) {
         *e = sink.why;

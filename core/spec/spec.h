@@ -49,6 +49,25 @@ Islr__JobSpec *spec_default(void); // the defaults of job.proto, complete
 Islr__JobSpec *spec_copy(const Islr__JobSpec *job);
 void spec_free(Islr__JobSpec *job); // NULL is fine; also for messages that protobuf-c unpacked with its own allocator
 
+// Many jobs that differ in little (a sweep): what `job` has that `base` has not, both complete. The result holds the
+// fields that differ and nothing else, lists whole. NULL (ERR_INVALID): a list is empty in `job` and not in `base`, which
+// cannot be said so.
+Islr__JobSpec *spec_difference(const Islr__JobSpec *base, const Islr__JobSpec *job, struct error *e);
+// The other way round: `base` with the fields that `difference` gives, complete if `base` is; not validated. NULL
+// (ERR_INVALID): `difference` has unknown fields.
+Islr__JobSpec *spec_vary(const Islr__JobSpec *base, const Islr__JobSpec *difference, struct error *e);
+
+// Every value of a complete job: "train.lr" and its JSON. All jobs have the same names in the same order.
+struct spec_setting {
+    char *name, *value;
+};
+struct spec_settings {
+    struct spec_setting *items;
+    size_t count;
+};
+struct spec_settings spec_settings(const Islr__JobSpec *job);
+void spec_settings_free(struct spec_settings *s);
+
 // Text of a complete job, to free(). Both read back to the same job; floats are the shortest that do. The JSON is
 // canonical: fields by their numbers, no blanks, so equal jobs are equal bytes.
 char *spec_to_yaml(const Islr__JobSpec *job);

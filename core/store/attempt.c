@@ -16,6 +16,7 @@ static const char SQL_RANK[] = "INSERT INTO attempt_ranks (run_id, attempt, rank
 static const char SQL_RUN[] = "UPDATE runs SET attempts = ?, ranks = ?, stop_why = -1,"
                               " started_ms = CASE started_ms WHEN 0 THEN ? ELSE started_ms END WHERE id = ?";
 static const char SQL_SPEC[] = "SELECT j.spec FROM runs r JOIN jobs j ON j.id = r.job_id WHERE r.id = ?";
+static const char SQL_FOLDS[] = "SELECT id FROM runs WHERE parent_id = ? ORDER BY id";
 static const char SQL_END[] = "UPDATE attempts SET ended_ms = ?, outcome = ?, reason = ?"
                               " WHERE run_id = ? AND number = ? AND ended_ms = 0";
 static const char SQL_EXISTS[] = "SELECT ended_ms = 0 FROM attempts WHERE run_id = ? AND number = ?";
@@ -53,13 +54,29 @@ static int load_spec(struct db *db, struct run_start *r, struct error *e)
     return rc < 0 ? -1 : 0;
 }
 
+static int load_folds(struct db *db, struct run_start *r, struct error *e)
+{
+    int rc;
+    r->fold_count = 0; // of a transaction that was lost
+    if (!r->now.joining)
+        return 0;
+    sqlite3_stmt *q = db_query(db, e, SQL_FOLDS, db_uint(r->run));
+    if (!q)
+        return -1;
+    while ((rc = db_step(db, q, e)) > 0) {
+        r->folds = xrealloc(r->folds, r->fold_count + 1, sizeof *r->folds);
+        r->folds[r->fold_count++] = (uint64_t)sqlite3_column_int64(q, 0);
+    }
+    return rc;
+}
+
 static int apply_start(struct db *db, struct store_op *op, struct error *e)
 {
     struct run_start *r = (struct run_start *)op;
     if (run_row_load(db, r->run, &r->now, e))
         return -1;
     r->resumes = retention_resume_point(db, r->run, &r->resume_hash, &r->resume_size, &r->resume_step, e);
-    if (r->resumes < 0 || load_spec(db, r, e))
+    if (r->resumes < 0 || load_spec(db, r, e) || load_folds(db, r, e))
         return -1;
     r->now.attempt++;
     r->now.stop_why = STOP_NOBODY;
@@ -72,6 +89,8 @@ void run_start_prepare(struct run_start *r)
 {
     r->op.apply = apply_start;
     r->spec = NULL;
+    r->folds = NULL;
+    r->fold_count = 0;
     r->resumes = 0;
     r->resume_step = 0;
 }

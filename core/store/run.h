@@ -14,9 +14,20 @@
 #include "core/store/store.h"
 #include "proto/control.pb-c.h"
 
+// A group is a run whose work is done by other runs, its members (their parent_id). Its state follows from theirs in the
+// transaction that changes one of them (group.h), and what is said to it is said to them. The folds of a job with
+// data.fold "all" are a group that does one thing itself: once all folds have succeeded it is queued like any run
+// (`joining`), for a rank to join their predictions.
+enum run_group { RUN_ALONE, RUN_FOLDS, RUN_SWEEP };
+enum { RUN_MEMBERS_MAX = 10000 };                 // of a submission, the members' own included
+const char *run_group_name(enum run_group group); // "", "folds", "sweep"
+
 // A run as it is after a request.
 struct run_now {
     uint64_t run;
+    uint64_t parent; // the group that it belongs to, 0: none
+    enum run_group group;
+    int joining; // of RUN_FOLDS
     char user[64];
     Islr__RunState state;
     char reason[600];
@@ -32,7 +43,20 @@ struct run_now {
 
 // ---- submit ---------------------------------------------------------------------------------------------------------
 
+// One run of a group.
+struct run_member {
+    char *name;
+    struct hash job_hash;
+    const void *spec;
+    size_t spec_size;
+    uint32_t max_attempts;
+    enum run_group group; // it may be one itself
+    int parent;           // the place of its group in `members`, -1: the run that is submitted
+    uint64_t run;         // result
+};
+
 // Makes a run, queued or held. With a key that this user has used before it makes none and gives the first one back.
+// A group is made with all its members, which wait for `after` and have the priority.
 // REFUSED: a run in `after` does not exist (ERR_NOT_FOUND), or has ended so that this one could never start.
 struct run_submit {
     struct store_op op;
@@ -47,6 +71,9 @@ struct run_submit {
     size_t after_count;
     int after_any; // the others need only have ended
     uint32_t max_attempts;
+    enum run_group group;
+    struct run_member *members; // of a group, each behind the one that it belongs to
+    size_t member_count;
     int64_t time_ms;
     // results
     struct run_now now;
@@ -74,9 +101,12 @@ struct run_verb {
     int stop_why;        // RUN_STOP: Islr__Stop__Why
     int32_t priority;    // RUN_PRIORITY
     int64_t time_ms;
+    int in_group; // said to its group: who says so settles that once for all members
     // results
     Islr__RunState before;
     struct run_now now;
+    struct run_now *members; // of a group, to free(): those (and theirs) that it did something to
+    size_t member_count;
 };
 void run_verb_prepare(struct run_verb *r);
 
@@ -103,6 +133,8 @@ struct run_start {
     int resumes; // there is a resume point:
     struct hash resume_hash;
     uint64_t resume_size, resume_step;
+    uint64_t *folds; // of a run that joins its folds: their runs, fold 0 first, to free()
+    size_t fold_count;
 };
 void run_start_prepare(struct run_start *r);
 

@@ -16,8 +16,14 @@ static const char SQL_ATTEMPTS[] = "SELECT number, started_ms, ended_ms, outcome
 static const char SQL_RANKS[] = "SELECT rank, host, pid, device FROM attempt_ranks WHERE run_id = ? AND attempt = ?"
                                 " ORDER BY rank";
 static const char SQL_EVENTS[] = "SELECT time_ms, state, text FROM events WHERE run_id = ? ORDER BY id";
-static const char SQL_NEWEST[] = "SELECT max(id) FROM runs WHERE user = ?";
-static const char SQL_COUNTS[] = "SELECT state, count(*) FROM runs GROUP BY state";
+static const char SQL_MEMBERS[] = "SELECT state, count(*) FROM runs WHERE parent_id = ? GROUP BY state";
+static const char SQL_BELOW[] =
+    "WITH RECURSIVE below (id) AS (SELECT id FROM runs WHERE parent_id = ?"
+    " UNION ALL SELECT r.id FROM runs r JOIN below b ON r.parent_id = b.id)"
+    " SELECT count(*), sum(steps > 0), sum(min(step, steps)), sum(steps),"
+    " sum(CASE WHEN state BETWEEN 2 AND 4 THEN ranks ELSE 0 END) FROM runs JOIN below USING (id) WHERE grouped = 0";
+static const char SQL_NEWEST[] = "SELECT max(id) FROM runs WHERE user = ? AND parent_id IS NULL";
+static const char SQL_COUNTS[] = "SELECT state, count(*) FROM runs WHERE grouped = 0 OR joining GROUP BY state";
 
 static void fill_summary(Islr__RunSummary *s, sqlite3_stmt *q, struct pool *pool)
 {
@@ -37,6 +43,10 @@ static void fill_summary(Islr__RunSummary *s, sqlite3_stmt *q, struct pool *pool
     s->step = (uint64_t)sqlite3_column_int64(q, 11);
     s->steps = (uint64_t)sqlite3_column_int64(q, 12);
     s->kind = pool_text(pool, (const char *)sqlite3_column_text(q, 13));
+    s->parent = (uint64_t)sqlite3_column_int64(q, 15);
+    s->has_parent = s->parent != 0;
+    enum run_group group = (enum run_group)sqlite3_column_int(q, 16);
+    s->group = group ? pool_text(pool, run_group_name(group)) : NULL;
 }
 
 Islr__RunSummary *run_summary_make(sqlite3_stmt *q, struct pool *pool)
@@ -93,6 +103,42 @@ Islr__RunSummary *run_summary_make_packed(sqlite3_stmt *q, struct pool *pool)
     return s;
 }
 
+// Steps and ranks are those of the runs that do the work, however deep they are.
+static int add_work(struct db *db, Islr__RunSummary *s, struct error *e)
+{
+    sqlite3_stmt *q = db_query(db, e, SQL_BELOW, db_uint(s->run));
+    int rc = q ? db_step(db, q, e) : -1;
+    if (rc <= 0)
+        return rc;
+    uint64_t runs = (uint64_t)sqlite3_column_int64(q, 0), begun = (uint64_t)sqlite3_column_int64(q, 1);
+    uint64_t steps = (uint64_t)sqlite3_column_int64(q, 3);
+    s->step = (uint64_t)sqlite3_column_int64(q, 2);
+    s->steps = begun ? (uint64_t)((double)steps / (double)begun * (double)runs + 0.5) : 0;
+    s->ranks = (uint32_t)sqlite3_column_int64(q, 4);
+    db_reset(q);
+    return 0;
+}
+
+int run_summary_group(struct db *db, Islr__RunSummary *s, struct error *e)
+{
+    int rc;
+    if (!s->group)
+        return 0;
+    sqlite3_stmt *q = db_query(db, e, SQL_MEMBERS, db_uint(s->run));
+    if (!q)
+        return -1;
+    s->has_children = s->has_children_ended = s->has_children_failed = s->has_children_running = 1;
+    while ((rc = db_step(db, q, e)) > 0) {
+        Islr__RunState state = (Islr__RunState)sqlite3_column_int(q, 0);
+        uint32_t count = (uint32_t)sqlite3_column_int64(q, 1);
+        s->children += count;
+        s->children_ended += run_state_ended(state) ? count : 0;
+        s->children_failed += run_state_ended(state) && state != ISLR__RUN_STATE__RUN_SUCCEEDED ? count : 0;
+        s->children_running += run_state_live(state) ? count : 0;
+    }
+    return rc < 0 ? -1 : add_work(db, s, e);
+}
+
 static int read_summary(struct db *db, uint64_t run, struct pool *pool, Islr__RunDetail *d, struct error *e)
 {
     sqlite3_stmt *q = db_query(db, e, SQL_RUN, db_uint(run));
@@ -111,6 +157,8 @@ static int read_summary(struct db *db, uint64_t run, struct pool *pool, Islr__Ru
     d->job_hash = pool_alloc(pool, 65);
     hash_to_hex(&hash, d->job_hash);
     db_reset(q);
+    if (run_summary_group(db, d->summary, e))
+        return -1;
     if (!d->job)
         return error_set(e, ERR_DAMAGED, "the job of run %llu in the server's database is damaged",
                          (unsigned long long)run);

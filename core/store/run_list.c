@@ -81,12 +81,12 @@ static int put_node(struct builder *b, const struct where *w, int at, struct err
 // ---- the list -------------------------------------------------------------------------------------------------------
 
 // "-accuracy/soup": a metric's newest value, runs without it last; "name": a field.
-static int put_order(struct builder *b, const char *sort, int64_t *metric, struct error *e)
+static int put_order(struct builder *b, const Islr__ListRuns *f, int64_t *metric, struct error *e)
 {
-    const char *way = "ASC";
+    const char *way = "ASC", *sort = f->sort;
     *metric = 0;
     if (!sort || !*sort) {
-        strbuf_printf(&b->sql, " ORDER BY r.id DESC");
+        strbuf_printf(&b->sql, " ORDER BY r.id %s", f->parent ? "ASC" : "DESC");
         return 0;
     }
     if (*sort == '-') {
@@ -134,6 +134,12 @@ static void put_filters(struct builder *b, const Islr__ListRuns *f)
         condition(b, "r.submitted_ms >= ?");
         bind(b, db_int(f->since_ms));
     }
+    if (f->parent) {
+        condition(b, "r.parent_id = ?");
+        bind(b, db_uint(f->parent));
+    } else if (!f->children) {
+        condition(b, "r.parent_id IS NULL");
+    }
 }
 
 static int build(struct builder *b, const Islr__ListRuns *f, const struct where *w, struct error *e)
@@ -146,7 +152,7 @@ static int build(struct builder *b, const Islr__ListRuns *f, const struct where 
         if (put_node(b, w, w->root, e))
             return -1;
     }
-    if (put_order(b, f->sort, &metric, e))
+    if (put_order(b, f, &metric, e))
         return -1;
     strbuf_printf(&b->sql, " LIMIT ?");
     bind(b, db_int(f->limit && f->limit < RUN_LIST_MAX ? f->limit : RUN_LIST_MAX));
@@ -170,6 +176,8 @@ static int read_rows(struct builder *b, make_fn *make, struct pool *pool, Islr__
         (*out)[(*count)++] = s;
     }
     sqlite3_finalize(q);
+    for (size_t i = 0; i < *count && !rc; i++)
+        rc = run_summary_group(b->db, (*out)[i], e);
     return rc;
 }
 

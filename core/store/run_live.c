@@ -9,15 +9,16 @@
 
 static const char SQL_BEGIN[] = "BEGIN";
 static const char SQL_END[] = "COMMIT";
-static const char SQL_LIVE[] = "SELECT id FROM runs WHERE state <= 4 ORDER BY id";
+static const char SQL_LIVE[] = "SELECT id FROM runs WHERE state <= 4 AND (grouped = 0 OR joining) ORDER BY id";
 static const char SQL_REST[] = "SELECT r.user, r.name, r.after_any, r.ranks, j.spec,"
                                " (SELECT coalesce(sum(ended_ms - started_ms), 0) FROM attempts"
                                "  WHERE run_id = r.id AND number >= r.first_attempt AND ended_ms > 0),"
                                " (SELECT max(time_ms) FROM events WHERE run_id = r.id AND seq > 0 AND state = 0)"
                                " FROM runs r"
                                " JOIN jobs j ON j.id = r.job_id WHERE r.id = ?";
-static const char SQL_AFTER[] = "SELECT o.id, o.state FROM run_after a JOIN runs o ON o.id = a.after_id"
+static const char SQL_AFTER[] = "SELECT o.id, o.state, o.grouped FROM run_after a JOIN runs o ON o.id = a.after_id"
                                 " WHERE a.run_id = ? AND o.state <> 5 ORDER BY o.id";
+static const char SQL_FOLDS[] = "SELECT id FROM runs WHERE parent_id = ? ORDER BY id";
 static const char SQL_WORLD[] = "SELECT world, started_ms FROM attempts WHERE run_id = ? AND number = ?";
 static const char SQL_GANG[] = "SELECT world_rank FROM attempt_ranks WHERE run_id = ? AND attempt = ? ORDER BY rank";
 
@@ -52,8 +53,24 @@ static int read_after(struct db *db, struct run_live *r, struct pool *pool, stru
             continue;
         if (ended)
             r->broken_after = other;
+        r->after_groups |= sqlite3_column_int(q, 2) != 0;
         r->after = pool_room(pool, r->after, r->after_count, sizeof *r->after);
         r->after[r->after_count++] = other;
+    }
+    return rc;
+}
+
+static int read_folds(struct db *db, struct run_live *r, struct pool *pool, struct error *e)
+{
+    int rc;
+    if (!r->now.joining)
+        return 0;
+    sqlite3_stmt *q = db_query(db, e, SQL_FOLDS, db_uint(r->now.run));
+    if (!q)
+        return -1;
+    while ((rc = db_step(db, q, e)) > 0) {
+        r->folds = pool_room(pool, r->folds, r->fold_count, sizeof *r->folds);
+        r->folds[r->fold_count++] = (uint64_t)sqlite3_column_int64(q, 0);
     }
     return rc;
 }
@@ -112,7 +129,7 @@ int run_read_live(struct store_reader *reader, uint64_t run, struct pool *pool, 
     if (db_run(db, e, SQL_BEGIN))
         return -1;
     int rc = run_row_load(db, run, &r->now, e) || read_rest(db, r, pool, e) || read_after(db, r, pool, e) ||
-             read_gang(db, r, pool, e);
+             read_folds(db, r, pool, e) || read_gang(db, r, pool, e);
     db_run(db, NULL, SQL_END);
     return rc ? -1 : 0;
 }

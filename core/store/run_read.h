@@ -40,8 +40,11 @@ struct run_live {
     int after_any;
     uint64_t *after; // those it still waits for
     size_t after_count;
+    int after_groups;         // some of them are groups
     uint64_t broken_after;    // one of them that can never do, 0: none
     const Islr__JobSpec *job; // NULL: what the database holds of it is damaged
+    uint64_t *folds;          // of a group that joins its folds: their runs, fold 0 first
+    size_t fold_count;
     // of the attempt under way
     char *world;
     uint32_t *gang; // world ranks, the first one reports

@@ -1,4 +1,5 @@
-// A new run: see run.h. All of a submission is one request: the idempotency key, the job, the run, what it waits for.
+// A new run or group: see run.h. All of a submission is one request: the idempotency key, the jobs, the runs, what they
+// wait for.
 #include <string.h>
 
 #include "core/store/run_row.h"
@@ -7,10 +8,9 @@ static const char SQL_KEY_FIND[] = "SELECT run_id FROM submit_keys WHERE user = 
 static const char SQL_KEY_ADD[] = "INSERT INTO submit_keys (user, key, run_id) VALUES (?, ?, ?)";
 static const char SQL_JOB_FIND[] = "SELECT id FROM jobs WHERE hash = ?";
 static const char SQL_JOB_ADD[] = "INSERT INTO jobs (hash, kind, spec) VALUES (?, ?, ?)";
-static const char SQL_ADD[] = "INSERT INTO runs (job_id, name, user, kind, state, reason, priority, after_any,"
-                              " max_attempts, submitted_ms, changed_ms)"
-                              " VALUES (?, ?, ?, ?, ?, '', ?, ?, ?, ?9, ?9)";
-static const char SQL_SEQ[] = "UPDATE runs SET last_seq = 1 WHERE id = ?";
+static const char SQL_ADD[] = "INSERT INTO runs (job_id, parent_id, grouped, name, user, kind, state, reason, priority,"
+                              " after_any, max_attempts, submitted_ms, changed_ms, last_seq)"
+                              " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?12, ?12, 1)";
 static const char SQL_EVENT[] = "INSERT INTO events (run_id, time_ms, state, attempt, seq, text)"
                                 " VALUES (?, ?, ?, 0, 1, ?)";
 static const char SQL_AFTER[] = "INSERT OR IGNORE INTO run_after (run_id, after_id) VALUES (?, ?)";
@@ -29,15 +29,15 @@ static int find_by_key(struct db *db, struct run_submit *r, struct error *e)
     return run_row_load(db, (uint64_t)run, &r->now, e) ? -1 : 1;
 }
 
-static int64_t find_or_add_job(struct db *db, const struct run_submit *r, struct error *e)
+static int64_t find_or_add_job(struct db *db, const struct run_submit *r, const struct run_member *m, struct error *e)
 {
     int64_t job;
-    struct db_value hash = db_blob(r->job_hash.bytes, sizeof r->job_hash.bytes);
+    struct db_value hash = db_blob(m->job_hash.bytes, sizeof m->job_hash.bytes);
     if (db_number(db, e, SQL_JOB_FIND, 0, &job, hash))
         return -1;
     if (job)
         return job;
-    if (db_run(db, e, SQL_JOB_ADD, hash, db_text(r->kind), db_blob(r->spec, r->spec_size)))
+    if (db_run(db, e, SQL_JOB_ADD, hash, db_text(r->kind), db_blob(m->spec, m->spec_size)))
         return -1;
     return db_last_id(db);
 }
@@ -56,34 +56,51 @@ static int check_after(struct db *db, const struct run_submit *r, struct error *
     return 0;
 }
 
-static int add_run(struct db *db, struct run_submit *r, int64_t job, struct error *e)
+static struct db_value parent_of(const struct run_submit *r, const struct run_member *m)
+{
+    if (m->parent < -1)
+        return (struct db_value){.type = DB_NULL};
+    return db_uint(m->parent < 0 ? r->now.run : r->members[m->parent].run);
+}
+
+// m->parent -2: it belongs to no group.
+static int add_run(struct db *db, const struct run_submit *r, struct run_member *m, struct error *e)
 {
     Islr__RunState state = r->hold ? ISLR__RUN_STATE__RUN_HELD : ISLR__RUN_STATE__RUN_QUEUED;
-    if (db_run(db, e, SQL_ADD, db_int(job), db_text(r->name), db_text(r->user), db_text(r->kind), db_int(state),
-               db_int(r->priority), db_int(r->after_any != 0), db_int(r->max_attempts), db_int(r->time_ms)))
+    int64_t job = find_or_add_job(db, r, m, e);
+    if (job < 0 ||
+        db_run(db, e, SQL_ADD, db_int(job), parent_of(r, m), db_int(m->group), db_text(m->name), db_text(r->user),
+               db_text(r->kind), db_int(state), db_text(m->group ? "none of its runs has begun" : ""),
+               db_int(r->priority), db_int(r->after_any != 0), db_int(m->max_attempts), db_int(r->time_ms)))
         return -1;
-    uint64_t run = (uint64_t)db_last_id(db);
-    if (db_run(db, e, SQL_SEQ, db_uint(run)) ||
-        db_run(db, e, SQL_EVENT, db_uint(run), db_int(r->time_ms), db_int(state), db_text("submitted")))
+    m->run = (uint64_t)db_last_id(db);
+    if (db_run(db, e, SQL_EVENT, db_uint(m->run), db_int(r->time_ms), db_int(state), db_text("submitted")))
         return -1;
-    for (size_t i = 0; i < r->after_count; i++)
-        if (db_run(db, e, SQL_AFTER, db_uint(run), db_uint(r->after[i])))
+    for (size_t i = 0; i < r->after_count && !m->group; i++)
+        if (db_run(db, e, SQL_AFTER, db_uint(m->run), db_uint(r->after[i])))
             return -1;
-    return run_row_load(db, run, &r->now, e);
+    return 0;
 }
 
 static int apply(struct db *db, struct store_op *op, struct error *e)
 {
     struct run_submit *r = (struct run_submit *)op;
+    struct run_member self = {.name = (char *)r->name,
+                              .job_hash = r->job_hash,
+                              .spec = r->spec,
+                              .spec_size = r->spec_size,
+                              .max_attempts = r->max_attempts,
+                              .group = r->group,
+                              .parent = -2};
     r->existed = 0;
     int found = find_by_key(db, r, e);
     if (found)
         return found < 0 ? -1 : 0;
-    if (check_after(db, r, e))
+    if (check_after(db, r, e) || add_run(db, r, &self, e) || run_row_load(db, self.run, &r->now, e))
         return -1;
-    int64_t job = find_or_add_job(db, r, e);
-    if (job < 0 || add_run(db, r, job, e))
-        return -1;
+    for (size_t i = 0; i < r->member_count; i++)
+        if (add_run(db, r, &r->members[i], e))
+            return -1;
     if (!r->key || !*r->key)
         return 0;
     return db_run(db, e, SQL_KEY_ADD, db_text(r->user), db_text(r->key), db_uint(r->now.run));

@@ -8,10 +8,12 @@
 
 #define RUN_SUMMARY_COLUMNS                                                                                            \
     "r.id, r.name, r.user, r.state, r.reason, r.priority, r.submitted_ms, r.started_ms, r.ended_ms, r.attempts,"       \
-    " r.ranks, r.step, r.steps, r.kind, r.final"
-enum { RUN_SUMMARY_COLUMN_COUNT = 15 }; // further columns of a query may follow
+    " r.ranks, r.step, r.steps, r.kind, r.final, r.parent_id, r.grouped"
+enum { RUN_SUMMARY_COLUMN_COUNT = 17 }; // further columns of a query may follow
 
 Islr__RunSummary *run_summary_make(sqlite3_stmt *row, struct pool *pool);
+// Of a group: what comes from its members. Others stay as they are.
+int run_summary_group(struct db *db, Islr__RunSummary *s, struct error *e);
 
 // The same for lists of many thousands, to be packed and sent: the final values stay the packed bytes that the database
 // holds (as the message's unknown fields, which protobuf-c packs as they are), so `final` is empty here.

@@ -4,6 +4,7 @@
 
 #include "core/base/memory.h"
 #include "core/store/attempt.h"
+#include "core/store/group.h"
 #include "core/store/run_row.h"
 
 static const char SQL_STOP_WHY[] = "UPDATE runs SET stop_why = ? WHERE id = ?";
@@ -80,15 +81,8 @@ static int set_priority(struct db *db, struct run_verb *r, struct error *e)
     return rc ? -1 : 0;
 }
 
-static int apply(struct db *db, struct store_op *op, struct error *e)
+static int apply_to_run(struct db *db, struct run_verb *r, struct error *e)
 {
-    struct run_verb *r = (struct run_verb *)op;
-    if (run_row_load(db, r->run, &r->now, e))
-        return -1;
-    r->before = r->now.state;
-    if (r->as_user && strcmp(r->as_user, r->now.user))
-        return error_set(e, ERR_DENIED, "run %llu is %s's, and %s is no admin", (unsigned long long)r->run, r->now.user,
-                         r->as_user);
     switch (r->kind) {
     case RUN_STOP:
         return stop(db, r, e);
@@ -108,7 +102,28 @@ static int apply(struct db *db, struct store_op *op, struct error *e)
     return error_set(e, ERR_FAILED, "unknown request %d for a run", (int)r->kind);
 }
 
+int run_verb_apply(struct db *db, struct store_op *op, struct error *e)
+{
+    struct run_verb *r = (struct run_verb *)op;
+    if (run_row_load(db, r->run, &r->now, e))
+        return -1;
+    uint64_t parent = r->now.parent;
+    r->before = r->now.state;
+    if (r->in_group)
+        r->now.parent = 0; // settled by who says so
+    else
+        r->member_count = 0; // of a transaction that was lost
+    if (r->as_user && strcmp(r->as_user, r->now.user))
+        return error_set(e, ERR_DENIED, "run %llu is %s's, and %s is no admin", (unsigned long long)r->run, r->now.user,
+                         r->as_user);
+    int rc = r->now.group && !r->now.joining ? group_verb(db, r, e) : apply_to_run(db, r, e);
+    r->now.parent = parent;
+    return rc;
+}
+
 void run_verb_prepare(struct run_verb *r)
 {
-    r->op.apply = apply;
+    r->op.apply = run_verb_apply;
+    r->members = NULL;
+    r->member_count = 0;
 }

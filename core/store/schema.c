@@ -145,7 +145,16 @@ static const char MIGRATION_2[] = "ALTER TABLE artifacts ADD COLUMN lost_ms INTE
                                   "UPDATE runs SET changed_ms = max(submitted_ms, started_ms, ended_ms,"
                                   "  coalesce((SELECT max(time_ms) FROM events e WHERE e.run_id = runs.id), 0));";
 
-static const char *const migrations[] = {MIGRATION_1, MIGRATION_2};
+// Groups: grouped is an enum run_group, joining says that the group itself is now to be worked on (run.h).
+static const char MIGRATION_3[] = "ALTER TABLE runs ADD COLUMN grouped INTEGER NOT NULL DEFAULT 0;"
+                                  "ALTER TABLE runs ADD COLUMN joining INTEGER NOT NULL DEFAULT 0;"
+                                  "DROP INDEX runs_by_parent;"
+                                  "CREATE INDEX runs_by_parent ON runs (parent_id, state) WHERE parent_id IS NOT NULL;"
+                                  "DROP INDEX runs_by_state;"
+                                  "CREATE INDEX runs_by_state ON runs (state, grouped, joining);"
+                                  "CREATE INDEX runs_on_top ON runs (id) WHERE parent_id IS NULL;";
+
+static const char *const migrations[] = {MIGRATION_1, MIGRATION_2, MIGRATION_3};
 
 static const char SQL_VERSION[] = "PRAGMA user_version";
 

@@ -57,6 +57,24 @@ int run_state_live(Islr__RunState s)
            s == ISLR__RUN_STATE__RUN_STOPPING;
 }
 
+Islr__RunState run_state_of_group(const uint64_t of[8])
+{
+    uint64_t stopping = of[ISLR__RUN_STATE__RUN_STOPPING];
+    uint64_t working = of[ISLR__RUN_STATE__RUN_STARTING] + of[ISLR__RUN_STATE__RUN_RUNNING];
+    uint64_t waiting = of[ISLR__RUN_STATE__RUN_QUEUED] + of[ISLR__RUN_STATE__RUN_HELD];
+    uint64_t failed = of[ISLR__RUN_STATE__RUN_FAILED], cancelled = of[ISLR__RUN_STATE__RUN_CANCELLED];
+    uint64_t ended = of[ISLR__RUN_STATE__RUN_SUCCEEDED] + failed + cancelled;
+    if (stopping && !working && !waiting)
+        return ISLR__RUN_STATE__RUN_STOPPING;
+    if (stopping || working || (waiting && ended))
+        return ISLR__RUN_STATE__RUN_RUNNING;
+    if (waiting)
+        return of[ISLR__RUN_STATE__RUN_QUEUED] ? ISLR__RUN_STATE__RUN_QUEUED : ISLR__RUN_STATE__RUN_HELD;
+    return failed      ? ISLR__RUN_STATE__RUN_FAILED
+           : cancelled ? ISLR__RUN_STATE__RUN_CANCELLED
+                       : ISLR__RUN_STATE__RUN_SUCCEEDED;
+}
+
 const char *attempt_outcome_name(enum attempt_outcome o)
 {
     static const char *const names[] = {"succeeded", "failed", "stopped", "lost"};

@@ -12,6 +12,7 @@
 #define ISLR_STORE_STATE_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 #include "proto/control.pb-c.h"
 
@@ -20,6 +21,9 @@ int run_state_from_name(const char *name, Islr__RunState *out);
 int run_state_allowed(Islr__RunState from, Islr__RunState to);
 int run_state_ended(Islr__RunState s); // succeeded, failed or cancelled
 int run_state_live(Islr__RunState s);  // an attempt is under way: starting, running or stopping
+
+// The state of a group, by how many of its runs are in which. Ended only when all of them have.
+Islr__RunState run_state_of_group(const uint64_t of[8]);
 
 enum attempt_outcome { ATTEMPT_SUCCEEDED, ATTEMPT_FAILED, ATTEMPT_STOPPED, ATTEMPT_LOST };
 const char *attempt_outcome_name(enum attempt_outcome o);

@@ -22,6 +22,7 @@ const struct where_field where_fields[] = {
     {"ranks", "ranks", WHERE_NUMBER},
     {"step", "step", WHERE_NUMBER},
     {"steps", "steps", WHERE_NUMBER},
+    {"parent", "parent_id", WHERE_NUMBER},
     {"submitted_ms", "submitted_ms", WHERE_NUMBER},
     {"started_ms", "started_ms", WHERE_NUMBER},
     {"ended_ms", "ended_ms", WHERE_NUMBER},

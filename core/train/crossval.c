@@ -1,5 +1,5 @@
 // data.fold "all": every fold is trained in DIR/fold-N, one after the other; their held-out predictions together give the
-// cross-validated accuracy.
+// cross-validated accuracy. On a server the folds are runs of their own, and only the joining is done here.
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -104,16 +104,19 @@ static int train_fold(const struct train_options *o, uint32_t fold, struct error
 
 // The folds' predictions one after the other.
 struct joined {
-    float *probabilities;
+    float *probabilities; // [clips, signs]
     int64_t shape[2];
     struct strbuf csv;
-    uint64_t correct;
+    uint64_t clips, correct;
+    double *accuracy; // [k] of each fold
+    json_t *folds;    // what their summaries call final
 };
 
-static int join_csv(struct joined *j, const char *path, struct error *e)
+static int join_csv(struct joined *j, uint32_t fold, const char *path, struct error *e)
 {
     char *text;
     size_t size;
+    uint64_t clips = 0, correct = 0;
     if (file_read(path, (size_t)1 << 32, &text, &size, e))
         return -1;
     char *line = strchr(text, '\n');
@@ -121,9 +124,13 @@ static int join_csv(struct joined *j, const char *path, struct error *e)
         strbuf_add(&j->csv, text, (size_t)(line + 1 - text));
     for (char *end; line && (end = strchr(++line, '\n')); line = end) {
         strbuf_add(&j->csv, line, (size_t)(end + 1 - line));
-        j->correct += end > line && end[-1] == '1';
+        clips++;
+        correct += end > line && end[-1] == '1';
     }
     free(text);
+    j->clips += clips;
+    j->correct += correct;
+    j->accuracy[fold] = clips ? (double)correct / (double)clips : 0;
     return 0;
 }
 
@@ -148,28 +155,66 @@ static int join_npy(struct joined *j, const char *path, struct error *e)
     return rc;
 }
 
-static int write_joined(const struct train_options *o, struct joined *j, json_t *folds, struct error *e)
+// Over all clips, the mean over the folds, and each fold's; [folds + 2], to free_figures().
+static struct sink_metric *make_figures(const struct joined *j, uint32_t folds)
+{
+    struct sink_metric *m = xcalloc(folds + 2, sizeof *m);
+    double sum = 0;
+    for (uint32_t fold = 0; fold < folds; fold++) {
+        sum += j->accuracy[fold];
+        m[fold + 2] = (struct sink_metric){xprintf("accuracy/fold-%u", fold), j->accuracy[fold]};
+    }
+    m[0] = (struct sink_metric){xstrdup("accuracy/cv"), j->clips ? (double)j->correct / (double)j->clips : 0};
+    m[1] = (struct sink_metric){xstrdup("accuracy/mean"), sum / folds};
+    return m;
+}
+
+static void free_figures(struct sink_metric *m, uint32_t folds)
+{
+    for (uint32_t i = 0; i < folds + 2; i++)
+        free((char *)m[i].name);
+    free(m);
+}
+
+static json_t *figures_json(const struct sink_metric *m, uint32_t folds)
+{
+    json_t *final = json_object();
+    for (uint32_t i = 0; i < folds + 2; i++)
+        json_object_set_new(final, m[i].name, json_real(m[i].value));
+    return final;
+}
+
+static void tell(const struct train_options *o, const struct joined *j, const struct sink_metric *figures)
+{
+    static const char *const files[][2] = {
+        {"predictions", "predictions.npy"}, {"predictions.csv", "predictions.csv"}, {"summary", "summary.json"}};
+    struct sink_metrics m = {.step = 1, .evaluation = 1, .count = (int)o->job->data->k + 2, .metrics = figures};
+    sink_log(o->sink, LOG_INFO, "cross-validated accuracy over %llu clips: %.4f", (unsigned long long)j->clips,
+             figures[0].value);
+    if (o->sink->metrics)
+        o->sink->metrics(o->sink->context, &m);
+    for (size_t i = 0; o->sink->file && i < sizeof files / sizeof *files; i++) {
+        char *path = file_join(o->dir, files[i][1]);
+        o->sink->file(o->sink->context, &(struct sink_file){.what = files[i][0], .path = path});
+        free(path);
+    }
+}
+
+static int write_joined(const struct train_options *o, struct joined *j, struct error *e)
 {
     char *npy = file_join(o->dir, "predictions.npy"), *csv = file_join(o->dir, "predictions.csv");
     char *path = file_join(o->dir, "summary.json"), *job_path = file_join(o->dir, "job.yaml");
     char *job = spec_to_yaml(o->job);
-    double accuracy = j->shape[0] ? (double)j->correct / (double)j->shape[0] : 0;
-    json_t *root = json_pack("{s:s, s:s, s:I, s:{s:f}, s:O}", "version", ISLR_VERSION, "fold", "all", "clips",
-                             (json_int_t)j->shape[0], "final", "accuracy/cv", accuracy, "folds", folds);
+    struct sink_metric *figures = make_figures(j, o->job->data->k);
+    json_t *root = json_pack("{s:s, s:s, s:I, s:o, s:O}", "version", ISLR_VERSION, "fold", "all", "clips",
+                             (json_int_t)j->clips, "final", figures_json(figures, o->job->data->k), "folds", j->folds);
     char *text = json_dumps(root, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
     int rc = npy_write_f32(npy, j->probabilities, 2, j->shape, e) ||
              file_write_atomic(csv, j->csv.text, j->csv.length, e) ||
              file_write_atomic(job_path, job, strlen(job), e) || file_write_atomic(path, text, strlen(text), e);
-    if (!rc) {
-        struct sink_metric metric = {"accuracy/cv", accuracy};
-        sink_log(o->sink, LOG_INFO, "cross-validated accuracy of the soups over %lld clips: %.4f",
-                 (long long)j->shape[0], accuracy);
-        if (o->sink->metrics)
-            o->sink->metrics(o->sink->context,
-                             &(struct sink_metrics){.step = 1, .evaluation = 1, .count = 1, .metrics = &metric});
-        if (o->sink->file)
-            o->sink->file(o->sink->context, &(struct sink_file){.what = "summary", .path = path});
-    }
+    if (!rc)
+        tell(o, j, figures);
+    free_figures(figures, o->job->data->k);
     json_decref(root);
     free(text);
     free(job);
@@ -180,25 +225,46 @@ static int write_joined(const struct train_options *o, struct joined *j, json_t 
     return rc ? -1 : 0;
 }
 
+// What a fold's summary says; it must be this fold's.
+static int join_summary(struct joined *j, uint32_t fold, const char *path, struct error *e)
+{
+    char wanted[16];
+    json_t *root = json_load_file(path, 0, NULL);
+    const char *found = json_string_value(json_object_get(root, "fold"));
+    snprintf(wanted, sizeof wanted, "%u", fold);
+    int rc = 0;
+    if (!found || strcmp(found, wanted))
+        rc = error_set(e, ERR_DAMAGED, "%s is not the summary of fold %u", path, fold);
+    else
+        json_array_append(j->folds, json_object_get(root, "final"));
+    json_decref(root);
+    return rc;
+}
+
+static int join_fold(const struct train_options *o, struct joined *j, uint32_t fold, struct error *e)
+{
+    char *npy = fold_path(o, fold, "predictions.npy"), *csv = fold_path(o, fold, "predictions.csv");
+    char *summary = fold_path(o, fold, "summary.json");
+    int rc = join_npy(j, npy, e) || join_csv(j, fold, csv, e) || join_summary(j, fold, summary, e);
+    if (!rc && j->clips != (uint64_t)j->shape[0])
+        rc = error_set(e, ERR_DAMAGED, "%s and %s do not hold the same clips", npy, csv);
+    free(npy);
+    free(csv);
+    free(summary);
+    return rc ? -1 : 0;
+}
+
 static int join_folds(const struct train_options *o, struct error *e)
 {
-    struct joined j = {0};
-    json_t *folds = json_array();
+    struct joined j = {.folds = json_array()};
     int rc = 0;
-    for (uint32_t fold = 0; fold < o->job->data->k && !rc; fold++) {
-        char *npy = fold_path(o, fold, "predictions.npy"), *csv = fold_path(o, fold, "predictions.csv");
-        char *summary = fold_path(o, fold, "summary.json");
-        rc = join_npy(&j, npy, e) || join_csv(&j, csv, e) ? -1 : 0;
-        json_t *root = json_load_file(summary, 0, NULL);
-        json_array_append(folds, root ? json_object_get(root, "final") : json_null());
-        json_decref(root);
-        free(npy);
-        free(csv);
-        free(summary);
-    }
+    j.accuracy = xcalloc(o->job->data->k, sizeof *j.accuracy);
+    for (uint32_t fold = 0; fold < o->job->data->k && !rc; fold++)
+        rc = join_fold(o, &j, fold, e);
     if (!rc)
-        rc = write_joined(o, &j, folds, e);
-    json_decref(folds);
+        rc = write_joined(o, &j, e);
+    json_decref(j.folds);
+    free(j.accuracy);
     free(j.probabilities);
     free(j.csv.text);
     return rc;
@@ -206,7 +272,7 @@ static int join_folds(const struct train_options *o, struct error *e)
 
 int train_all_folds(const struct train_options *o, struct error *e)
 {
-    for (uint32_t fold = 0; fold < o->job->data->k; fold++)
+    for (uint32_t fold = 0; fold < o->job->data->k && !o->join; fold++)
         if (train_fold(o, fold, e))
             return -1;
     return comm_agree(o->comm, comm_rank(o->comm) == 0 && join_folds(o, e), e);

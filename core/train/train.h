@@ -17,11 +17,14 @@ struct train_options {
     const char *cache; // of prepared sets, seen by all ranks; NULL: the default one
     int threads;       // for preparation; 0: all cores
     int resume;        // go on from the newest resume point in dir, if there is one
+    int join; // data.fold "all": the folds have been trained, and what they left is in dir/fold-N: only join it
 };
 
 // Collective. 0: done. ERR_INTERRUPTED: sink->should_stop() said so on some rank, and a resume point was saved.
 // ERR_INVALID: the job does not fit the data or the world, ERR_FAILED: among others a loss that is not finite.
-// data.fold "all" trains every fold in DIR/fold-N and joins their predictions.
+// data.fold "all" trains every fold in DIR/fold-N and joins their predictions: predictions.npy, predictions.csv and
+// summary.json in DIR, and the figures accuracy/cv (over all clips, each predicted by the fold that did not see it),
+// accuracy/fold-N and accuracy/mean (over the folds).
 int train_run(const struct train_options *o, struct error *e);
 
 #endif

@@ -178,10 +178,60 @@ static void test_rank(void **state)
     actor_close(&client);
 }
 
+// ---- a k-fold -------------------------------------------------------------------------------------------------------
+
+static void kill_server(struct actor *client, struct actor *rank)
+{
+    end_server(SIGKILL);
+    while (client->up || rank->up)
+        rig_for(&rig, 5);
+    start_server();
+    actor_wait_up(client);
+    actor_wait_up(rank);
+}
+
+// The server is killed while every fold is under way and again right after its end was acknowledged.
+static void test_folds(void **state)
+{
+    (void)state;
+    enum { K = 3 };
+    struct actor client, rank;
+    actor_open(&client, &rig, ISLR__HELLO__ROLE__ROLE_CLIENT);
+    rank_open(&rank, &rig, "w", 0, 1);
+    Islr__JobSpec *job = job_tiny(1, 1);
+    free(job->data->fold);
+    job->data->fold = xstrdup("all");
+    job->data->k = K;
+    uint64_t group = client_submit(&client, job);
+    for (uint32_t i = 0; i <= K; i++) { // the last one is the join
+        Islr__Envelope *m = rank_take(&rank, 1);
+        uint64_t run = m->assign->run;
+        uint32_t attempt = m->assign->attempt;
+        assert_int_equal(run, i < K ? group + 1 + i : group);
+        assert_int_equal(m->assign->n_folds, i < K ? 0 : K);
+        envelope_free(m);
+        client_wait_state(&client, run, ISLR__RUN_STATE__RUN_RUNNING);
+        kill_server(&client, &rank);
+        envelope_free(rank_register(&rank, run, attempt));
+        client_wait_state(&client, group, ISLR__RUN_STATE__RUN_RUNNING);
+        rank_finish(&rank, run, attempt, ISLR__FINISHED__OUTCOME__OUTCOME_SUCCEEDED, 0);
+        kill_server(&client, &rank);
+        client_wait_state(&client, run, ISLR__RUN_STATE__RUN_SUCCEEDED);
+        Islr__Envelope *d = client_show(&client, group);
+        assert_int_equal(d->run_detail->summary->children_ended, i < K ? i + 1 : K);
+        envelope_free(d);
+        envelope_free(rank_register(&rank, 0, 0));
+    }
+    client_wait_state(&client, group, ISLR__RUN_STATE__RUN_SUCCEEDED);
+    actor_close(&rank);
+    actor_close(&client);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test_setup_teardown(test_server, setup, teardown),
-                                       cmocka_unit_test_setup_teardown(test_rank, setup, teardown)};
+                                       cmocka_unit_test_setup_teardown(test_rank, setup, teardown),
+                                       cmocka_unit_test_setup_teardown(test_folds, setup, teardown)};
     if (argc != 2)
         return 2;
     serve_main = argv[1];

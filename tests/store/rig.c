@@ -64,6 +64,7 @@ struct run_now rig_verb(struct rig *rig, uint64_t run, enum run_verb_kind kind, 
 {
     struct run_verb r = verb(run, kind, stop_why);
     rig_call(rig, &r.op, STORE_DONE);
+    free(r.members);
     return r.now;
 }
 
@@ -71,6 +72,7 @@ void rig_refuse(struct rig *rig, uint64_t run, enum run_verb_kind kind, enum err
 {
     struct run_verb r = verb(run, kind, ISLR__STOP__WHY__WHY_CANCEL);
     rig_call(rig, &r.op, STORE_REFUSED);
+    free(r.members);
     assert_int_equal(r.op.error.code, code);
 }
 

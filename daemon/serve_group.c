@@ -1,0 +1,79 @@
+// Groups of runs: see serve_group.h.
+#include "daemon/serve_group.h"
+
+#include <stdlib.h>
+
+#include "core/base/memory.h"
+#include "daemon/serve_read.h"
+#include "daemon/serve_server.h"
+
+struct group_look {
+    struct group_look *next;
+    uint64_t group;
+    int again; // a member has changed since the look began
+};
+
+struct look {
+    struct read_job job;
+    struct group_look *of;
+    struct run_now now;
+};
+
+static void start(struct server *s, struct group_look *g);
+
+static void forget(struct server *s, struct group_look *g)
+{
+    struct group_look **at = &s->groups;
+    while (*at != g)
+        at = &(*at)->next;
+    *at = g->next;
+    free(g);
+}
+
+static int look_read(struct read_job *job, struct store_reader *reader, struct error *e)
+{
+    struct look *l = (struct look *)job;
+    return run_read_now(reader, l->of->group, &l->now, e);
+}
+
+static void look_done(struct read_job *job)
+{
+    struct look *l = (struct look *)job;
+    struct group_look *g = l->of;
+    struct server *s = job->server;
+    if (g->again && !s->stopping)
+        start(s, g);
+    else
+        forget(s, g);
+    if (job->failed)
+        log_error(s->log, "group %llu cannot be read: %s", (unsigned long long)l->now.run, job->error.text);
+    else if (runs_find(&s->runs, l->now.run))
+        follow_wake(s, l->now.run); // it is being worked on: memory is newer than this look
+    else
+        run_update(s, &l->now);
+}
+
+static void start(struct server *s, struct group_look *g)
+{
+    struct look *l = read_job_new_for_server(s, sizeof *l);
+    g->again = 0;
+    l->of = g;
+    l->now.run = g->group;
+    l->job.read = look_read;
+    l->job.done = look_done;
+    read_job_start(&l->job);
+}
+
+void group_changed(struct server *s, uint64_t group)
+{
+    for (struct group_look *g = s->groups; g; g = g->next)
+        if (g->group == group) {
+            g->again = 1;
+            return;
+        }
+    struct group_look *g = xcalloc(1, sizeof *g);
+    g->group = group;
+    g->next = s->groups;
+    s->groups = g;
+    start(s, g);
+}

@@ -1,0 +1,39 @@
+#!/usr/bin/env bash
+# A k-fold as one run of a server: its folds side by side, their predictions joined; the same files and figures as from
+# `islrd run`, and the accuracy that numpy finds in the predictions.
+. "$(dirname "$0")/lib.sh"
+python=$here/../../.deps/python/bin/python
+"$python" -c 'import numpy' 2>/dev/null || skip "no Python with numpy in .deps/python"
+make_recordings
+write_job
+expect 0 "$ISLRD" run "$scratch/job.yaml" data.fold=all --threads 1 --out "$scratch/direct"
+
+start up "$ISLRD" up -n 2 --threads 1 --dir "$scratch/server" --socket "$scratch/socket"
+until_true 30 "two workers" workers_up 2
+submit data.fold=all resources.ranks=1 --name cv
+group=$run
+[ "$group" = 1 ] || fail "the group has the number $group"
+until_true 30 "both folds run at once" eval '[ "$(state_of 2)$(state_of 3)" = runningrunning ]'
+expect 0 ctl wait "$group" --timeout 120
+for run in 1 2 3; do
+    [ "$(state_of "$run")" = succeeded ] || fail "run $run: $(state_of "$run")"
+done
+[ "$(ctl list --json | json runs | grep -o "'run'" | wc -l)" = 1 ] || fail "list shows the folds"
+[ "$(ctl show "$group" --json | json step)" = $((2 * steps)) ] || fail "the group's progress is not its folds'"
+
+expect 0 ctl pull "$group:predictions" -o "$scratch/pulled"
+expect 0 ctl pull "$group:predictions.csv" -o "$scratch/pulled"
+expect 0 ctl pull "$group:summary" -o "$scratch/pulled"
+for file in predictions.npy predictions.csv summary.json; do
+    cmp "$scratch/direct/$file" "$scratch/pulled/$file" || fail "$file differs from the one of islrd run"
+done
+for fold in 0 1; do
+    expect 0 ctl pull "$((fold + 2)):all" -o "$scratch/fold-$fold"
+    for model in student teacher distilled soup; do
+        cmp "$scratch/direct/fold-$fold/final/$model.safetensors" "$scratch/fold-$fold/final/$model.safetensors" ||
+            fail "fold $fold: $model differs from the one of islrd run"
+    done
+done
+ctl show "$group" --json >"$scratch/show.json"
+"$python" "$here/check_kfold.py" "$scratch/recordings/train.csv" "$scratch/pulled" "$scratch/show.json" 2 \
+    >"$scratch/last.log" 2>&1 || fail "the joined predictions do not give the recorded figures"

@@ -1,0 +1,285 @@
+// Groups of runs in the database: made whole, what their members make of them, what is said to all members.
+#include "tests/store/rig.h"
+
+#include "core/base/memory.h"
+
+static int setup(void **state)
+{
+    static struct rig rig;
+    rig_open(&rig);
+    *state = &rig;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    rig_close(*state);
+    return 0;
+}
+
+enum { FOLDS = 3 };
+
+static struct run_member member(const char *name, enum run_group group, int parent)
+{
+    struct run_member m = {.name = (char *)name, .spec = name, .spec_size = strlen(name), .max_attempts = 2};
+    m.job_hash = hash_memory(name, strlen(name));
+    m.group = group;
+    m.parent = parent;
+    return m;
+}
+
+// Folds of run `group` are group + 1, ..
+static uint64_t submit_folds(struct rig *rig, const char *key)
+{
+    struct run_member members[FOLDS] = {member("cv/fold-0", RUN_ALONE, -1), member("cv/fold-1", RUN_ALONE, -1),
+                                        member("cv/fold-2", RUN_ALONE, -1)};
+    struct run_submit r = {.user = "ann", .name = "cv", .kind = "train", .key = key, .spec = "", .max_attempts = 2};
+    r.group = RUN_FOLDS;
+    r.members = members;
+    r.member_count = FOLDS;
+    run_submit_prepare(&r);
+    rig_call(rig, &r.op, STORE_DONE);
+    for (uint64_t i = 0; i < FOLDS && !r.existed; i++)
+        assert_int_equal(members[i].run, r.now.run + 1 + i);
+    return r.now.run;
+}
+
+static struct run_now look(struct rig *rig, uint64_t run)
+{
+    struct run_now now;
+    struct error e;
+    struct store_reader *reader = store_reader_take(rig->store, &e);
+    if (run_read_now(reader, run, &now, &e))
+        fail_msg("%s", e.text);
+    store_reader_give(rig->store, reader);
+    return now;
+}
+
+static void expect(struct rig *rig, uint64_t run, Islr__RunState state, const char *reason)
+{
+    struct run_now now = look(rig, run);
+    if (now.state != state || strcmp(now.reason, reason))
+        fail_msg("run %d is %s (%s), not %s (%s)", (int)run, run_state_name(now.state), now.reason,
+                 run_state_name(state), reason);
+}
+
+static struct run_now end(struct rig *rig, uint64_t run, enum attempt_outcome outcome)
+{
+    return rig_end(rig, run, rig_start(rig, run, 1), outcome, 0);
+}
+
+static size_t count_list(struct rig *rig, Islr__ListRuns filter, struct pool *pool, Islr__RunSummary ***runs)
+{
+    size_t count;
+    struct error e;
+    struct store_reader *reader = store_reader_take(rig->store, &e);
+    if (run_read_list(reader, &filter, pool, runs, &count, &e))
+        fail_msg("%s", e.text);
+    store_reader_give(rig->store, reader);
+    return count;
+}
+
+static void test_made_whole(void **state)
+{
+    struct rig *rig = *state;
+    uint64_t group = submit_folds(rig, "k");
+    assert_int_equal(submit_folds(rig, "k"), group); // and no more runs:
+    assert_int_equal(rig_submit(rig, "next"), group + FOLDS + 1);
+    Islr__ListRuns filter = ISLR__LIST_RUNS__INIT;
+    Islr__RunSummary **runs;
+    struct pool pool = {0};
+    assert_int_equal(count_list(rig, filter, &pool, &runs), 2);
+    assert_int_equal(runs[1]->run, group);
+    assert_string_equal(runs[1]->group, "folds");
+    assert_int_equal(runs[1]->children, FOLDS);
+    assert_int_equal(runs[1]->children_ended, 0);
+    assert_null(runs[0]->group);
+    filter.parent = group;
+    assert_int_equal(count_list(rig, filter, &pool, &runs), FOLDS);
+    assert_int_equal(runs[0]->run, group + 1); // oldest first
+    assert_int_equal(runs[0]->parent, group);
+    assert_string_equal(runs[2]->name, "cv/fold-2");
+    filter.parent = 0;
+    filter.children = 1;
+    assert_int_equal(count_list(rig, filter, &pool, &runs), 2 + FOLDS);
+    pool_free(&pool);
+    // @last is the group, never one of its runs
+    uint64_t second = submit_folds(rig, NULL), newest;
+    struct error e;
+    struct store_reader *reader = store_reader_take(rig->store, &e);
+    assert_int_equal(run_read_newest(reader, "ann", &newest, &e), 0);
+    store_reader_give(rig->store, reader);
+    assert_int_equal(newest, second);
+}
+
+// A fold that fails, its retry, the join; over restarts of the store.
+static void test_folds(void **state)
+{
+    struct rig *rig = *state;
+    uint64_t group = submit_folds(rig, NULL);
+    expect(rig, group, ISLR__RUN_STATE__RUN_QUEUED, "none of its runs has begun");
+    uint32_t attempt = rig_start(rig, group + 1, 1);
+    expect(rig, group, ISLR__RUN_STATE__RUN_RUNNING, "0 of 3 runs done");
+    rig_end(rig, group + 1, attempt, ATTEMPT_SUCCEEDED, 0);
+    expect(rig, group, ISLR__RUN_STATE__RUN_RUNNING, "1 of 3 runs done");
+    assert_int_equal(end(rig, group + 2, ATTEMPT_FAILED).parent, group);
+    expect(rig, group, ISLR__RUN_STATE__RUN_RUNNING, "1 of 3 runs done; run 3 (cv/fold-1) failed: the reason");
+    end(rig, group + 3, ATTEMPT_SUCCEEDED);
+    rig_reopen(rig);
+    expect(rig, group, ISLR__RUN_STATE__RUN_FAILED, "2 of 3 runs done; run 3 (cv/fold-1) failed: the reason");
+    expect(rig, group + 1, ISLR__RUN_STATE__RUN_SUCCEEDED, "");
+    rig_verb(rig, group, RUN_RETRY, 0);
+    expect(rig, group, ISLR__RUN_STATE__RUN_RUNNING, "2 of 3 runs done");
+    expect(rig, group + 1, ISLR__RUN_STATE__RUN_SUCCEEDED, ""); // only the one that had failed goes on
+    assert_int_equal(look(rig, group + 2).state, ISLR__RUN_STATE__RUN_QUEUED);
+    assert_false(look(rig, group).joining);
+    end(rig, group + 2, ATTEMPT_SUCCEEDED);
+    rig_reopen(rig);
+    expect(rig, group, ISLR__RUN_STATE__RUN_QUEUED, "all folds are trained; a rank joins their predictions");
+    assert_true(look(rig, group).joining);
+    // now it is a run like any other
+    struct run_rank rank = {0, "host", "cpu", 1};
+    struct run_start start = {.run = group, .world = "w", .ranks = &rank, .rank_count = 1};
+    run_start_prepare(&start);
+    rig_call(rig, &start.op, STORE_DONE);
+    assert_int_equal(start.fold_count, FOLDS);
+    for (uint64_t i = 0; i < FOLDS; i++)
+        assert_int_equal(start.folds[i], group + 1 + i);
+    free(start.folds);
+    free(start.spec);
+    assert_int_equal(rig_end(rig, group, 1, ATTEMPT_FAILED, 0).state, ISLR__RUN_STATE__RUN_FAILED);
+    assert_int_equal(rig_verb(rig, group, RUN_RETRY, 0).state, ISLR__RUN_STATE__RUN_QUEUED); // the join alone
+    expect(rig, group + 2, ISLR__RUN_STATE__RUN_SUCCEEDED, "");
+    assert_int_equal(end(rig, group, ATTEMPT_SUCCEEDED).state, ISLR__RUN_STATE__RUN_SUCCEEDED);
+    struct pool pool = {0};
+    struct record_page page = rig_read(rig, group, 0, 1 << 20, &pool); // without holes
+    assert_int_equal(page.state, ISLR__RUN_STATE__RUN_SUCCEEDED);
+    int told = 0;
+    for (size_t i = 0; i < page.count; i++)
+        told += page.records[i]->what_case == ISLR__RECORD__WHAT_LOG &&
+                !strcmp(page.records[i]->log, "run 3 (cv/fold-1): failed: the reason");
+    assert_int_equal(told, 1);
+    pool_free(&pool);
+}
+
+static void test_verbs(void **state)
+{
+    struct rig *rig = *state;
+    uint64_t group = submit_folds(rig, NULL);
+    rig_refuse(rig, group, RUN_RETRY, ERR_INVALID);
+    rig_refuse(rig, group, RUN_RELEASE, ERR_INVALID);
+    uint32_t attempt = rig_start(rig, group + 1, 1);
+    rig_verb(rig, group, RUN_HOLD, 0); // those that have not begun
+    expect(rig, group + 1, ISLR__RUN_STATE__RUN_RUNNING, "");
+    assert_int_equal(look(rig, group + 3).state, ISLR__RUN_STATE__RUN_HELD);
+    expect(rig, group, ISLR__RUN_STATE__RUN_RUNNING, "0 of 3 runs done");
+    rig_verb(rig, group, RUN_RELEASE, 0);
+    struct run_verb priority = {.kind = RUN_PRIORITY, .run = group, .reason = "set by ann", .priority = 7};
+    run_verb_prepare(&priority);
+    rig_call(rig, &priority.op, STORE_DONE);
+    assert_int_equal(priority.member_count, FOLDS);
+    free(priority.members);
+    assert_int_equal(look(rig, group).priority, 7);
+    assert_int_equal(look(rig, group + 2).priority, 7);
+    struct run_verb stranger = {.kind = RUN_STOP, .run = group, .as_user = "eve", .reason = "cancelled by eve"};
+    run_verb_prepare(&stranger);
+    rig_call(rig, &stranger.op, STORE_REFUSED);
+    assert_int_equal(stranger.op.error.code, ERR_DENIED);
+    struct run_verb stop = {.kind = RUN_STOP, .run = group, .reason = "cancelled by ann"};
+    stop.stop_why = ISLR__STOP__WHY__WHY_CANCEL;
+    run_verb_prepare(&stop);
+    rig_call(rig, &stop.op, STORE_DONE);
+    assert_int_equal(stop.member_count, FOLDS);
+    assert_int_equal(stop.members[0].state, ISLR__RUN_STATE__RUN_STOPPING);
+    assert_int_equal(stop.members[0].parent, group);
+    assert_int_equal(stop.members[1].state, ISLR__RUN_STATE__RUN_CANCELLED);
+    free(stop.members);
+    assert_int_equal(look(rig, group).state, ISLR__RUN_STATE__RUN_STOPPING); // one still saves
+    rig_end(rig, group + 1, attempt, ATTEMPT_STOPPED, 0);
+    assert_int_equal(look(rig, group).state, ISLR__RUN_STATE__RUN_CANCELLED);
+    rig_verb(rig, group, RUN_STOP, ISLR__STOP__WHY__WHY_CANCEL); // again: nothing
+    rig_verb(rig, group, RUN_RETRY, 0);
+    assert_int_equal(look(rig, group).state, ISLR__RUN_STATE__RUN_QUEUED);
+    assert_int_equal(look(rig, group + 1).state, ISLR__RUN_STATE__RUN_QUEUED);
+}
+
+// A sweep over jobs that are cross-validated: groups in a group.
+static void test_groups_in_a_group(void **state)
+{
+    struct rig *rig = *state;
+    struct run_member members[] = {member("s/a", RUN_FOLDS, -1),       member("s/b", RUN_FOLDS, -1),
+                                   member("s/a/fold-0", RUN_ALONE, 0), member("s/a/fold-1", RUN_ALONE, 0),
+                                   member("s/b/fold-0", RUN_ALONE, 1), member("s/b/fold-1", RUN_ALONE, 1)};
+    struct run_submit r = {.user = "ann", .name = "s", .kind = "train", .spec = "", .max_attempts = 2};
+    r.group = RUN_SWEEP;
+    r.members = members;
+    r.member_count = sizeof members / sizeof *members;
+    run_submit_prepare(&r);
+    rig_call(rig, &r.op, STORE_DONE);
+    uint64_t sweep = r.now.run, a = sweep + 1, b = sweep + 2;
+    end(rig, members[2].run, ATTEMPT_SUCCEEDED);
+    assert_int_equal(look(rig, sweep).state, ISLR__RUN_STATE__RUN_RUNNING);
+    end(rig, members[3].run, ATTEMPT_SUCCEEDED);
+    assert_true(look(rig, a).joining);
+    uint64_t *live;
+    size_t count;
+    struct error e;
+    struct store_reader *reader = store_reader_take(rig->store, &e);
+    assert_int_equal(run_read_live_list(reader, &live, &count, &e), 0);
+    store_reader_give(rig->store, reader);
+    assert_int_equal(count, 3); // the join of a, the folds of b: what there is to do
+    assert_int_equal(live[0], a);
+    free(live);
+    end(rig, a, ATTEMPT_SUCCEEDED);
+    expect(rig, sweep, ISLR__RUN_STATE__RUN_RUNNING, "1 of 2 runs done");
+    struct run_verb stop = {.kind = RUN_STOP, .run = sweep, .reason = "cancelled by ann"};
+    stop.stop_why = ISLR__STOP__WHY__WHY_CANCEL;
+    run_verb_prepare(&stop);
+    rig_call(rig, &stop.op, STORE_DONE);
+    assert_int_equal(stop.member_count, 3); // b and its folds
+    free(stop.members);
+    assert_int_equal(look(rig, b).state, ISLR__RUN_STATE__RUN_CANCELLED);
+    expect(rig, sweep, ISLR__RUN_STATE__RUN_CANCELLED,
+           "1 of 2 runs done; run 3 (s/b) was cancelled: 0 of 2 runs done; run 6 (s/b/fold-0) was cancelled: cancelled "
+           "by ann");
+    rig_verb(rig, sweep, RUN_RETRY, 0);
+    for (int i = 4; i < 6; i++)
+        end(rig, members[i].run, ATTEMPT_SUCCEEDED);
+    end(rig, b, ATTEMPT_SUCCEEDED);
+    expect(rig, sweep, ISLR__RUN_STATE__RUN_SUCCEEDED, "");
+}
+
+// All runs of a submission or none: a fault in the middle leaves nothing.
+static void test_all_or_none(void **state)
+{
+    struct rig *rig = *state;
+    uint64_t unknown = 77;
+    struct run_member members[FOLDS] = {member("a", RUN_ALONE, -1), member("b", RUN_ALONE, -1),
+                                        member("c", RUN_ALONE, -1)};
+    members[2].name = NULL; // what the database refuses
+    struct run_submit r = {.user = "ann", .name = "s", .kind = "train", .spec = "", .max_attempts = 2};
+    r.group = RUN_SWEEP;
+    r.members = members;
+    r.member_count = FOLDS;
+    run_submit_prepare(&r);
+    assert_int_not_equal(store_call(rig->store, &r.op), 0);
+    members[2].name = "c";
+    r.after = &unknown;
+    r.after_count = 1;
+    rig_call(rig, &r.op, STORE_REFUSED);
+    r.after_count = 0;
+    rig_call(rig, &r.op, STORE_DONE);
+    assert_int_equal(r.now.run, 1);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_made_whole, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_folds, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_verbs, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_groups_in_a_group, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_all_or_none, setup, teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
