@@ -2,7 +2,7 @@
 #include "core/store/fsck_internal.h"
 
 // Each gives a sentence for every row that breaks it. States: Islr__RunState, 2 to 4 are under way, 5 to 7 have ended.
-// A run with children (a group) has no attempts of its own.
+// A group has no attempts of its own but for joining its folds.
 static const char *const invariants[] = {
     "SELECT printf('run %d has ended but does not say when', id) FROM runs WHERE state >= 5 AND ended_ms = 0",
 
@@ -12,9 +12,8 @@ static const char *const invariants[] = {
     " FROM runs r LEFT JOIN attempts a ON a.run_id = r.id GROUP BY r.id HAVING count(a.number) <> r.attempts",
 
     "SELECT printf('run %d is under way, but its attempt %d has ended or is not there', id, attempts) FROM runs r"
-    " WHERE state BETWEEN 2 AND 4 AND NOT EXISTS (SELECT 1 FROM attempts a"
-    "   WHERE a.run_id = r.id AND a.number = r.attempts AND a.ended_ms = 0)"
-    " AND NOT EXISTS (SELECT 1 FROM runs c WHERE c.parent_id = r.id)",
+    " WHERE state BETWEEN 2 AND 4 AND (grouped = 0 OR joining) AND NOT EXISTS (SELECT 1 FROM attempts a"
+    "   WHERE a.run_id = r.id AND a.number = r.attempts AND a.ended_ms = 0)",
 
     "SELECT printf('attempt %d of run %d has not ended, though the run is not under way in it', a.number, a.run_id)"
     " FROM attempts a JOIN runs r ON r.id = a.run_id"
@@ -27,6 +26,12 @@ static const char *const invariants[] = {
     "SELECT printf('run %d waits for itself', run_id) FROM run_after WHERE run_id = after_id",
 
     "SELECT printf('run %d is a child of itself', id) FROM runs WHERE parent_id = id",
+
+    "SELECT printf('run %d belongs to run %d, which is no group', r.id, p.id) FROM runs r"
+    " JOIN runs p ON p.id = r.parent_id WHERE p.grouped = 0",
+
+    "SELECT printf('the group %d has ended, but its run %d has not', p.id, r.id) FROM runs r"
+    " JOIN runs p ON p.id = r.parent_id WHERE p.state >= 5 AND r.state < 5",
 
     "SELECT printf('the counter of run numbers stands at %d, behind run %d: a number could be given twice', seq,"
     " (SELECT max(id) FROM runs)) FROM sqlite_sequence"

@@ -2,6 +2,7 @@
 #include "tests/store/rig.h"
 
 #include "core/base/memory.h"
+#include "core/store/fsck.h"
 
 static int setup(void **state)
 {
@@ -11,20 +12,37 @@ static int setup(void **state)
     return 0;
 }
 
+static void on_found(void *context, enum fsck_kind kind, const char *sentence)
+{
+    (void)context;
+    if (kind == FSCK_DAMAGE)
+        fail_msg("%s", sentence);
+}
+
+// Whatever a test has done to groups, the database is as it should be.
 static int teardown(void **state)
 {
-    rig_close(*state);
+    struct rig *rig = *state;
+    struct fsck_options o = {.directory = rig->directory, .found = on_found};
+    struct fsck_result result;
+    assert_int_equal(fsck(&o, &result, NULL), 0);
+    rig_close(rig);
     return 0;
 }
 
 enum { FOLDS = 3 };
 
+// Its job is a name alone.
 static struct run_member member(const char *name, enum run_group group, int parent)
 {
-    struct run_member m = {.name = (char *)name, .spec = name, .spec_size = strlen(name), .max_attempts = 2};
-    m.job_hash = hash_memory(name, strlen(name));
-    m.group = group;
-    m.parent = parent;
+    static uint8_t specs[64][64];
+    static size_t next;
+    uint8_t *spec = specs[next++ % 64];
+    Islr__JobSpec job = ISLR__JOB_SPEC__INIT;
+    job.name = (char *)name;
+    struct run_member m = {.name = (char *)name, .spec = spec, .max_attempts = 2, .group = group, .parent = parent};
+    m.spec_size = islr__job_spec__pack(&job, spec);
+    m.job_hash = hash_memory(spec, m.spec_size);
     return m;
 }
 
