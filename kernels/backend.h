@@ -321,6 +321,44 @@ struct adamw {
     void *ema_work;       // or NULL
 };
 
+// Dynamic loss scaling as torch.amp.GradScaler's, for fp16: one for the run in device memory, so that nothing of it waits
+// for the host. A model whose gradient is not finite is not updated, and its count of steps (which the corrections of
+// AdamW's moments follow) stands still; that gradient of any model makes the scale fall. The learning rate's schedule
+// stands still in such steps as well: the published program steps its scheduler only where the scale has not fallen.
+enum { SCALER_MODELS = 2 };
+struct loss_scaler {
+    float scale;
+    uint32_t good;                 // steps in a row with finite gradients, since the scale last changed
+    uint32_t skipped;              // steps in which the scale fell
+    uint32_t taken[SCALER_MODELS]; // updates of each model
+    double power1[SCALER_MODELS];  // beta1 and beta2 to the power of `taken`
+    double power2[SCALER_MODELS];
+};
+
+// Between the squares of all models' gradients and their updates: lr and the bias corrections of the models' scalars,
+// and the scale of the next step. scalars->loss_scale, by which this step's gradients are too large, stays.
+struct update_scale {
+    struct loss_scaler *scaler;                  // device
+    struct step_scalars *scalars[SCALER_MODELS]; // device; NULL: there is no such model
+    const double *square_norm[SCALER_MODELS];    // device
+    float growth, backoff;                       // factors of the scale
+    uint32_t interval;                           // good steps before it grows
+    double beta1, beta2;
+    // The schedule (reference section 4): warm-up to lr over `warmup` steps, then down to 0 at `steps`.
+    double lr;
+    uint32_t step, warmup, steps;
+};
+
+// What several ranks computed, added up in double in the ranks' order and rounded once, as comm.h promises:
+// out[i] = sum over r of parts[r*stride + i], then divided. out may be among the parts at the same i.
+struct sum_ranks {
+    const float *parts; // [ranks, stride]
+    size_t stride, count;
+    int ranks;
+    float divisor;
+    float *out; // [count]
+};
+
 // y = x converted (fp32 <-> work types)
 struct convert {
     const void *x;
@@ -383,8 +421,13 @@ struct backend_ops {
     void (*stream_destroy)(struct stream *s);
     // Waits until all that was queued is done; reports a device error of it.
     int (*synchronize)(struct stream *s, struct error *e);
+    // The same without waiting: 1 where all is done, 0 where not yet; -1 with a device error. Downloads arrive with
+    // synchronize alone.
+    int (*poll)(struct stream *s, struct error *e);
     // `later` goes on only when what is queued on `earlier` so far is done.
     void (*order)(struct stream *earlier, struct stream *later);
+    // The device's own name for the stream (CUDA: cudaStream_t), for libraries that queue on it; NULL: it has none.
+    void *(*native_stream)(struct stream *s);
     void (*forget)(struct backend *b); // drops all packed copies of constant weights
 
     void (*upload)(struct stream *s, void *device, const void *host,
@@ -418,6 +461,8 @@ struct backend_ops {
     void (*loss_forward_backward)(struct stream *s, const struct loss_forward_backward *a);
     void (*sum_squares)(struct stream *s, const struct sum_squares *a);
     void (*adamw)(struct stream *s, const struct adamw *a);
+    void (*update_scale)(struct stream *s, const struct update_scale *a);
+    void (*sum_ranks)(struct stream *s, const struct sum_ranks *a);
     void (*convert)(struct stream *s, const struct convert *a);
     void (*augment)(struct stream *s, const struct augment *a);
 };

@@ -53,6 +53,8 @@ static void stop(struct stream *s, enum profile_stage stage, double began)
     X(PROFILE_LOSS, loss_forward_backward)                                                                             \
     X(PROFILE_OPTIMIZER, sum_squares)                                                                                  \
     X(PROFILE_OPTIMIZER, adamw)                                                                                        \
+    X(PROFILE_OPTIMIZER, update_scale)                                                                                 \
+    X(PROFILE_OPTIMIZER, sum_ranks)                                                                                    \
     X(PROFILE_COPIES, convert)                                                                                         \
     X(PROFILE_AUGMENT, augment)
 

@@ -143,6 +143,12 @@ static const void *share(struct backend *b, const void *host, size_t size)
     return host;
 }
 
+static void *host_address(struct backend *b, void *device)
+{
+    (void)b;
+    return device;
+}
+
 static struct stream *stream_create(struct backend *b, struct error *e)
 {
     (void)e;
@@ -176,6 +182,17 @@ static int synchronize(struct stream *s, struct error *e)
         *e = c->failed;
     c->failed.code = ERR_NONE;
     return -1;
+}
+
+static int poll_stream(struct stream *s, struct error *e)
+{
+    return synchronize(s, e) ? -1 : 1;
+}
+
+static void *native_stream(struct stream *s)
+{
+    (void)s;
+    return NULL;
 }
 
 static void order(struct stream *earlier, struct stream *later)
@@ -259,10 +276,13 @@ struct backend *backend_cpu_open(int threads, struct error *e)
         .allocate = allocate,
         .release = release,
         .share = share,
+        .host_address = host_address,
         .stream_create = stream_create,
         .stream_destroy = stream_destroy,
         .synchronize = synchronize,
+        .poll = poll_stream,
         .order = order,
+        .native_stream = native_stream,
         .forget = forget,
         .upload = move,
         .download = move,

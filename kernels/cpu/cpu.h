@@ -111,6 +111,8 @@ static inline int chunk_end(struct chunks c, int chunk, int items)
     OP(loss_forward_backward)                                                                                          \
     OP(sum_squares)                                                                                                    \
     OP(adamw)                                                                                                          \
+    OP(update_scale)                                                                                                   \
+    OP(sum_ranks)                                                                                                      \
     OP(convert)                                                                                                        \
     OP(augment)
 

@@ -108,6 +108,8 @@ struct backend *cuda_backend_open(int device, struct error *e);
     OP(loss_forward_backward)                                                                                          \
     OP(sum_squares)                                                                                                    \
     OP(adamw)                                                                                                          \
+    OP(update_scale)                                                                                                   \
+    OP(sum_ranks)                                                                                                      \
     OP(convert)                                                                                                        \
     OP(augment)
 

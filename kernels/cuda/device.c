@@ -176,6 +176,27 @@ static int synchronize(struct stream *s, struct error *e)
     return -1;
 }
 
+static int poll_stream(struct stream *s, struct error *e)
+{
+    struct cuda_stream *c = (struct cuda_stream *)s;
+    enter(s->backend);
+    cudaError_t rc = cudaStreamQuery(c->cuda);
+    if (rc == cudaErrorNotReady) {
+        cudaGetLastError(); // no failure
+        return 0;
+    }
+    cuda_check(s, rc, "the work queued on it failed");
+    if (cuda_ok(s))
+        return 1;
+    *e = c->failed; // kept: synchronize reports it too
+    return -1;
+}
+
+static void *native_stream(struct stream *s)
+{
+    return cuda_stream_of(s);
+}
+
 static void order(struct stream *earlier, struct stream *later)
 {
     struct cuda_stream *c = (struct cuda_stream *)earlier;
@@ -264,7 +285,9 @@ static void fill_table(struct backend_ops *op)
                                .stream_create = stream_create,
                                .stream_destroy = stream_destroy,
                                .synchronize = synchronize,
+                               .poll = poll_stream,
                                .order = order,
+                               .native_stream = native_stream,
                                .forget = forget,
                                .upload = upload,
                                .download = download,

@@ -11,6 +11,7 @@
 #include <string>
 
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "core/base/error.h"
 #include "tests/cudahost/launch.h"
@@ -68,6 +69,10 @@ static cudaError_t run_front(cudaStream_t s)
     s->running = true;
     cudaError_t rc = runtime.sticky ? runtime.sticky : work();
     s->running = false;
+    if (rc == cudaErrorNotReady) { // waits for another process: again later
+        s->queue.push_front(std::move(work));
+        return rc;
+    }
     if (rc)
         runtime.sticky = rc; // an error of the device stays
     return runtime.sticky;
@@ -76,7 +81,8 @@ static cudaError_t run_front(cudaStream_t s)
 static cudaError_t run_stream(cudaStream_t s)
 {
     while (!s->queue.empty())
-        run_front(s);
+        if (run_front(s) == cudaErrorNotReady)
+            usleep(50);
     return runtime.sticky;
 }
 
@@ -87,12 +93,21 @@ static cudaError_t run_all()
     return runtime.sticky;
 }
 
-// Lets the stream that recorded the event get so far.
+// Lets the stream that recorded the event get so far, or until it waits for another process.
 static cudaError_t run_until(cudaEvent_t e, uint64_t count)
 {
     while (e->done < count && !e->stream->queue.empty() && !e->stream->running)
-        run_front(e->stream);
+        if (run_front(e->stream) == cudaErrorNotReady)
+            return cudaErrorNotReady;
     return runtime.sticky;
+}
+
+static cudaError_t wait_until(cudaEvent_t e, uint64_t count)
+{
+    cudaError_t rc;
+    while ((rc = run_until(e, count)) == cudaErrorNotReady)
+        usleep(50);
+    return rc;
 }
 
 namespace cudahost
@@ -139,6 +154,16 @@ cudaError_t cudaStreamSynchronize(cudaStream_t s)
     return result(runtime.streams.count(s) ? run_stream(s) : cudaErrorInvalidValue);
 }
 
+cudaError_t cudaStreamQuery(cudaStream_t s)
+{
+    if (!runtime.streams.count(s))
+        return result(cudaErrorInvalidValue);
+    while (!s->queue.empty())
+        if (run_front(s) == cudaErrorNotReady)
+            return cudaErrorNotReady;
+    return result(runtime.sticky);
+}
+
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t *e, unsigned)
 {
     *e = new cudahost_event();
@@ -156,7 +181,7 @@ cudaError_t cudaEventDestroy(cudaEvent_t e)
 cudaError_t cudaEventRecord(cudaEvent_t e, cudaStream_t s)
 {
     if (e->recorded > e->done && e->stream != s)
-        run_until(e, e->recorded);
+        wait_until(e, e->recorded);
     uint64_t count = ++e->recorded;
     e->stream = s;
     return cudahost::stream_queue(s, [=] {
@@ -173,7 +198,7 @@ cudaError_t cudaStreamWaitEvent(cudaStream_t s, cudaEvent_t e, unsigned)
 
 cudaError_t cudaEventSynchronize(cudaEvent_t e)
 {
-    return result(run_until(e, e->recorded));
+    return result(wait_until(e, e->recorded));
 }
 
 int cudahost_stream_call(void *stream, int (*work)(void *context), void *context)
@@ -449,6 +474,8 @@ const char *cudaGetErrorString(cudaError_t rc)
         return "out of memory";
     case cudaErrorInvalidConfiguration:
         return "invalid configuration argument";
+    case cudaErrorNotReady:
+        return "device not ready";
     case cudaErrorNoDevice:
         return "no CUDA-capable device is detected";
     case cudaErrorInvalidDevice:

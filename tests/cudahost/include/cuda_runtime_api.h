@@ -1,6 +1,7 @@
 // Stands in for the toolkit's header of that name where kernels/cuda is compiled for the host model: the part of the
 // runtime that it uses, in order on streams, implemented in tests/cudahost/runtime.cc.
-//  * What is queued on a stream runs when somebody waits for it, not before, so that a missing wait shows.
+//  * What is queued on a stream runs when somebody waits for it or asks how far it is, not before, so that a missing wait
+//    shows. What returns cudaErrorNotReady (nccl.cc) waits for another process and runs again later.
 //  * Device memory comes poisoned, with a guard behind it that is looked at when it is freed (and an inaccessible page
 //    behind that). Under AddressSanitizer it is ordinary memory, whose bounds are checked at each access.
 //  * A copy from memory that is not pinned reads it at once, a copy to such memory waits, as on a card.
@@ -20,6 +21,7 @@ typedef enum {
     cudaErrorInvalidConfiguration = 9,
     cudaErrorNoDevice = 100,
     cudaErrorInvalidDevice = 101,
+    cudaErrorNotReady = 600,
     cudaErrorIllegalAddress = 700,
     cudaErrorLaunchFailure = 719
 } cudaError_t;
@@ -51,6 +53,7 @@ cudaError_t cudaMemsetAsync(void *p, int value, size_t size, cudaStream_t s);
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t *s, unsigned flags);
 cudaError_t cudaStreamDestroy(cudaStream_t s);
 cudaError_t cudaStreamSynchronize(cudaStream_t s);
+cudaError_t cudaStreamQuery(cudaStream_t s);
 cudaError_t cudaStreamWaitEvent(cudaStream_t s, cudaEvent_t e, unsigned flags);
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t *e, unsigned flags);
 cudaError_t cudaEventDestroy(cudaEvent_t e);

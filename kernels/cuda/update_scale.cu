@@ -1,0 +1,13 @@
+// Dynamic loss scaling: struct update_scale of backend.h. One thread.
+#include "kernels/loss_scale.h"
+#include "kernels/cuda/kernel.cuh"
+
+__global__ void update_scale_kernel(struct update_scale a)
+{
+    scale_step(&a);
+}
+
+void cuda_update_scale(struct stream *s, const struct update_scale *a)
+{
+    LAUNCH(s, (launch_shape{dim3(1), dim3(1), 0}), update_scale_kernel, *a);
+}
