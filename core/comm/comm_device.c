@@ -1,0 +1,435 @@
+// Sums over the ranks in device memory: see comm_device.h.
+#include "core/comm/comm_device.h"
+
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/base/clock.h"
+#include "core/base/memory.h"
+#include "core/comm/comm_impl.h"
+#include "core/comm/deadline.h"
+#include "core/comm/nccl_library.h"
+
+enum { PIECE = 4 << 20 };        // elements that one exchange is of: 16 MiB
+#define ROLL_CALL_SECONDS 10.0   // in which the ranks must answer after a failure
+#define YIELD_SECONDS     200e-6 // for so long a wait yields the core, then it sleeps between two looks
+#define SLEEP_SECONDS     50e-6
+
+enum way { WAY_OFF, WAY_ORDERED, WAY_FAST };
+
+struct comm_device {
+    struct comm *comm;
+    struct backend *backend;
+    struct stream *stream;
+    struct nccl_library nccl;
+    struct nccl_comm *channel;
+    enum way way;
+    float *incoming; // device [ranks, slot]: contributions to this rank's segment of a piece
+    size_t slot;
+    uint64_t begun; // sums
+    struct deadline *deadline;
+    struct error failed;
+};
+
+// ---- waits --------------------------------------------------------------------------------------------------------
+
+// How a wait spends its time; the pulse is told what it is for.
+struct waiting {
+    const struct comm_device *device;
+    double began;
+};
+
+static struct waiting waiting_begin(const struct comm_device *d, const char *what)
+{
+    struct pulse *p = comm_pulse(d->comm);
+    atomic_store_explicit(&p->waits_for, -1, memory_order_relaxed);
+    atomic_store_explicit(&p->waits_more, 0, memory_order_relaxed);
+    atomic_store_explicit(&p->waits, what, memory_order_release);
+    return (struct waiting){d, clock_seconds()};
+}
+
+static void waiting_end(const struct waiting *w)
+{
+    struct pulse *p = comm_pulse(w->device->comm);
+    atomic_store_explicit(&p->waits, NULL, memory_order_release);
+    pulse_beat(p);
+}
+
+// The communicator's, or a shorter one that another thread has set.
+static double bound_of_waits(const struct comm_device *d)
+{
+    int ms = atomic_load_explicit(&comm_pulse(d->comm)->patience_ms, memory_order_relaxed);
+    double own = comm_timeout(d->comm);
+    return ms > 0 && ms / 1e3 < own ? ms / 1e3 : own;
+}
+
+// A little of the time. Returns 1 once it is over.
+static int waiting_spend(const struct waiting *w)
+{
+    double gone = clock_seconds() - w->began;
+    atomic_fetch_add_explicit(&comm_pulse(w->device->comm)->polls, 1, memory_order_relaxed);
+    comm_progress(w->device->comm);
+    if (gone < YIELD_SECONDS)
+        sched_yield();
+    else
+        clock_sleep(SLEEP_SECONDS);
+    return gone > bound_of_waits(w->device);
+}
+
+// ---- failures -----------------------------------------------------------------------------------------------------
+
+// Bounds of what follows a failure: no longer than waits are otherwise.
+static double within_timeout(const struct comm_device *d, double seconds)
+{
+    double bound = bound_of_waits(d);
+    return bound < seconds ? bound : seconds;
+}
+
+static const char *host_of(const struct comm_device *d, int rank)
+{
+    return comm_host(d->comm, rank);
+}
+
+// What a rank answers when it is called.
+struct answer {
+    uint64_t here; // ROLL_CALL: another collective's message may come in its place
+    uint64_t begun;
+};
+#define ROLL_CALL UINT64_C(0x6c6c61436c6c6f52)
+
+// Who is missing, elsewhere, or behind the others: asked over MPI, behind the sentence.
+static void call_roll(struct comm_device *d, struct strbuf *text)
+{
+    int ranks = comm_size(d->comm), named = 0;
+    struct answer mine = {ROLL_CALL, d->begun}, *all = xcalloc((size_t)ranks, sizeof *all);
+    double timeout = comm_timeout(d->comm);
+    uint64_t most = 0;
+    struct error e;
+    comm_set_timeout(d->comm, within_timeout(d, ROLL_CALL_SECONDS));
+    if (comm_all_gather(d->comm, &mine, sizeof mine, all, &e)) {
+        strbuf_printf(text, "; when the ranks were called, %s", e.text);
+    } else {
+        for (int r = 0; r < ranks; r++)
+            most = all[r].begun > most ? all[r].begun : most;
+        for (int r = 0; r < ranks; r++)
+            if (all[r].here != ROLL_CALL)
+                strbuf_printf(text, "%s rank %d on %s does something else", named++ ? "," : ";", r, host_of(d, r));
+            else if (all[r].begun < most)
+                strbuf_printf(text, "%s rank %d on %s has begun %llu of %llu sums", named++ ? "," : ";", r,
+                              host_of(d, r), (unsigned long long)all[r].begun, (unsigned long long)most);
+        if (!named)
+            strbuf_printf(text, "; all ranks are there and have begun the same %llu sums", (unsigned long long)most);
+    }
+    comm_set_timeout(d->comm, timeout);
+    free(all);
+}
+
+static void abort_channel(struct comm_device *d)
+{
+    double seconds = within_timeout(d, COMM_DEVICE_LEAVE);
+    if (!d->channel)
+        return;
+    deadline_set(d->deadline, seconds, ERR_TIMEOUT, "%s; and NCCL did not give up within %g s: leaving", d->failed.text,
+                 seconds);
+    d->nccl.comm_abort(d->channel);
+    d->channel = NULL;
+    deadline_clear(d->deadline);
+}
+
+// The end of this communicator. Returns -1 with *e.
+static int give_up(struct comm_device *d, enum error_code code, const char *what, struct error *e)
+{
+    struct strbuf text = {0};
+    if (d->failed.code == ERR_NONE) {
+        if (d->begun) // else the ranks agree on whose failure it is
+            strbuf_printf(&text, "rank %d on %s: ", comm_rank(d->comm), host_of(d, comm_rank(d->comm)));
+        strbuf_printf(&text, "%s", what);
+        error_set(&d->failed, code, "%s", text.text);
+        deadline_set(d->deadline, ROLL_CALL_SECONDS + within_timeout(d, COMM_DEVICE_LEAVE), ERR_TIMEOUT,
+                     "%s; and the other ranks do not answer: leaving", text.text);
+        call_roll(d, &text);
+        error_set(&d->failed, code, "%s", text.text);
+        abort_channel(d);
+        free(text.text);
+    }
+    if (e)
+        *e = d->failed;
+    return -1;
+}
+
+static int nccl_failed(struct comm_device *d, int rc, const char *doing, struct error *e)
+{
+    const char *last = d->nccl.get_last_error(d->channel);
+    char *text = xprintf("NCCL failed in %s: %s%s%s", doing, d->nccl.get_error_string(rc), last && *last ? ": " : "",
+                         last ? last : "");
+    give_up(d, ERR_FAILED, text, e);
+    free(text);
+    return -1;
+}
+
+static int too_late(struct comm_device *d, const char *doing, struct error *e)
+{
+    char *text = xprintf("waited %g s in %s", bound_of_waits(d), doing);
+    give_up(d, ERR_TIMEOUT, text, e);
+    free(text);
+    return -1;
+}
+
+// A call's result `rc`; one that goes on in the background is waited for.
+static int settle(struct comm_device *d, int rc, const char *doing, struct error *e)
+{
+    struct waiting w = waiting_begin(d, doing);
+    int late = 0;
+    while (rc == NCCL_IN_PROGRESS && !late) {
+        int state = NCCL_SUCCESS;
+        int asked = d->nccl.comm_get_async_error(d->channel, &state);
+        rc = asked != NCCL_SUCCESS ? asked : state;
+        late = rc == NCCL_IN_PROGRESS && waiting_spend(&w);
+    }
+    waiting_end(&w);
+    if (late)
+        return too_late(d, doing, e);
+    return rc == NCCL_SUCCESS ? 0 : nccl_failed(d, rc, doing, e);
+}
+
+// ---- sums ---------------------------------------------------------------------------------------------------------
+
+static size_t segment(const struct comm_device *d, size_t count, int rank)
+{
+    return count * (size_t)rank / (size_t)comm_size(d->comm);
+}
+
+// Every rank gets the others' contributions to its segment.
+static int exchange(struct comm_device *d, float *data, size_t count)
+{
+    void *stream = d->backend->op->native_stream(d->stream);
+    int me = comm_rank(d->comm), rc = d->nccl.group_start();
+    size_t own = segment(d, count, me + 1) - segment(d, count, me);
+    for (int r = 0; r < comm_size(d->comm) && !rc; r++) {
+        size_t from = segment(d, count, r), to = segment(d, count, r + 1);
+        if (r == me)
+            continue;
+        if (to > from)
+            rc = d->nccl.send(data + from, to - from, NCCL_FLOAT, r, d->channel, stream);
+        if (!rc && own)
+            rc = d->nccl.recv(d->incoming + (size_t)r * d->slot, own, NCCL_FLOAT, r, d->channel, stream);
+    }
+    int end = d->nccl.group_end();
+    return settle(d, rc ? rc : end, "an exchange of gradients", NULL);
+}
+
+// Every rank gets the others' segments.
+static int share(struct comm_device *d, float *data, size_t count)
+{
+    void *stream = d->backend->op->native_stream(d->stream);
+    int me = comm_rank(d->comm), rc = d->nccl.group_start();
+    size_t start = segment(d, count, me), own = segment(d, count, me + 1) - start;
+    for (int r = 0; r < comm_size(d->comm) && !rc; r++) {
+        size_t from = segment(d, count, r), to = segment(d, count, r + 1);
+        if (r == me)
+            continue;
+        if (own)
+            rc = d->nccl.send(data + start, own, NCCL_FLOAT, r, d->channel, stream);
+        if (!rc && to > from)
+            rc = d->nccl.recv(data + from, to - from, NCCL_FLOAT, r, d->channel, stream);
+    }
+    int end = d->nccl.group_end();
+    return settle(d, rc ? rc : end, "sharing sums of gradients", NULL);
+}
+
+static void sum_piece(struct comm_device *d, float *data, size_t count, float divisor)
+{
+    int me = comm_rank(d->comm);
+    size_t start = segment(d, count, me), own = segment(d, count, me + 1) - start;
+    struct stream *s = d->stream;
+    if (d->way == WAY_FAST) {
+        int rc = d->nccl.all_reduce(data, data, count, NCCL_FLOAT, NCCL_SUM, d->channel, s->op->native_stream(s));
+        if (!settle(d, rc, "a sum of gradients", NULL) && divisor != 1)
+            queue(s, sum_ranks, .parts = data, .stride = count, .count = count, .ranks = 1, .divisor = divisor,
+                  .out = data);
+        return;
+    }
+    if (exchange(d, data, count))
+        return;
+    s->op->copy(s, d->incoming + (size_t)me * d->slot, data + start, own * sizeof *data);
+    queue(s, sum_ranks, .parts = d->incoming, .stride = d->slot, .count = own, .ranks = comm_size(d->comm),
+          .divisor = divisor, .out = data + start);
+    share(d, data, count);
+}
+
+void comm_device_sum(struct comm_device *d, struct stream *after, float *data, size_t count, float divisor)
+{
+    d->begun++;
+    after->op->order(after, d->stream);
+    double seconds = comm_timeout(d->comm) + ROLL_CALL_SECONDS + 2 * COMM_DEVICE_LEAVE;
+    if (d->failed.code == ERR_NONE) // against calls into the driver that never come back
+        deadline_set(d->deadline, seconds, ERR_TIMEOUT,
+                     "rank %d on %s: the device did not answer for %g s while gradients were summed: leaving",
+                     comm_rank(d->comm), host_of(d, comm_rank(d->comm)), seconds);
+    for (size_t at = 0; at < count && d->failed.code == ERR_NONE; at += PIECE)
+        sum_piece(d, data + at, count - at < PIECE ? count - at : PIECE, divisor);
+}
+
+void comm_device_join(struct comm_device *d, struct stream *s)
+{
+    d->stream->op->order(d->stream, s);
+}
+
+// 1: all is done; 0: not yet; -1: failed.
+static int look(struct comm_device *d, struct stream *s, struct error *e)
+{
+    struct error trouble;
+    int state = NCCL_SUCCESS, done = s->op->poll(s, &trouble);
+    if (done < 0)
+        return give_up(d, ERR_FAILED, trouble.text, e);
+    if (done > 0)
+        return 1;
+    int rc = d->nccl.comm_get_async_error(d->channel, &state);
+    if (rc == NCCL_SUCCESS && (state == NCCL_SUCCESS || state == NCCL_IN_PROGRESS))
+        return 0;
+    return nccl_failed(d, rc != NCCL_SUCCESS ? rc : state, "a sum of gradients", e);
+}
+
+int comm_device_wait(struct comm_device *d, struct stream *s, struct error *e)
+{
+    int done = 0, late = 0;
+    if (d->failed.code != ERR_NONE)
+        return give_up(d, d->failed.code, NULL, e);
+    struct waiting w = waiting_begin(d, "a sum of gradients");
+    while (!late && !(done = look(d, s, e)))
+        late = waiting_spend(&w);
+    waiting_end(&w);
+    if (late)
+        return too_late(d, "a sum of gradients", e);
+    deadline_clear(d->deadline);
+    return done > 0 ? 0 : -1;
+}
+
+// ---- opening and closing ------------------------------------------------------------------------------------------
+
+static int way_wanted(enum way *way, struct error *e)
+{
+    const char *text = getenv("ISLR_NCCL");
+    if (!text || !*text || !strcmp(text, "ordered"))
+        *way = WAY_ORDERED;
+    else if (!strcmp(text, "fast"))
+        *way = WAY_FAST;
+    else if (!strcmp(text, "off"))
+        *way = WAY_OFF;
+    else
+        return error_set(e, ERR_INVALID, "ISLR_NCCL is '%s': it must be ordered, fast or off", text);
+    return 0;
+}
+
+static int connect_ranks(struct comm_device *d, struct error *e)
+{
+    struct nccl_config config = {sizeof config, NCCL_CONFIG_MAGIC, NCCL_CONFIG_VERSION, .blocking = 0};
+    struct nccl_id id = {{0}};
+    int rc = comm_rank(d->comm) == 0 ? d->nccl.get_unique_id(&id) : NCCL_SUCCESS;
+    if (rc != NCCL_SUCCESS)
+        error_set(e, ERR_FAILED, "NCCL cannot begin: %s", d->nccl.get_error_string(rc));
+    if (comm_agree(d->comm, rc != NCCL_SUCCESS, e) || comm_broadcast(d->comm, &id, sizeof id, 0, e))
+        return -1;
+    rc = d->nccl.comm_init_rank_config(&d->channel, comm_size(d->comm), id, comm_rank(d->comm), &config);
+    return settle(d, rc, "building NCCL's communicator", e);
+}
+
+static int create(struct comm_device *d, struct error *e)
+{
+    size_t ranks = (size_t)comm_size(d->comm);
+    d->slot = (PIECE + ranks - 1) / ranks;
+    d->stream = d->backend->op->stream_create(d->backend, e);
+    if (d->stream && d->way == WAY_ORDERED)
+        d->incoming = d->backend->op->allocate(d->backend, ranks * d->slot * sizeof(float), e);
+    return d->stream && (d->incoming || d->way == WAY_FAST) ? 0 : error_prefix(e, "sums of gradients");
+}
+
+// Is there a stream that NCCL could use?
+static int has_streams(struct backend *b)
+{
+    struct stream *s = b->op->stream_create(b, NULL);
+    int has = s && b->op->native_stream(s);
+    if (s)
+        b->op->stream_destroy(s);
+    return has;
+}
+
+// The least of what the ranks want, and the first reason for having none.
+static int agree_on_way(struct comm *c, enum way *way, struct error *why, struct error *e)
+{
+    int *all = xcalloc((size_t)comm_size(c), sizeof *all), mine = *way,
+        rc = comm_all_gather(c, &mine, sizeof mine, all, e);
+    for (int r = 0; r < comm_size(c) && !rc; r++)
+        if (all[r] < (int)*way) {
+            *way = all[r];
+            error_set(why, ERR_NOT_FOUND, "rank %d on %s does without it", r, comm_host(c, r));
+        }
+    free(all);
+    return rc;
+}
+
+int comm_device_open(struct comm *c, struct backend *b, struct comm_device **out, char note[COMM_DEVICE_NOTE],
+                     struct error *e)
+{
+    struct comm_device *d = xcalloc(1, sizeof *d);
+    struct error why = {ERR_NONE, "ISLR_NCCL=off"};
+    char version[NCCL_VERSION_SIZE];
+    *out = NULL;
+    note[0] = 0;
+    d->comm = c;
+    d->backend = b;
+    int rc = comm_size(c) == 1 || !has_streams(b);
+    if (rc) {
+        free(d);
+        return 0;
+    }
+    rc = comm_agree(c, way_wanted(&d->way, e), e);
+    if (!rc && d->way != WAY_OFF && nccl_library_load(&d->nccl, &why))
+        d->way = WAY_OFF;
+    if (rc || agree_on_way(c, &d->way, &why, e) || d->way == WAY_OFF) {
+        snprintf(note, COMM_DEVICE_NOTE, "gradients travel through host memory: no NCCL: %.160s", why.text);
+        rc = rc || d->way != WAY_OFF ? -1 : 0;
+        free(d);
+        return rc;
+    }
+    d->deadline = deadline_create();
+    if (comm_agree(c, create(d, e), e) || comm_agree(c, connect_ranks(d, e), e)) {
+        comm_device_close(d);
+        return -1;
+    }
+    snprintf(note, COMM_DEVICE_NOTE, "gradients travel by %s%s", nccl_library_version(&d->nccl, version),
+             d->way == WAY_FAST ? ", which adds them up in its own order" : "");
+    *out = d;
+    return 0;
+}
+
+void comm_device_close(struct comm_device *d)
+{
+    if (!d)
+        return;
+    if (d->channel && d->failed.code == ERR_NONE) {
+        struct error ignored;
+        if (!settle(d, d->nccl.comm_finalize(d->channel), "leaving NCCL's communicator", &ignored))
+            d->nccl.comm_destroy(d->channel);
+    } else {
+        abort_channel(d);
+    }
+    if (d->incoming)
+        d->backend->op->release(d->backend, d->incoming);
+    if (d->stream)
+        d->backend->op->stream_destroy(d->stream);
+    deadline_destroy(d->deadline);
+    free(d);
+}
+
+const char *comm_device_library(char text[COMM_DEVICE_NOTE])
+{
+    struct nccl_library l;
+    struct error e;
+    char version[NCCL_VERSION_SIZE];
+    int missing = nccl_library_load(&l, &e);
+    snprintf(text, COMM_DEVICE_NOTE, "%.250s", missing ? e.text : nccl_library_version(&l, version));
+    return text;
+}

@@ -1,0 +1,45 @@
+// Sums over the ranks of what lies in device memory that the host does not reach, by NCCL, beside the computation:
+// queued on a stream of its own, so that nothing waits for the host. One on top of a communicator, whose MPI it takes
+// for what must be agreed on.
+//
+// Rules that hold here as in comm.h:
+//  * All ranks call the same in the same order with the same sizes.
+//  * Sums have one order: every element over the ranks 0, 1, 2, .. in double, rounded once. NCCL's own reductions promise
+//    none (it depends on the machines' wiring and on NCCL's version), so NCCL carries the ranks' contributions to the one
+//    that adds them up, and the results back: every rank sends and receives 2(n-1)/n of the data, as with a ring. The
+//    result is that of comm_reduce_begin() to the bit. ISLR_NCCL=fast has NCCL add up instead.
+//  * No wait is without end. comm_device_wait() takes the place of the stream's synchronize; it watches NCCL's
+//    asynchronous errors and the communicator's deadline. A failure names the ranks that are missing or behind, as far
+//    as these can be asked, and gives up NCCL's communicator; where that hangs, the process is left (within
+//    COMM_DEVICE_LEAVE seconds, or the deadline if that is shorter), as it is where a call into the driver never comes
+//    back.
+//  * After a failure every later call fails with the same sentence.
+#ifndef ISLR_COMM_COMM_DEVICE_H
+#define ISLR_COMM_COMM_DEVICE_H
+
+#include "core/comm/comm.h"
+#include "kernels/backend.h"
+
+#define COMM_DEVICE_LEAVE 20.0
+
+struct comm_device;
+
+// Collective over `c`, which must outlive it. *out is NULL where there is nothing to do for it (one rank, a device without
+// streams of its own) or where it cannot be had: ISLR_NCCL=off, or no NCCL on some rank. `note` then says why, else what
+// is used. -1: NCCL is there, but the ranks do not come together over it.
+enum { COMM_DEVICE_NOTE = 256 };
+int comm_device_open(struct comm *c, struct backend *b, struct comm_device **out, char note[COMM_DEVICE_NOTE],
+                     struct error *e);
+void comm_device_close(struct comm_device *d); // NULL is fine. No sum may be under way, unless it failed
+
+// Queues data[0..count) := sum over the ranks / divisor behind what is queued on `after` so far. Failures are kept.
+void comm_device_sum(struct comm_device *d, struct stream *after, float *data, size_t count, float divisor);
+// `s` goes on only when all sums that were queued are done.
+void comm_device_join(struct comm_device *d, struct stream *s);
+// Until all that is queued on `s` is done.
+int comm_device_wait(struct comm_device *d, struct stream *s, struct error *e);
+
+// "NCCL 2.27.7", or why there is none: for `doctor`. Loads it, makes nothing.
+const char *comm_device_library(char text[COMM_DEVICE_NOTE]);
+
+#endif

@@ -1,0 +1,121 @@
+// One rank that sums device memory over NCCL's stand-in and the host model of a card (tests/cudahost): test_device.sh
+// launches it with what should go on, and reads what the ranks say and how they end.
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "core/base/clock.h"
+#include "core/base/memory.h"
+#include "core/base/random.h"
+#include "core/comm/comm_device.h"
+#include "tests/kernels/device.h"
+
+enum { COUNT = 70000, SUMS = 4 };
+
+struct rank {
+    struct comm *world;
+    struct backend *backend;
+    struct stream *stream;
+    struct comm_device *device;
+    float *data; // device [COUNT]
+};
+
+// Says what went wrong, and that nothing works from then on; leaves.
+static void give_up(struct rank *r, const struct error *e, double began)
+{
+    struct error again;
+    double later = clock_seconds();
+    fprintf(stderr, "rank %d after %.0f s: %s\n", comm_rank(r->world), later - began, e->text);
+    if (r->device && (comm_device_wait(r->device, r->stream, &again) == 0 || strcmp(again.text, e->text)))
+        fprintf(stderr, "rank %d: the communicator is not broken\n", comm_rank(r->world));
+    comm_device_close(r->device);
+    if (clock_seconds() - later > 3)
+        fprintf(stderr, "rank %d: giving up took too long\n", comm_rank(r->world));
+    usleep(500000); // let the others say theirs
+    comm_abort(r->world, e->code);
+}
+
+static float *values(int rank, size_t count, uint32_t seed)
+{
+    float *v = xcalloc(count, sizeof *v);
+    struct rng rng = rng_make(31, RNG_BENCH, (uint32_t)rank, seed, 0);
+    for (size_t i = 0; i < count; i++)
+        v[i] = (float)rng_normal(&rng) * (i % 3 ? 1 : 1e4f);
+    return v;
+}
+
+// The sums are those of core/comm over host memory, to the bit; divided, those of its users.
+static int check_sums(struct rank *r, struct error *e)
+{
+    const size_t counts[] = {1, 5, 4099, ((size_t)4 << 20) + 3}; // the last one is more than one exchange takes
+    for (size_t k = 0; k < sizeof counts / sizeof *counts; k++) {
+        size_t n = counts[k], size = n * sizeof(float);
+        float *mine = values(comm_rank(r->world), n, (uint32_t)k), *got = xcalloc(n, sizeof *got);
+        float *device = r->backend->op->allocate(r->backend, size, e), divisor = k % 2 ? 3 : 1;
+        if (!device)
+            return -1;
+        r->stream->op->upload(r->stream, device, mine, size);
+        comm_device_sum(r->device, r->stream, device, n, divisor);
+        comm_device_join(r->device, r->stream);
+        r->stream->op->download(r->stream, got, device, size);
+        if (comm_device_wait(r->device, r->stream, e) || r->stream->op->synchronize(r->stream, e) ||
+            comm_sum_f32(r->world, mine, n, e))
+            return -1;
+        for (size_t i = 0; i < n; i++)
+            if (got[i] != mine[i] / divisor)
+                return error_set(e, ERR_FAILED, "element %zu of %zu is %.9g, not %.9g", i, n, (double)got[i],
+                                 (double)(mine[i] / divisor));
+        r->backend->op->release(r->backend, device);
+        free(mine);
+        free(got);
+    }
+    printf("rank %d: all sums are right\n", comm_rank(r->world));
+    return 0;
+}
+
+// Sums in a row; the last rank leaves out the third one as `what` says.
+static int sum_in_a_row(struct rank *r, const char *what, struct error *e)
+{
+    int last = comm_rank(r->world) == comm_size(r->world) - 1;
+    for (int i = 1; i <= SUMS; i++) {
+        if (last && i == 3 && !strcmp(what, "stay-away"))
+            pause();
+        if (last && i == 3 && !strcmp(what, "die"))
+            abort();
+        if (last && i == 3 && !strcmp(what, "skip"))
+            continue;
+        comm_device_sum(r->device, r->stream, r->data, COUNT, 1);
+        comm_device_join(r->device, r->stream);
+    }
+    return comm_device_wait(r->device, r->stream, e);
+}
+
+int main(int argc, char **argv)
+{
+    struct error e = {0};
+    char note[COMM_DEVICE_NOTE];
+    struct rank r = {.world = comm_open_world(&e)};
+    const char *what = argc > 1 ? argv[1] : "sums";
+    if (!r.world || !(r.backend = test_device_open(1, &e)) ||
+        !(r.stream = r.backend->op->stream_create(r.backend, &e)) ||
+        !(r.data = r.backend->op->allocate(r.backend, COUNT * sizeof *r.data, &e))) {
+        fprintf(stderr, "%s\n", e.text);
+        return 2;
+    }
+    double began = clock_seconds();
+    if (!strcmp(what, "never-open") && comm_rank(r.world) == comm_size(r.world) - 1)
+        pause();
+    if (comm_device_open(r.world, r.backend, &r.device, note, &e))
+        give_up(&r, &e, began);
+    if (comm_rank(r.world) == 0)
+        printf("%s\n", note);
+    if (r.device && (!strcmp(what, "sums") ? check_sums(&r, &e) : sum_in_a_row(&r, what, &e)))
+        give_up(&r, &e, began);
+    comm_device_close(r.device);
+    r.backend->op->release(r.backend, r.data);
+    r.stream->op->stream_destroy(r.stream);
+    r.backend->op->close(r.backend);
+    comm_close(r.world);
+    return 0;
+}

@@ -1,0 +1,77 @@
+#!/usr/bin/env bash
+# Sums in device memory over NCCL's stand-in: right to the bit, and where ranks stay away, fall behind, die, or NCCL
+# fails, is lost or hangs, everything ends in bounded time and what is said names who or what.
+# usage: test_device.sh RANK_DEVICE MPIRUN...
+set -u
+program=$1
+shift
+mpirun=("$@")
+said=$(mktemp)
+trap 'rm -f "$said"' EXIT
+failures=0
+host=$(uname -n)
+
+fail() {
+    echo "FAILED: $*"
+    sed 's/^/    | /' "$said"
+    failures=$((failures + 1))
+}
+
+# launch SECONDS RANKS ARGUMENTS..: runs to the end; sets $status and what was said.
+launch() {
+    timeout -k 1 "$1" "${mpirun[@]}" -np "$2" "$program" "${@:3}" >"$said" 2>&1
+    status=$?
+}
+
+said_line() { grep -qE "$1" "$said"; }
+
+export ISLR_COMM_TIMEOUT=60
+for ranks in 2 3; do
+    launch 60 $ranks sums
+    [ $status -eq 0 ] && [ "$(grep -c 'all sums are right' "$said")" -eq $ranks ] || fail "sums of $ranks ranks"
+    said_line "gradients travel by NCCL" || fail "what is used is not said"
+done
+
+# Without NCCL on one rank, or by wish, there is none: for the caller to take another way.
+ISLR_NCCL=off launch 20 2 sums
+[ $status -eq 0 ] && said_line "no NCCL: ISLR_NCCL=off" || fail "ISLR_NCCL=off is not obeyed"
+ISLR_NCCL_LIBRARY=/nowhere/libnccl.so.2 launch 20 2 sums
+[ $status -eq 0 ] && said_line "no NCCL: ISLR_NCCL_LIBRARY: /nowhere/libnccl.so.2" || fail "a missing NCCL is not told"
+ISLR_NCCL=sometimes launch 20 2 sums
+[ $status -eq 2 ] && said_line "ISLR_NCCL is 'sometimes'" || fail "a wrong ISLR_NCCL is taken"
+
+export ISLR_COMM_TIMEOUT=2
+launch 20 3 never-open
+[ $status -eq 6 ] && said_line "for rank 2 on $host, which did not arrive" || fail "a rank that never comes is not named"
+
+CUDAHOST_NCCL=1:absent launch 20 2 row
+[ $status -eq 6 ] && said_line "waited 2 s in building NCCL's communicator" || fail "NCCL's start has no end"
+
+launch 20 3 stay-away
+[ $status -eq 6 ] && said_line "rank 0 on $host: waited 2 s in a sum of gradients; when the ranks were called, .* for rank 2 on $host" ||
+    fail "a rank that stays away from a sum is not named"
+
+launch 20 3 skip
+[ $status -ne 124 ] && said_line "waited 2 s in a sum of gradients; rank 2 on $host does something else" || fail "a rank that is elsewhere is not named"
+
+CUDAHOST_NCCL=2:lost launch 20 3 skip
+[ $status -eq 6 ] && said_line "rank 2 on $host has begun 3 of 4 sums" || fail "a rank that is behind is not named"
+
+CUDAHOST_NCCL=1:lost launch 20 2 row
+[ $status -eq 6 ] && said_line "waited 2 s in a sum of gradients; all ranks are there" || fail "lost data has no end"
+
+CUDAHOST_NCCL=1:error launch 20 2 row
+[ $status -eq 1 ] && said_line "rank 1 on $host: NCCL failed in .*: unhandled system error" &&
+    said_line "rank 0 on $host: NCCL failed in .*: remote process exited" || fail "NCCL's failures are not told"
+
+CUDAHOST_NCCL=0:abort-hangs launch 20 2 stay-away
+[ $status -eq 6 ] && said_line "rank 0 on $host: waited 2 s in a sum .* and NCCL did not give up within 2 s: leaving" ||
+    fail "a hanging abort keeps the process"
+
+launch 20 2 die
+[ $status -ne 0 ] && [ $status -ne 124 ] && said_line "rank 1 .*on node $host.*signal 6" || fail "a rank that dies is not named"
+
+! said_line "is not broken|took too long" || fail "after a failure"
+rm -f /dev/shm/islr-cudahost-nccl-*
+[ $failures -eq 0 ] && echo "all sums and faults ended as they must"
+exit $((failures > 0))
