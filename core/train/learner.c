@@ -97,11 +97,15 @@ void learner_backward(struct learner *l, struct backward_space *b, struct stream
     model_backward(&l->model, &l->space, b, s, &l->view, &l->mode, l->dlogits, l->gradient, watch);
 }
 
+void learner_measure(struct learner *l, struct stream *s)
+{
+    queue(s, sum_squares, .x = l->gradient, .count = l->model.layout.size, .out = l->square_norm);
+}
+
 void learner_update(struct learner *l, struct stream *s, const Islr__Train *train, struct learner *ema)
 {
     struct model *m = &l->model;
     int copies = m->type != DTYPE_F32;
-    queue(s, sum_squares, .x = l->gradient, .count = m->layout.size, .out = l->square_norm);
     queue(s, adamw, .weight = m->weight, .m = l->m, .v = l->v, .gradient = l->gradient, .count = m->layout.size,
           .decay = l->decay, .beta1 = (float)train->betas[0], .beta2 = (float)train->betas[1], .eps = (float)train->eps,
           .weight_decay = (float)train->weight_decay, .clip = (float)train->clip, .square_norm = l->square_norm,

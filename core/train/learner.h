@@ -52,7 +52,8 @@ struct learner_targets {
 void learner_backward(struct learner *l, struct backward_space *b, struct stream *s, const struct learner_targets *t,
                       const struct gradient_watch *watch);
 
-// Clipping, AdamW and - for the student - the teacher's EMA; `ema` may be NULL.
+// The gradient's square norm; then clipping, AdamW and - for the student - the teacher's EMA; `ema` may be NULL.
+void learner_measure(struct learner *l, struct stream *s);
 void learner_update(struct learner *l, struct stream *s, const Islr__Train *train, struct learner *ema);
 
 #endif

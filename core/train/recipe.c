@@ -52,6 +52,10 @@ int recipe_type(Islr__Train__Precision precision, struct backend *backend, enum 
         *type = DTYPE_F32;
         return 0;
     case ISLR__TRAIN__PRECISION__PRECISION_BF16:
+        if (!info.has_bf16 && strcmp(backend->op->kind, "cpu"))
+            return error_set(e, ERR_INVALID,
+                             "train.precision is bf16: %s does not have it; fp16 and auto train in fp16 there",
+                             info.name);
         *type = DTYPE_BF16;
         return 0;
     case ISLR__TRAIN__PRECISION__PRECISION_FP16:

@@ -1,21 +1,182 @@
-// Sums of gradients over the ranks: see reduce.h.
+// Sums over the ranks of what lies in device memory: see reduce.h.
 #include "core/train/reduce.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/base/memory.h"
+
+// Where the host reaches it, or NULL.
+static float *reach(const struct reducer *r, float *device)
+{
+    return r->backend->op->host_address(r->backend, device);
+}
+
+int reducer_create(struct reducer *r, struct comm *comm, struct backend *backend, struct stream *stream,
+                   struct error *e)
+{
+    struct error own;
+    *r = (struct reducer){.comm = comm, .backend = backend, .stream = stream};
+    if (comm_size(comm) == 1)
+        return 0;
+    float *probe = backend->op->allocate(backend, sizeof *probe, &own);
+    int failed = !probe, reached = probe && reach(r, probe);
+    if (probe)
+        backend->op->release(backend, probe);
+    *e = own;
+    if (comm_agree(comm, failed, e))
+        return -1;
+    if (reached)
+        return 0;
+    if (comm_device_open(comm, backend, &r->device, r->note, e))
+        return -1;
+    if (!r->device)
+        r->side = backend->op->stream_create(backend, e);
+    return comm_agree(comm, !r->device && !r->side, e);
+}
+
+static void free_pieces(struct reducer *r)
+{
+    for (int i = 0; i < r->count; i++)
+        free(r->piece[i].host);
+    r->count = r->begun = 0;
+}
+
+void reducer_destroy(struct reducer *r)
+{
+    comm_device_close(r->device);
+    free_pieces(r);
+    free(r->piece);
+    if (r->side)
+        r->side->op->stream_destroy(r->side);
+    memset(r, 0, sizeof *r);
+}
+
+static void keep_failure(struct reducer *r, const struct error *e)
+{
+    if (r->failed.code == ERR_NONE)
+        r->failed = *e;
+}
+
+// ---- through host memory ------------------------------------------------------------------------------------------
+
+// Downloads the piece that waits and begins its sum. What was queued behind it meanwhile keeps the device busy.
+static void begin_waiting(struct reducer *r)
+{
+    struct error e;
+    if (r->begun == r->count || r->failed.code != ERR_NONE)
+        return;
+    struct reduce_piece *p = &r->piece[r->begun++];
+    p->host = xmalloc(p->count * sizeof *p->host);
+    r->side->op->download(r->side, p->host, p->device, p->count * sizeof *p->host);
+    if (r->side->op->synchronize(r->side, &e))
+        keep_failure(r, &e);
+    else
+        comm_reduce_begin(r->comm, p->host, p->count);
+}
+
+static void add_piece(struct reducer *r, float *device, size_t count)
+{
+    begin_waiting(r);
+    r->stream->op->order(r->stream, r->side);
+    if (r->count == r->capacity) {
+        r->capacity = r->capacity ? 2 * r->capacity : 16;
+        r->piece = xrealloc(r->piece, (size_t)r->capacity, sizeof *r->piece);
+    }
+    r->piece[r->count++] = (struct reduce_piece){device, NULL, count};
+}
+
+static void upload_pieces(struct reducer *r)
+{
+    for (int i = 0; i < r->count; i++)
+        r->stream->op->upload(r->stream, r->piece[i].device, r->piece[i].host,
+                              r->piece[i].count * sizeof *r->piece[i].host);
+}
+
+// ---- gradients ----------------------------------------------------------------------------------------------------
+
+static void begin_sum(struct reducer *r, float *data, size_t count)
+{
+    if (comm_size(r->comm) == 1)
+        return;
+    if (r->device)
+        comm_device_sum(r->device, r->stream, data, count, 1);
+    else if (r->side)
+        add_piece(r, data, count);
+    else
+        comm_reduce_begin(r->comm, reach(r, data), count);
+}
 
 static void gradients_final(void *context, size_t offset)
 {
-    struct reducer *r = context;
-    pulse_beat(comm_pulse(r->comm));
-    if (offset && (r->end - offset) * sizeof *r->gradient < REDUCE_BUCKET_BYTES) {
-        comm_progress(r->comm);
+    struct reduce_pass *p = context;
+    pulse_beat(comm_pulse(p->reducer->comm));
+    comm_progress(p->reducer->comm);
+    if (offset && (p->end - offset) * sizeof *p->gradient < REDUCE_BUCKET_BYTES)
         return;
-    }
-    if (r->end > offset)
-        comm_reduce_begin(r->comm, r->gradient + offset, r->end - offset);
-    r->end = offset;
+    if (p->end > offset)
+        begin_sum(p->reducer, p->gradient + offset, p->end - offset);
+    p->end = offset;
 }
 
-struct gradient_watch reducer_begin(struct reducer *r, struct comm *comm, float *gradient, size_t count)
+struct gradient_watch reduce_pass_begin(struct reduce_pass *p, struct reducer *r, float *gradient, size_t count)
 {
-    *r = (struct reducer){comm, gradient, count};
-    return (struct gradient_watch){gradients_final, r};
+    *p = (struct reduce_pass){r, gradient, count};
+    return (struct gradient_watch){gradients_final, p};
+}
+
+int reducer_finish(struct reducer *r, struct error *e)
+{
+    if (r->device)
+        comm_device_join(r->device, r->stream);
+    if (r->side)
+        begin_waiting(r);
+    int rc = comm_reduce_wait(r->comm, e);
+    if (r->failed.code != ERR_NONE) {
+        *e = r->failed;
+        rc = -1;
+    }
+    if (!rc)
+        upload_pieces(r);
+    free_pieces(r);
+    return rc;
+}
+
+// ---- means --------------------------------------------------------------------------------------------------------
+
+static int average_on_host(const struct reducer *r, float *host, size_t count, struct error *e)
+{
+    if (comm_sum_f32(r->comm, host, count, e))
+        return -1;
+    for (size_t i = 0; i < count; i++)
+        host[i] /= (float)comm_size(r->comm);
+    return 0;
+}
+
+int reducer_average(struct reducer *r, float *data, size_t count, struct error *e)
+{
+    if (comm_size(r->comm) == 1)
+        return 0;
+    if (r->device) {
+        comm_device_sum(r->device, r->stream, data, count, (float)comm_size(r->comm));
+        comm_device_join(r->device, r->stream);
+        return 0;
+    }
+    float *reached = reach(r, data);
+    if (reached)
+        return average_on_host(r, reached, count, e);
+    float *copy = xmalloc(count * sizeof *copy);
+    r->stream->op->download(r->stream, copy, data, count * sizeof *copy);
+    int rc = r->stream->op->synchronize(r->stream, e) || average_on_host(r, copy, count, e);
+    if (!rc)
+        r->stream->op->upload(r->stream, data, copy, count * sizeof *copy);
+    free(copy);
+    return rc ? -1 : 0;
+}
+
+int reducer_wait(struct reducer *r, struct error *e)
+{
+    if (r->device && comm_device_wait(r->device, r->stream, e))
+        return -1;
+    return r->stream->op->synchronize(r->stream, e);
 }

@@ -1,20 +1,57 @@
-// Sums of gradients over the ranks that run beside the backward pass: gradients become final from the end of the flat
-// buffer on, and go out in buckets.
+// Sums over the ranks of what lies in device memory: gradients, beside the backward pass that makes them (they become
+// final from the end of the flat buffer on, and go out in buckets), and BatchNorm's statistics. Three ways, the results
+// of which are the same to the bit:
+//  * where the host reaches the device's memory, in place (core/comm/comm.h);
+//  * where it does not, by NCCL on a stream of its own (core/comm/comm_device.h);
+//  * without NCCL, through host memory: a bucket is downloaded while the next one is computed.
 #ifndef ISLR_TRAIN_REDUCE_H
 #define ISLR_TRAIN_REDUCE_H
 
-#include "core/comm/comm.h"
+#include "core/comm/comm_device.h"
 #include "core/nn/model.h"
 
 enum { REDUCE_BUCKET_BYTES = 16 << 20 };
 
-struct reducer {
-    struct comm *comm;
-    float *gradient; // memory that the host reaches
-    size_t end;      // gradients from here on are under way or done
+// What is on its way through host memory.
+struct reduce_piece {
+    float *device, *host;
+    size_t count;
 };
 
-// For one backward pass over `count` gradients; the watch is to be given to model_backward().
-struct gradient_watch reducer_begin(struct reducer *r, struct comm *comm, float *gradient, size_t count);
+struct reducer {
+    struct comm *comm;
+    struct backend *backend;
+    struct stream *stream;      // of the computation
+    struct comm_device *device; // NULL: not by NCCL
+    struct stream *side;        // of the downloads; NULL: not through host memory
+    struct reduce_piece *piece; // through host memory: [count]; the last one is not begun until the next comes
+    int count, capacity, begun;
+    struct error failed;         // the first failure of what cannot return one
+    char note[COMM_DEVICE_NOTE]; // how the sums travel, where that is worth a line
+};
+
+// Collective.
+int reducer_create(struct reducer *r, struct comm *comm, struct backend *backend, struct stream *stream,
+                   struct error *e);
+void reducer_destroy(struct reducer *r); // a zeroed one is fine
+
+// For one backward pass over `count` gradients; the watch is to be given to model_backward(). Several may follow each
+// other before reducer_finish().
+struct reduce_pass {
+    struct reducer *reducer;
+    float *gradient; // device
+    size_t end;      // gradients from here on are under way or done
+};
+struct gradient_watch reduce_pass_begin(struct reduce_pass *p, struct reducer *r, float *gradient, size_t count);
+
+// What is queued on the stream from now on finds all sums done.
+int reducer_finish(struct reducer *r, struct error *e);
+
+// data[0..count) := mean over the ranks, on the device, in the stream's order.
+int reducer_average(struct reducer *r, float *data, size_t count, struct error *e);
+
+// Waits for all that is queued on the stream, and delivers its downloads: in place of synchronize, which would wait for
+// a missing rank without end.
+int reducer_wait(struct reducer *r, struct error *e);
 
 #endif

@@ -43,7 +43,9 @@ struct state_part {
     void *device;
     size_t size;
 };
-enum { STATE_PARTS_MAX = 4 * LEARNERS };
+enum { STATE_PARTS_MAX = 4 * LEARNERS + 1 };
+
+#define STATE_SCALER "scaler"
 
 static int list_parts(const struct step_space *t, struct state_part parts[STATE_PARTS_MAX])
 {
@@ -69,6 +71,8 @@ static int list_parts(const struct step_space *t, struct state_part parts[STATE_
             parts[n++].size = all[k].size;
         }
     }
+    if (t->scaler)
+        parts[n++] = (struct state_part){STATE_SCALER, t->scaler, sizeof *t->scaler};
     return n;
 }
 
@@ -84,8 +88,7 @@ int state_save(const char *directory, const struct run_state *state, struct step
     sections[0] = (struct resume_section){"header", &header, sizeof header};
     int n = list_parts(t, parts), rc = t->stream->op->synchronize(t->stream, e);
     for (int i = 0; i < n; i++) {
-        const void *host =
-            t->backend->op->host_address ? t->backend->op->host_address(t->backend, parts[i].device) : NULL;
+        const void *host = t->backend->op->host_address(t->backend, parts[i].device);
         if (!host) {
             host = copies[i] = xmalloc(parts[i].size);
             t->stream->op->download(t->stream, copies[i], parts[i].device, parts[i].size);
@@ -111,12 +114,17 @@ static void refresh_work_copies(struct step_space *t)
     }
 }
 
-static int load_parts(const struct resume_point *point, struct step_space *t, struct error *e)
+static int load_parts(const struct resume_point *point, const struct log *log, struct step_space *t, struct error *e)
 {
     struct state_part parts[STATE_PARTS_MAX];
     int n = list_parts(t, parts);
     for (int i = 0; i < n; i++) {
         const struct resume_section *s = resume_find(point, parts[i].name);
+        if (!s && parts[i].device == t->scaler) {
+            log_warn(log, "%s is of a run without loss scaling: the scale begins anew", point->path);
+            loss_scale_reset(t->scaler, t->stream, &t->schedule, (uint32_t)point->step);
+            continue;
+        }
         if (!s || s->size != parts[i].size)
             return error_set(e, ERR_DAMAGED, "%s: section %s is %s", point->path, parts[i].name,
                              s ? "of the wrong size" : "missing");
@@ -141,7 +149,7 @@ int state_load(const char *directory, const struct log *log, struct run_state *s
     if (!rc && (header.state.best_count > STATE_BEST_MAX || header.state.step > t->schedule.steps))
         rc = error_set(e, ERR_DAMAGED, "%s: its header makes no sense", point.path);
     if (!rc)
-        rc = load_parts(&point, t, e);
+        rc = load_parts(&point, log, t, e);
     if (!rc) {
         *state = header.state;
         t->frozen = (int)state->frozen;

@@ -37,7 +37,7 @@ static int create_learners(struct step_space *t, enum dtype type, struct error *
                                     .clips = t->clips,
                                     .group = (int)t->job->train->group,
                                     .seed = t->job->train->seed,
-                                    .scalars = t->scalars};
+                                    .scalars = t->scalars + i};
         if (learner_create(&t->learner[i], i, &o, e))
             return -1;
         size_t size = backward_space_size(&t->learner[i].model, t->clips);
@@ -46,16 +46,21 @@ static int create_learners(struct step_space *t, enum dtype type, struct error *
     return backward_space_create(&t->backward, t->backend, backward, e);
 }
 
-static int create_buffers(struct step_space *t, struct error *e)
+static int create_buffers(struct step_space *t, enum dtype type, struct error *e)
 {
     const struct backend_ops *op = t->backend->op;
     size_t n = (size_t)t->clips;
     if (!(t->stream = op->stream_create(t->backend, e)) ||
-        !(t->scalars = op->allocate(t->backend, sizeof *t->scalars, e)) ||
+        !(t->scalars = op->allocate(t->backend, LEARNERS * sizeof *t->scalars, e)) ||
         !(t->label = op->allocate(t->backend, n * sizeof *t->label, e)) ||
         !(t->coefficient = op->allocate(t->backend, n * sizeof *t->coefficient, e)) ||
         !(t->plans = op->allocate(t->backend, n * sizeof *t->plans, e)))
         return -1;
+    if (type == DTYPE_F16) {
+        if (!(t->scaler = loss_scale_create(t->backend, e)))
+            return -1;
+        loss_scale_reset(t->scaler, t->stream, &t->schedule, 0);
+    }
     t->host_plans = xcalloc(n, sizeof *t->host_plans);
     t->host_label = xcalloc(n, sizeof *t->host_label);
     t->length = xcalloc(n, sizeof *t->length);
@@ -71,7 +76,8 @@ int step_create(struct step_space *t, const struct step_options *o, struct error
         return -1;
     t->augmenter = augmenter_create(o->data->set, o->data->train, o->data->train_count, o->job->augment,
                                     o->job->train->seed, t->schedule.epochs);
-    if (!create_buffers(t, e) && !create_learners(t, o->type, e))
+    int failed = create_buffers(t, o->type, e) || create_learners(t, o->type, e);
+    if (!comm_agree(t->comm, failed, e) && !reducer_create(&t->reducer, t->comm, t->backend, t->stream, e))
         return 0;
     step_destroy(t);
     return -1;
@@ -79,7 +85,8 @@ int step_create(struct step_space *t, const struct step_options *o, struct error
 
 void step_destroy(struct step_space *t)
 {
-    void *const owned[] = {t->scalars, t->label, t->coefficient, t->plans};
+    void *const owned[] = {t->scalars, t->scaler, t->label, t->coefficient, t->plans};
+    reducer_destroy(&t->reducer);
     for (int i = 0; i < LEARNERS; i++)
         learner_destroy(&t->learner[i]);
     backward_space_destroy(&t->backward);
@@ -122,13 +129,15 @@ static void make_batch(struct step_space *t, uint32_t step, const uint32_t *clip
 {
     const Islr__Train *train = t->job->train;
     uint32_t epoch = schedule_epoch(&t->schedule, step);
-    struct step_scalars scalars = schedule_scalars(&t->schedule, step);
+    struct step_scalars now = schedule_scalars(&t->schedule, step), scalars[LEARNERS] = {now, now, now};
     mixup_draw(&t->mixup, t->job->mixup, train->seed, step, epoch, t->schedule.epochs,
                t->first_clip / (int)train->group, (int)train->group);
     for (int i = 0; i < t->clips; i++)
         t->host_label[i] = set_clip(t->data->set, clips[i])->label;
     const struct backend_ops *op = t->backend->op;
-    op->upload(t->stream, t->scalars, &scalars, sizeof scalars);
+    op->upload(t->stream, t->scalars, scalars, sizeof scalars);
+    for (int i = 0; i < LEARNERS && t->scaler; i++)
+        op->copy(t->stream, &t->scalars[i].loss_scale, &t->scaler->scale, sizeof t->scaler->scale);
     op->upload(t->stream, t->label, t->host_label, (size_t)t->clips * sizeof *t->label);
     op->upload(t->stream, t->coefficient, t->mixup.coefficient, (size_t)t->clips * sizeof *t->coefficient);
     for (int i = 0; i < LEARNERS; i++)
@@ -136,7 +145,7 @@ static void make_batch(struct step_space *t, uint32_t step, const uint32_t *clip
             make_view(t, &t->learner[i], clips, epoch);
 }
 
-static void forward_and_backward(struct step_space *t, struct reducer *reducers)
+static void forward_and_backward(struct step_space *t, struct reduce_pass *passes)
 {
     struct learner_targets targets = {.label = t->label,
                                       .mixed = t->mixup.any,
@@ -157,7 +166,7 @@ static void forward_and_backward(struct step_space *t, struct reducer *reducers)
             l->mode.train = l->mode.dropout = !t->frozen;
         learner_forward(l, t->stream);
         pulse_beat(pulse);
-        struct gradient_watch watch = reducer_begin(&reducers[i], t->comm, l->gradient, l->model.layout.size);
+        struct gradient_watch watch = reduce_pass_begin(&passes[i], &t->reducer, l->gradient, l->model.layout.size);
         learner_backward(l, &t->backward, t->stream, &targets, &watch);
     }
 }
@@ -166,58 +175,98 @@ static void forward_and_backward(struct step_space *t, struct reducer *reducers)
 // Done every step, it keeps the ranks' models the same to the bit.
 static int average_buffers(struct step_space *t, struct error *e)
 {
-    int ranks = comm_size(t->comm);
-    for (int i = 0; i < LEARNERS && ranks > 1; i++) {
+    for (int i = 0; i < LEARNERS; i++) {
         struct model *m = &t->learner[i].model;
         if (!m->backend || (i == DISTILLED && t->frozen))
             continue;
-        if (comm_sum_f32(t->comm, m->buffers, m->layout.buffer_size, e))
+        if (reducer_average(&t->reducer, m->buffers, m->layout.buffer_size, e))
             return error_prefix(e, "BatchNorm statistics of the %s", learner_names[i]);
-        for (size_t k = 0; k < m->layout.buffer_size; k++)
-            m->buffers[k] /= (float)ranks;
     }
     return 0;
+}
+
+static void update(struct step_space *t, uint32_t step)
+{
+    struct learner *student = &t->learner[STUDENT], *distilled = &t->learner[DISTILLED];
+    learner_measure(student, t->stream);
+    if (t->distills)
+        learner_measure(distilled, t->stream);
+    if (t->scaler) {
+        struct step_scalars *scalars[SCALER_MODELS] = {&t->scalars[STUDENT],
+                                                       t->distills ? &t->scalars[DISTILLED] : NULL};
+        const double *squares[SCALER_MODELS] = {student->square_norm, distilled->square_norm};
+        loss_scale_update(t->scaler, t->stream, &t->schedule, step, scalars, squares);
+    }
+    learner_update(student, t->stream, t->job->train, &t->learner[TEACHER]);
+    if (t->distills)
+        learner_update(distilled, t->stream, t->job->train, NULL);
+}
+
+// What a step leaves on the device.
+struct outcome {
+    float *losses[LEARNERS]; // [groups, 3]
+    double squares[LEARNERS];
+    struct step_scalars scalars; // the student's
+    struct loss_scaler scaler;
+};
+
+static int download_outcome(struct step_space *t, struct outcome *o, struct error *e)
+{
+    struct stream *s = t->stream;
+    for (int i = 0; i < LEARNERS; i++) {
+        struct learner *l = &t->learner[i];
+        if (!l->losses)
+            continue;
+        s->op->download(s, o->losses[i], l->losses, (size_t)t->groups * 3 * sizeof(float));
+        s->op->download(s, &o->squares[i], l->square_norm, sizeof o->squares[i]);
+    }
+    if (t->scaler) {
+        s->op->download(s, &o->scalars, &t->scalars[STUDENT], sizeof o->scalars);
+        s->op->download(s, &o->scaler, t->scaler, sizeof o->scaler);
+    }
+    return reducer_wait(&t->reducer, e);
 }
 
 // Losses are means over all groups of all ranks; gradient norms are the same everywhere.
 static int collect(struct step_space *t, struct step_result *out, struct error *e)
 {
-    float *losses = xcalloc((size_t)t->groups * 3, sizeof *losses);
-    double sums[LEARNERS * 3] = {0}, squares[LEARNERS] = {0};
-    int rc = 0;
-    for (int i = 0; i < LEARNERS && !rc; i++) {
-        struct learner *l = &t->learner[i];
-        if (!l->losses)
-            continue;
-        t->stream->op->download(t->stream, losses, l->losses, (size_t)t->groups * 3 * sizeof *losses);
-        t->stream->op->download(t->stream, &squares[i], l->square_norm, sizeof squares[i]);
-        rc = t->stream->op->synchronize(t->stream, e);
+    struct outcome o = {.scalars.loss_scale = 1};
+    double sums[LEARNERS * 3] = {0};
+    for (int i = 0; i < LEARNERS; i++)
+        o.losses[i] = xcalloc((size_t)t->groups * 3, sizeof(float));
+    int rc = download_outcome(t, &o, e);
+    for (int i = 0; i < LEARNERS; i++) {
         for (int g = 0; g < t->groups; g++)
             for (int k = 0; k < 3; k++)
-                sums[i * 3 + k] += (double)losses[g * 3 + k] / t->total_groups;
+                sums[i * 3 + k] += (double)o.losses[i][g * 3 + k] / t->total_groups;
+        free(o.losses[i]);
     }
-    free(losses);
     if (rc || comm_sum_f64(t->comm, sums, LEARNERS * 3, e))
         return -1;
     out->finite = 1;
     for (int i = 0; i < LEARNERS; i++) {
-        out->learner[i] = (struct step_losses){sums[i * 3], sums[i * 3 + 1], sums[i * 3 + 2], sqrt(squares[i])};
-        out->finite &= isfinite(out->learner[i].loss) && isfinite(squares[i]);
+        out->learner[i] = (struct step_losses){sums[i * 3], sums[i * 3 + 1], sums[i * 3 + 2],
+                                               sqrt(o.squares[i]) / (double)o.scalars.loss_scale};
+        out->finite &= isfinite(out->learner[i].loss) && isfinite(o.squares[i]);
+    }
+    if (t->scaler) {
+        out->finite |= o.scaler.scale >= LOSS_SCALE_LEAST;
+        out->loss_scale = (double)o.scalars.loss_scale;
+        out->skipped = o.scaler.skipped;
+        out->lr = (double)o.scalars.lr;
     }
     return 0;
 }
 
 int step_run(struct step_space *t, uint32_t step, const uint32_t *batch, struct step_result *out, struct error *e)
 {
-    struct reducer reducers[LEARNERS];
+    struct reduce_pass passes[LEARNERS];
+    *out = (struct step_result){.lr = schedule_lr(&t->schedule, step)};
     make_batch(t, step, batch + t->first_clip);
-    forward_and_backward(t, reducers);
-    if (comm_reduce_wait(t->comm, e) || average_buffers(t, e))
+    forward_and_backward(t, passes);
+    if (reducer_finish(&t->reducer, e) || average_buffers(t, e))
         return -1;
-    learner_update(&t->learner[STUDENT], t->stream, t->job->train, &t->learner[TEACHER]);
-    if (t->distills)
-        learner_update(&t->learner[DISTILLED], t->stream, t->job->train, NULL);
-    out->lr = schedule_lr(&t->schedule, step);
+    update(t, step);
     return collect(t, out, e);
 }
 

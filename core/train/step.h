@@ -9,6 +9,7 @@
 #include "core/train/learner.h"
 #include "core/train/mixup.h"
 #include "core/train/reduce.h"
+#include "core/train/scale.h"
 #include "core/train/schedule.h"
 
 struct step_space {
@@ -16,6 +17,7 @@ struct step_space {
     struct backend *backend;
     struct stream *stream;
     struct comm *comm;
+    struct reducer reducer;
     const struct dataset *data;
     struct schedule schedule;
     struct augmenter *augmenter;
@@ -25,7 +27,8 @@ struct step_space {
     int frozen;   // the distilled model stays in evaluation mode (distill.eval_mode_from)
     struct learner learner[LEARNERS];
     struct backward_space backward;
-    struct step_scalars *scalars; // device
+    struct step_scalars *scalars; // device [LEARNERS]
+    struct loss_scaler *scaler;   // device; NULL but for fp16
     int32_t *label;               // device [clips]
     float *coefficient;           // device [clips]: of the targets
     struct augment_plan *plans;   // device [clips]
@@ -41,7 +44,9 @@ struct step_losses {
 struct step_result {
     struct step_losses learner[LEARNERS]; // the teacher's are zero
     double lr;
-    int finite;
+    int finite;        // 0: the run cannot go on
+    double loss_scale; // fp16: what this step's gradients were scaled by; else 0
+    uint32_t skipped;  // fp16: steps so far, this one included, whose gradients were not finite
 };
 
 struct step_options {
@@ -52,12 +57,12 @@ struct step_options {
     enum dtype type;
 };
 
-// The ranks must divide the batch's groups.
+// The ranks must divide the batch's groups. Collective.
 int step_create(struct step_space *t, const struct step_options *o, struct error *e);
 void step_destroy(struct step_space *t);
 
 // Step `step` over the whole batch's clips [train.batch]; every rank calls with the same ones. A result that is not
-// finite leaves the weights as they were.
+// finite leaves the weights as they were; in fp16 that is part of the way, until the loss scale is as low as can be.
 int step_run(struct step_space *t, uint32_t step, const uint32_t *batch, struct step_result *out, struct error *e);
 
 // Names what is not finite after such a step: a parameter or a gradient ("gradient of dense.weight of the student").

@@ -19,7 +19,7 @@
 void metric_add(struct metric_list *l, double value, const char *format, ...)
 {
     va_list args;
-    if (l->count == RUN_METRICS_MAX)
+    if (l->count == RUN_METRICS_MAX || !isfinite(value)) // fp16: a skipped step has no gradient to speak of
         return;
     va_start(args, format);
     vsnprintf(l->names[l->count], sizeof l->names[0], format, args);
@@ -166,14 +166,14 @@ static int start(struct run *r, struct error *e)
     int failed = !r->set || recipe_type(o->job->train->precision, o->backend, &type, e) ||
                  dataset_create(&r->data, r->set, o->backend, o->job->data, e);
     struct step_options step = {o->job, o->backend, o->comm, &r->data, failed ? DTYPE_F32 : type};
-    if (!failed)
-        failed = step_create(&r->step, &step, e);
-    if (comm_agree(o->comm, failed, e))
+    if (comm_agree(o->comm, failed, e) || step_create(&r->step, &step, e))
         return -1;
     sampler_create(&r->sampler, r->data.train, r->data.train_count, o->job->train->batch, o->job->train->seed,
                    o->job->train->shuffle);
     if (comm_agree(o->comm, r->root && start_root(r, e), e) || state_share(&r->state, &r->step, e))
         return -1;
+    if (r->root && r->step.reducer.note[0])
+        sink_log(o->sink, LOG_INFO, "%s", r->step.reducer.note);
     if (r->root)
         sink_log(o->sink, LOG_INFO,
                  "%u clips to train on, %u held out, %d signs; %u steps in %u epochs, %s on %d rank%s",
@@ -237,6 +237,10 @@ static int report_step(struct run *r, const struct step_result *result, struct e
         if (i != TEACHER && r->step.learner[i].model.backend)
             metric_add(&list, result->learner[i].grad_norm, "grad_norm/%s", learner_names[i]);
     metric_add(&list, result->lr, "lr");
+    if (result->loss_scale > 0) {
+        metric_add(&list, result->loss_scale, "loss_scale");
+        metric_add(&list, result->skipped, "skipped_steps");
+    }
     metric_add(&list, r->clips_per_second, "clips_per_second");
     return run_report(r, &list, 0, e);
 }
