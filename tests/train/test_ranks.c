@@ -1,6 +1,7 @@
 // Training steps over ranks: however gradients and statistics travel between them (in place, by NCCL or its stand-in,
 // through host memory), all ranks have the same bits, each way gives those of the first again, and the results are those
-// of one rank with as many groups. Arguments: the ways to try, of ISLR_NCCL (ordered, fast, off). Run by mpirun over the device that the environment names (tests/kernels/device.h).
+// of one rank with as many groups. Arguments: the ways to try, of ISLR_NCCL (ordered, fast, off). Run by mpirun over the
+// device that the environment names (tests/kernels/device.h).
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -12,15 +13,12 @@
 
 #include <cmocka.h>
 
-#include "core/base/hash.h"
 #include "core/base/memory.h"
-#include "core/spec/spec.h"
-#include "core/train/recipe.h"
-#include "core/train/step.h"
 #include "tests/kernels/device.h"
+#include "tests/train/small_run.h"
 #include "tests/train/small_set.h"
 
-enum { STEPS = 2, GROUP = 2, GROUPS = 2 };
+enum { STEPS = 2 };
 
 struct rig {
     struct comm *world;
@@ -31,87 +29,36 @@ struct rig {
 
 // What a run leaves.
 struct result {
-    struct hash state[LEARNERS]; // parameters and buffers
-    float *parameters[LEARNERS];
-    size_t size[LEARNERS];
+    struct hash hash;
+    float *values[LEARNERS];
+    size_t count[LEARNERS];
     struct step_result last;
     char note[COMM_DEVICE_NOTE];
 };
 
-static void must(int rc, const struct error *e)
-{
-    if (rc)
-        fail_msg("%s", e->text);
-}
-
-static Islr__JobSpec *make_job(void)
-{
-    const char *const settings[] = {"data={path: nowhere, fold: full}",
-                                    "model={max_len: 25, dense_dim: 16, transfo_dim: 64, widths: [32,32,48,48]}",
-                                    "distill={dense_dim: 16, transfo_dim: 64, widths: [16,16,32,32]}",
-                                    "train={steps: 8, batch: 4, group: 2, ousm: 0, warmup: 0}"};
-    struct error e = {0};
-    struct faults faults = {0};
-    Islr__JobSpec *job;
-    if (spec_load(NULL, settings, sizeof settings / sizeof *settings, &job, &faults, &e)) {
-        faults_print(&faults, stderr);
-        fail_msg("%s", e.text);
-    }
-    return job;
-}
-
-static void set_weights(struct step_space *t)
-{
-    struct error e = {0};
-    for (int i = 0; i < LEARNERS; i++) {
-        struct model *m = &t->learner[i].model;
-        float *parameters = xcalloc(m->layout.size, sizeof *parameters);
-        float *buffers = xcalloc(m->layout.buffer_size, sizeof *buffers);
-        layout_initialise(&m->layout, 5, (uint32_t)i, parameters, buffers);
-        model_set(m, t->stream, parameters, buffers);
-        must(t->stream->op->synchronize(t->stream, &e), &e);
-        free(parameters);
-        free(buffers);
-    }
-}
-
 static struct result train(const struct rig *r, struct comm *comm)
 {
-    struct error e = {0};
-    struct dataset data;
-    struct step_space t;
+    struct small_run run;
     struct result result = {.note = ""};
-    must(dataset_create(&data, r->set, r->backend, r->job->data, &e), &e);
-    must(step_create(&t, &(struct step_options){r->job, r->backend, comm, &data, DTYPE_F32}, &e), &e);
-    set_weights(&t);
-    for (uint32_t s = 1; s <= STEPS; s++) {
-        must(step_run(&t, s, data.train + (s - 1) * GROUP * GROUPS, &result.last, &e), &e);
-        assert_true(result.last.finite);
-    }
-    for (int i = 0; i < LEARNERS; i++) {
-        struct model *m = &t.learner[i].model;
-        float *all = xcalloc(m->layout.size + m->layout.buffer_size, sizeof *all);
-        must(model_get(m, t.stream, all, all + m->layout.size, &e), &e);
-        result.size[i] = m->layout.size + m->layout.buffer_size;
-        result.parameters[i] = all;
-        result.state[i] = hash_memory(all, result.size[i] * sizeof *all);
-    }
-    memcpy(result.note, t.reducer.note, sizeof result.note);
-    step_destroy(&t);
-    dataset_destroy(&data);
+    small_run_open(&run, r->job, r->set, r->backend, comm, DTYPE_F32);
+    result.last = small_run_steps(&run, 1, STEPS);
+    for (int i = 0; i < LEARNERS; i++)
+        result.values[i] = small_run_values(&run, i, &result.count[i]);
+    result.hash = small_run_hash(&run);
+    memcpy(result.note, run.step.reducer.note, sizeof result.note);
+    small_run_close(&run);
     return result;
 }
 
 static void result_free(struct result *result)
 {
     for (int i = 0; i < LEARNERS; i++)
-        free(result->parameters[i]);
+        free(result->values[i]);
 }
 
 static void check_same(const struct result *a, const struct result *b)
 {
-    for (int i = 0; i < LEARNERS; i++)
-        assert_true(hash_equal(&a->state[i], &b->state[i]));
+    assert_true(hash_equal(&a->hash, &b->hash));
     assert_true(a->last.learner[STUDENT].loss == b->last.learner[STUDENT].loss);
     assert_true(a->last.learner[DISTILLED].grad_norm == b->last.learner[DISTILLED].grad_norm);
 }
@@ -119,10 +66,11 @@ static void check_same(const struct result *a, const struct result *b)
 static void check_same_everywhere(const struct rig *r, const struct result *mine)
 {
     struct error e;
-    struct hash *all = xcalloc((size_t)comm_size(r->world) * LEARNERS, sizeof *all);
-    must(comm_all_gather(r->world, mine->state, sizeof mine->state, all, &e), &e);
-    for (int i = 0; i < comm_size(r->world) * LEARNERS; i++)
-        assert_true(hash_equal(&all[i], &mine->state[i % LEARNERS]));
+    struct hash *all = xcalloc((size_t)comm_size(r->world), sizeof *all);
+    if (comm_all_gather(r->world, &mine->hash, sizeof mine->hash, all, &e))
+        fail_msg("%s", e.text);
+    for (int i = 0; i < comm_size(r->world); i++)
+        assert_true(hash_equal(&all[i], &mine->hash));
     free(all);
 }
 
@@ -130,10 +78,10 @@ static void check_near(const struct result *got, const struct result *want, doub
 {
     for (int i = 0; i < LEARNERS; i++) {
         double difference = 0, norm = 0;
-        for (size_t k = 0; k < got->size[i]; k++) {
-            double d = (double)got->parameters[i][k] - (double)want->parameters[i][k];
+        for (size_t k = 0; k < got->count[i]; k++) {
+            double d = (double)got->values[i][k] - (double)want->values[i][k];
             difference += d * d;
-            norm += (double)want->parameters[i][k] * (double)want->parameters[i][k];
+            norm += (double)want->values[i][k] * (double)want->values[i][k];
         }
         if (sqrt(difference / norm) > tolerance)
             fail_msg("the %s differs by %g", learner_names[i], sqrt(difference / norm));
@@ -147,7 +95,7 @@ static void check_near(const struct result *got, const struct result *want, doub
 static void train_all_ways(struct rig *r, int ways, char **way)
 {
     struct comm *alone = comm_open_single();
-    struct result one = train(r, alone), first = {{{{0}}}};
+    struct result one = train(r, alone), first = {.note = ""};
     for (int i = 0; i < ways; i++) {
         setenv("ISLR_NCCL", way[i], 1);
         struct result a = train(r, r->world);
@@ -181,7 +129,7 @@ int main(int argc, char **argv)
         comm_abort(r.world, 1);
     }
     r.set = small_set_make();
-    r.job = make_job();
+    r.job = small_run_job();
     train_all_ways(&r, argc - 1, argv + 1);
     spec_free(r.job);
     set_close(r.set);
