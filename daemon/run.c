@@ -52,8 +52,11 @@ static int run_on_device(const Islr__JobSpec *job, const struct run_arguments *a
     struct run_sink sink = console_sink(&console, comm_rank(comm) != 0);
     int threads = a->threads ? (int)a->threads : device_threads(comm);
     struct backend *backend = device_open(device_of(job, a->device), threads, comm, e);
-    if (!backend)
+    if (comm_agree(comm, !backend, e)) {
+        if (backend)
+            backend->op->close(backend);
         return -1;
+    }
     struct train_options o = {.job = job,
                               .comm = comm,
                               .backend = backend,
@@ -87,6 +90,10 @@ static int run_job(const struct run_arguments *a, struct comm *comm, struct erro
             error_set(e, ERR_INVALID, "%s is not a valid job", a->job);
         }
         faults_free(&faults);
+        job = NULL;
+    }
+    if (comm_agree(comm, !job, e)) {
+        spec_free(job);
         return -1;
     }
     int rc = run_on_device(job, a, comm, e);

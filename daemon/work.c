@@ -34,6 +34,12 @@ static int train(void *context, const struct work_job *j, struct error *e)
     return job_run(&o, e);
 }
 
+static int check_device(void *context, struct error *e)
+{
+    struct trainer *t = context;
+    return device_check(t->backend, e);
+}
+
 struct work_arguments {
     const char *server, *device, *scratch;
     int64_t threads;
@@ -81,7 +87,7 @@ static int work(const struct work_arguments *a, struct comm *world, struct error
                              .log = &log,
                              .facts = &facts,
                              .world = world,
-                             .runner = {&trainer, train},
+                             .runner = {&trainer, train, check_device},
                              .catch_signals = 1};
     trainer.backend = device_open(a->device, trainer.threads, world, e);
     if (comm_agree(world, !trainer.backend || find_server(a->server, &o.address, e), e)) {

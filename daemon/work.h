@@ -22,6 +22,8 @@ struct work_job {
 struct work_job_runner {
     void *context;
     int (*run)(void *context, const struct work_job *job, struct error *e);
+    // After a failed job: can this rank compute on? -1 with *e: no, it must end. NULL: it always can.
+    int (*check)(void *context, struct error *e);
 };
 
 struct work_options {

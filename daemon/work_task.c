@@ -85,12 +85,13 @@ static int may_pass(enum error_code code)
     return code == ERR_TIMEOUT || code == ERR_UNREACHABLE;
 }
 
-static void report(struct attempt *a, int rc, const struct error *why)
+static void report(struct attempt *a, int rc, const struct error *why, int device_lost)
 {
     struct work_end end = {.reason = rc ? (char *)why->text : "", .directory = a->scratch.directory};
     end.lock = a->scratch.lock;
     end.outcome = !rc ? WORK_SUCCEEDED : why->code == ERR_INTERRUPTED ? WORK_STOPPED : WORK_FAILED;
-    end.retryable = may_pass(why->code) || a->restoring; // the next one may be given an older resume point
+    // The next one may be given an older resume point, or another device.
+    end.retryable = may_pass(why->code) || a->restoring || device_lost;
     work_delivery_finish(a->net, &end);
 }
 
@@ -101,6 +102,17 @@ static int gang_is_whole(struct attempt *a)
         return 1;
     comm_set_timeout(a->gang, LEAVE_SECONDS);
     return !comm_barrier(a->gang, NULL);
+}
+
+// After a failure: is it this rank's device that can do no more? *why then says so.
+static int device_is_lost(const struct work_options *o, struct error *why)
+{
+    struct error device;
+    if (!o->runner.check || !o->runner.check(o->runner.context, &device))
+        return 0;
+    struct error first = *why;
+    error_set(why, ERR_FAILED, "%s; this rank's device can do no more: %s", first.text, device.text);
+    return 1;
 }
 
 // ---- the job --------------------------------------------------------------------------------------------------------
@@ -144,18 +156,19 @@ int work_run_task(const struct work_options *o, struct work_net *n, struct work_
     int restored = !comm_agree(a.gang, a.first && open_place(&a, &why), &why);
     comm_set_timeout(a.gang, before);
     int rc = restored ? run_job(&a, &why) : -1;
-    int whole = !rc || gang_is_whole(&a);
+    int lost = rc && device_is_lost(o, &why);
+    int whole = !rc || (!lost && gang_is_whole(&a));
     if (rc)
         log_line(o->log, why.code == ERR_INTERRUPTED ? LOG_INFO : LOG_ERROR, "run %llu: %s", (unsigned long long)t->run,
                  why.text);
     if (a.first)
-        report(&a, rc, &why);
+        report(&a, rc, &why, lost);
     free(a.outbox);
     if (!whole) {
         if (a.first)
             work_delivery_wait(n, LAST_WORD_SECONDS);
-        return error_set(e, why.code, "run %llu: %s; the gang's ranks do not meet any more", (unsigned long long)t->run,
-                         why.text);
+        return error_set(e, why.code, "run %llu: %s%s", (unsigned long long)t->run, why.text,
+                         lost ? "" : "; the gang's ranks do not meet any more");
     }
     comm_close(a.gang);
     return 0;

@@ -5,10 +5,18 @@
 #include "core/comm/comm.h"
 #include "kernels/backend.h"
 
-// kind: "cpu"; "cuda": a card for each rank of the host, by the rank's number there; "auto": cards where the host has one
-// for each of its ranks, else the CPU. threads of the CPU: 0: this rank's share of the machine, which is its affinity mask where
-// the launcher has bound it, else the cores divided by the ranks on this host.
-struct backend *device_open(const char *kind, int threads, const struct comm *comm, struct error *e);
+// Collective. kind: "cpu"; "cuda": a card for each rank of a host, numbered as its ranks are among those that see the same
+// cards (CUDA_VISIBLE_DEVICES); "auto": cards where there is one for each, else the CPU. threads of the CPU: 0: this
+// rank's share of the machine, which is its affinity mask where the launcher has bound it, else the cores divided by the
+// ranks on this host. NULL with *e: what is asked for is not there, or cannot be used, on this rank.
+struct backend *device_open(const char *kind, int threads, struct comm *comm, struct error *e);
+
+// Collective: refuses ranks that compute on different kinds of devices, or in different types, in one run. Their results
+// would depend on which rank had which clips.
+int device_agree(struct comm *comm, struct backend *backend, enum dtype type, struct error *e);
+
+// Can it still be computed on? A card that has met an error of its own cannot, until the process is another one.
+int device_check(struct backend *backend, struct error *e);
 
 int device_threads(const struct comm *comm); // that share
 

@@ -12,6 +12,7 @@
 #include "core/base/memory.h"
 #include "core/spec/spec.h"
 #include "core/train/checkpoint.h"
+#include "core/train/device.h"
 #include "core/train/prepared.h"
 #include "core/train/recipe.h"
 #include "core/train/run.h"
@@ -166,7 +167,7 @@ static int start(struct run *r, struct error *e)
     int failed = !r->set || recipe_type(o->job->train->precision, o->backend, &type, e) ||
                  dataset_create(&r->data, r->set, o->backend, o->job->data, e);
     struct step_options step = {o->job, o->backend, o->comm, &r->data, failed ? DTYPE_F32 : type};
-    if (comm_agree(o->comm, failed, e) || step_create(&r->step, &step, e))
+    if (comm_agree(o->comm, failed, e) || device_agree(o->comm, o->backend, type, e) || step_create(&r->step, &step, e))
         return -1;
     sampler_create(&r->sampler, r->data.train, r->data.train_count, o->job->train->batch, o->job->train->seed,
                    o->job->train->shuffle);

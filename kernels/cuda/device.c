@@ -319,11 +319,13 @@ static int find_device(struct cuda_backend *b, struct error *e)
         return error_set(e, ERR_FAILED, "CUDA device %d does not exist: there %s %d (CUDA_VISIBLE_DEVICES counts)",
                          b->device, count == 1 ? "is" : "are", count);
     cudaError_t rc = cudaGetDeviceProperties(&p, b->device);
-    if (!rc)
-        rc = cudaSetDevice(b->device);
     if (rc)
         return error_set(e, ERR_FAILED, "CUDA device %d cannot be used: %s", b->device, cudaGetErrorString(rc));
     snprintf(b->name, sizeof b->name, "%.*s", (int)sizeof b->name - 1, p.name);
+    rc = cudaSetDevice(b->device);
+    if (rc)
+        return error_set(e, ERR_FAILED, "CUDA device %d (%s) cannot be used: %s", b->device, b->name,
+                         cudaGetErrorString(rc));
     b->major = p.major;
     b->minor = p.minor;
     b->multiprocessors = p.multiProcessorCount;
