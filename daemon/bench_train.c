@@ -73,18 +73,19 @@ static void print_train(const struct bench *b, const struct step_space *t, struc
     double median = json_number_value(json_object_get(ms, "median")), rate = 1000 * (double)b->batch / median;
     struct device_info info;
     t->backend->op->describe(t->backend, &info);
-    root = json_pack("{s:s, s:s, s:s, s:I, s:f, s:f, s:o, s:o, s:f, s:f, s:f, s:f, s:s, s:s, s:i}", "bench", "train",
-                     "preset", b->preset, "precision", dtype_name(t->learner[STUDENT].model.type), "batch",
+    root = json_pack("{s:s, s:s, s:s, s:I, s:f, s:f, s:o, s:o, s:f, s:f, s:f, s:f, s:I, s:s, s:s, s:i}", "bench",
+                     "train", "preset", b->preset, "precision", dtype_name(t->learner[STUDENT].model.type), "batch",
                      (json_int_t)b->batch, "fill", b->fill, "clips_per_second", rate, "step_ms", ms, "stages", stages,
                      "flops_per_step", p->flops, "achieved_flops", p->flops / (median / 1000), "peak_flops", peak,
-                     "peak_memory_mib", bench_peak_memory_mib(), "device", info.name, "detail", info.detail, "threads",
-                     info.threads);
+                     "peak_memory_mib", bench_peak_memory_mib(), "peak_device_bytes", (json_int_t)info.memory_peak,
+                     "device", info.name, "detail", info.detail, "threads", info.threads);
     if (!b->json) {
         printf("matrix products: %.1f GFLOP a step, %.1f GFLOP/s, %.0f%% of the measured peak of %.1f GFLOP/s\n",
                p->flops / 1e9, p->flops / (median / 1000) / 1e9, 100 * p->flops / (median / 1000) / peak, peak / 1e9);
         for (int i = 0; i < PROFILE_STAGES; i++)
             printf("  %-10s %5.1f%%\n", profile_names[i], 100 * p->seconds[i] / total);
-        printf("peak memory %.0f MiB\n", bench_peak_memory_mib());
+        printf("peak memory %.0f MiB", bench_peak_memory_mib());
+        printf(info.memory_peak ? ", of the device %.0f MiB\n" : "\n", (double)info.memory_peak / (1 << 20));
     }
     bench_print(b, root, "%s %s, batch %lld, fill %.2f: %.1f clips/s, step %.1f ms (min %.1f, max %.1f)", b->preset,
                 dtype_name(t->learner[STUDENT].model.type), (long long)b->batch, b->fill, rate, median, steps.ms[0],
@@ -105,7 +106,7 @@ static int time_steps(const struct bench *b, struct step_space *t, struct sample
         if (last)
             profile_begin(profile, t->stream);
         double began = clock_seconds();
-        int rc = step_run(t, step, batch, &result, e);
+        int rc = step_run(t, step, batch, NULL, &result, e);
         if (last)
             profile_end(profile, t->stream);
         if (rc)
@@ -128,7 +129,8 @@ static int bench_on_set(const struct bench *b, const Islr__JobSpec *job, struct 
     enum dtype type;
     double peak;
     int rc = !backend || recipe_type(job->train->precision, backend, &type, e) ||
-             bench_measure_peak(backend, type, &peak, e) || dataset_create(&data, set, backend, job->data, e);
+             bench_measure_peak(backend, type, &peak, e) ||
+             dataset_create(&data, set, backend, &(struct dataset_options){.data = job->data}, e);
     struct step_options o = {job, backend, comm, &data, rc ? DTYPE_F32 : type};
     if (!rc && !(rc = step_create(&space, &o, e))) {
         for (int i = 0; i < LEARNERS; i++) {

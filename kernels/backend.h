@@ -401,9 +401,10 @@ struct augment {
 struct device_info {
     char name[128];
     size_t memory_total, memory_free;
-    int threads;      // CPU threads, or multiprocessors
-    int has_bf16;     // products in hardware, faster than fp32's: what `precision: auto` goes by
-    char detail[256]; // instruction set, library versions
+    size_t memory_peak; // most that was in use at once since it was opened, where the device tells; else 0
+    int threads;        // CPU threads, or multiprocessors
+    int has_bf16;       // products in hardware, faster than fp32's: what `precision: auto` goes by
+    char detail[256];   // instruction set, library versions
 };
 
 struct backend_ops {

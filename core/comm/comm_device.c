@@ -424,6 +424,11 @@ void comm_device_close(struct comm_device *d)
     free(d);
 }
 
+size_t comm_device_size(int ranks)
+{
+    return ranks > 1 ? ((size_t)PIECE + 2 * (size_t)ranks) * sizeof(float) : 0;
+}
+
 const char *comm_device_library(char text[COMM_DEVICE_NOTE])
 {
     struct nccl_library l;

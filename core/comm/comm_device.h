@@ -39,6 +39,9 @@ void comm_device_join(struct comm_device *d, struct stream *s);
 // Until all that is queued on `s` is done.
 int comm_device_wait(struct comm_device *d, struct stream *s, struct error *e);
 
+// Bytes of device memory that it takes for so many ranks, at most.
+size_t comm_device_size(int ranks);
+
 // "NCCL 2.27.7", or why there is none: for `doctor`. Loads it, makes nothing.
 const char *comm_device_library(char text[COMM_DEVICE_NOTE]);
 

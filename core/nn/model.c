@@ -41,17 +41,30 @@ static int upload_slots(struct model *m, struct error *e)
     return rc;
 }
 
+void model_sketch(struct model *m, struct backend *backend, const struct model_config *c, enum dtype type, uint32_t id)
+{
+    memset(m, 0, sizeof *m);
+    m->config = *c;
+    m->backend = backend;
+    m->type = type;
+    m->id = id;
+    layout_make(&m->layout, c);
+}
+
+size_t model_size(const struct model *m)
+{
+    size_t copies = m->type == DTYPE_F32 ? 0 : dtype_size(m->type);
+    return m->layout.size * (sizeof(float) + copies) + m->layout.buffer_size * sizeof(float) +
+           (size_t)(2 * m->config.max_len - 1) * sizeof(int32_t);
+}
+
 int model_create(struct model *m, struct backend *backend, const struct model_config *c, enum dtype type, uint32_t id,
                  struct error *e)
 {
     memset(m, 0, sizeof *m);
     if (model_config_check(c, e))
         return -1;
-    m->config = *c;
-    m->backend = backend;
-    m->type = type;
-    m->id = id;
-    layout_make(&m->layout, c);
+    model_sketch(m, backend, c, type, id);
     const struct backend_ops *op = backend->op;
     m->weight = op->allocate(backend, m->layout.size * sizeof(float), e);
     m->work = type == DTYPE_F32 || !m->weight ? m->weight : op->allocate(backend, m->layout.size * dtype_size(type), e);
@@ -132,6 +145,14 @@ static void workspace_plan(struct workspace *w, const struct model *m, struct ar
     }
 }
 
+size_t workspace_size(const struct model *m, int clips, int keep)
+{
+    struct arena a = {0};
+    struct workspace w = {.clips = clips, .keep = keep};
+    workspace_plan(&w, m, &a);
+    return a.peak;
+}
+
 int workspace_create(struct workspace *w, const struct model *m, int clips, int keep, struct error *e)
 {
     struct arena a = {0};
@@ -139,10 +160,8 @@ int workspace_create(struct workspace *w, const struct model *m, int clips, int 
     w->backend = m->backend;
     w->clips = clips;
     w->keep = keep;
-    workspace_plan(w, m, &a);
-    w->size = a.peak;
-    w->memory = a.base = m->backend->op->allocate(m->backend, a.peak, e);
-    a.used = 0;
+    w->size = workspace_size(m, clips, keep);
+    w->memory = a.base = m->backend->op->allocate(m->backend, w->size, e);
     if (!w->memory)
         return error_prefix(e, "activations of %d clips", clips);
     workspace_plan(w, m, &a);

@@ -24,6 +24,10 @@ int model_create(struct model *m, struct backend *backend, const struct model_co
                  struct error *e);
 void model_destroy(struct model *m); // a zeroed model is fine
 
+// Fills in all but the memory: to ask how much that would be. There is nothing to destroy.
+void model_sketch(struct model *m, struct backend *backend, const struct model_config *c, enum dtype type, uint32_t id);
+size_t model_size(const struct model *m); // bytes that model_create() takes
+
 // Copies from and to host memory in the layout's order; set also refreshes the work copy. get is complete on return.
 void model_set(struct model *m, struct stream *s, const float *parameters, const float *buffers);
 int model_get(const struct model *m, struct stream *s, float *parameters, float *buffers, struct error *e);
@@ -76,6 +80,7 @@ struct workspace {
 };
 int workspace_create(struct workspace *w, const struct model *m, int clips, int keep, struct error *e);
 void workspace_destroy(struct workspace *w);
+size_t workspace_size(const struct model *m, int clips, int keep); // bytes that workspace_create() takes
 
 // Logits of a view into w->logits.
 void model_forward(const struct model *m, struct workspace *w, struct stream *s, const struct view *v,

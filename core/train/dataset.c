@@ -58,12 +58,12 @@ static int fold_number(const struct set *set, const Islr__Data *data, int *fold,
     return 0;
 }
 
-int dataset_create(struct dataset *d, const struct set *set, struct backend *backend, const Islr__Data *data,
+int dataset_create(struct dataset *d, const struct set *set, struct backend *backend, const struct dataset_options *o,
                    struct error *e)
 {
     *d = (struct dataset){.set = set, .backend = backend};
     int fold;
-    if (fold_number(set, data, &fold, e))
+    if (fold_number(set, o->data, &fold, e))
         return -1;
     size_t count = set_count(set);
     d->train = xcalloc(count, sizeof *d->train);
@@ -74,7 +74,9 @@ int dataset_create(struct dataset *d, const struct set *set, struct backend *bac
         else
             d->train[d->train_count++] = i;
     }
-    if (!upload(d, e))
+    if (o->fed_clips > 0)
+        d->feeder = feeder_create(set, backend, o->fed_clips, o->views, e);
+    if (o->fed_clips > 0 ? d->feeder != NULL : !upload(d, e))
         return 0;
     dataset_destroy(d);
     return -1;
@@ -98,6 +100,7 @@ void dataset_destroy(struct dataset *d)
     if (!d->backend)
         return;
     const struct backend_ops *op = d->backend->op;
+    feeder_destroy(d->feeder);
     if (d->copy)
         op->release(d->backend, d->copy);
     if (d->offset)
@@ -107,6 +110,21 @@ void dataset_destroy(struct dataset *d)
     free(d->train);
     free(d->held_out);
     memset(d, 0, sizeof *d);
+}
+
+int dataset_feed(const struct dataset *d, struct augment_plan *plans, int count, struct feed *feed, struct error *e)
+{
+    if (!d->feeder) {
+        *feed = (struct feed){.frames = d->frames, .offset = d->offset, .frame_count = d->frame_count};
+        return 0;
+    }
+    *feed = feeder_put(d->feeder, plans, count);
+    return feeder_wait(d->feeder, e);
+}
+
+size_t dataset_size(const struct set *set)
+{
+    return set_frame_count(set) * LANDMARKS * 3 * sizeof(float) + set_count(set) * (sizeof(int64_t) + sizeof(int32_t));
 }
 
 struct augment_plan dataset_plain_plan(const struct dataset *d, uint32_t clip)

@@ -17,8 +17,13 @@ static int forward_batch(const struct evaluator *v, const uint32_t *clips, int c
         plans[i] = dataset_plain_plan(v->data, clips[i]);
         length[i] = plans[i].count;
     }
+    struct feed feed;
+    if (dataset_feed(v->data, plans, count, &feed, e)) {
+        free(length);
+        return -1;
+    }
     s->op->upload(s, device_plans, plans, (size_t)count * sizeof *plans);
-    queue(s, augment, .frames = v->data->frames, .offset = v->data->offset, .frame_count = v->data->frame_count,
+    queue(s, augment, .frames = feed.frames, .offset = feed.offset, .frame_count = feed.frame_count,
           .plan = device_plans, .views = count, .max_frames = m->config.max_len, .out = v->x);
     struct view view = view_build(
         v->views, s, &(struct view_input){.clips = count, .frames = m->config.max_len, .x = v->x, .length = length});

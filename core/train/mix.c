@@ -141,7 +141,7 @@ static int judge_and_mix(const struct mix_options *s, struct checkpoint *out, st
         rc = -1;
     if (!rc)
         rc = s->fold < 0 ? dataset_create_whole(&j.data, j.set, s->backend, e)
-                         : dataset_create(&j.data, j.set, s->backend, &data, e);
+                         : dataset_create(&j.data, j.set, s->backend, &(struct dataset_options){.data = &data}, e);
     j.clips = j.data.held_out;
     j.count = j.data.held_out_count;
     if (!rc)

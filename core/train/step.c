@@ -61,7 +61,7 @@ static int create_buffers(struct step_space *t, enum dtype type, struct error *e
             return -1;
         loss_scale_reset(t->scaler, t->stream, &t->schedule, 0);
     }
-    t->host_plans = xcalloc(n, sizeof *t->host_plans);
+    t->host_plans = xcalloc(LEARNERS * n, sizeof *t->host_plans);
     t->host_label = xcalloc(n, sizeof *t->host_label);
     t->length = xcalloc(n, sizeof *t->length);
     mixup_plan_create(&t->mixup, t->clips);
@@ -103,16 +103,44 @@ void step_destroy(struct step_space *t)
     memset(t, 0, sizeof *t);
 }
 
-// Draws the model's view of the clips and queues its making.
-static void make_view(struct step_space *t, struct learner *l, const uint32_t *clips, uint32_t epoch)
+static int has_learner(const struct step_space *t, int role)
+{
+    return role != DISTILLED || t->distills;
+}
+
+// Draws all models' views of the step's clips; where the dataset is fed, these set out for the device.
+static void plan_views(struct step_space *t, uint32_t step, const uint32_t *clips)
+{
+    uint32_t epoch = schedule_epoch(&t->schedule, step);
+    int count = 0;
+    for (int i = 0; i < LEARNERS; i++)
+        for (int k = 0; k < t->clips && has_learner(t, i); k++)
+            t->host_plans[count++] = augmenter_draw(t->augmenter, clips[k], (uint32_t)i, epoch);
+    if (t->data->feeder)
+        t->feed = feeder_put(t->data->feeder, t->host_plans, count);
+    t->planned = step;
+}
+
+// Makes sure that the step's views are planned and their clips on the device.
+static int fetch_clips(struct step_space *t, uint32_t step, const uint32_t *clips, struct error *e)
+{
+    struct feeder *f = t->data->feeder;
+    if (t->planned != step || (f && !feeder_holds(f, &t->feed)))
+        plan_views(t, step, clips);
+    t->planned = 0; // once: what comes before another step of this number is not known
+    if (!f)
+        return dataset_feed(t->data, NULL, 0, &t->feed, e);
+    return feeder_wait(f, e);
+}
+
+// Queues the making of the model's view.
+static void make_view(struct step_space *t, struct learner *l, const struct augment_plan *plans)
 {
     int max_len = l->model.config.max_len;
-    for (int i = 0; i < t->clips; i++) {
-        t->host_plans[i] = augmenter_draw(t->augmenter, clips[i], l->role, epoch);
-        t->length[i] = t->host_plans[i].count;
-    }
-    t->stream->op->upload(t->stream, t->plans, t->host_plans, (size_t)t->clips * sizeof *t->plans);
-    queue(t->stream, augment, .frames = t->data->frames, .offset = t->data->offset, .frame_count = t->data->frame_count,
+    for (int i = 0; i < t->clips; i++)
+        t->length[i] = plans[i].count;
+    t->stream->op->upload(t->stream, t->plans, plans, (size_t)t->clips * sizeof *t->plans);
+    queue(t->stream, augment, .frames = t->feed.frames, .offset = t->feed.offset, .frame_count = t->feed.frame_count,
           .plan = t->plans, .views = t->clips, .max_frames = max_len, .out = l->x);
     l->view = view_build(&l->views, t->stream,
                          &(struct view_input){.clips = t->clips,
@@ -125,11 +153,13 @@ static void make_view(struct step_space *t, struct learner *l, const uint32_t *c
                                               .layer = t->mixup.layer[l->role]});
 }
 
-static void make_batch(struct step_space *t, uint32_t step, const uint32_t *clips)
+static int make_batch(struct step_space *t, uint32_t step, const uint32_t *clips, struct error *e)
 {
     const Islr__Train *train = t->job->train;
     uint32_t epoch = schedule_epoch(&t->schedule, step);
     struct step_scalars now = schedule_scalars(&t->schedule, step), scalars[LEARNERS] = {now, now, now};
+    if (fetch_clips(t, step, clips, e))
+        return -1;
     mixup_draw(&t->mixup, t->job->mixup, train->seed, step, epoch, t->schedule.epochs,
                t->first_clip / (int)train->group, (int)train->group);
     for (int i = 0; i < t->clips; i++)
@@ -141,8 +171,9 @@ static void make_batch(struct step_space *t, uint32_t step, const uint32_t *clip
     op->upload(t->stream, t->label, t->host_label, (size_t)t->clips * sizeof *t->label);
     op->upload(t->stream, t->coefficient, t->mixup.coefficient, (size_t)t->clips * sizeof *t->coefficient);
     for (int i = 0; i < LEARNERS; i++)
-        if (i != DISTILLED || t->distills)
-            make_view(t, &t->learner[i], clips, epoch);
+        if (has_learner(t, i))
+            make_view(t, &t->learner[i], t->host_plans + (size_t)i * (size_t)t->clips);
+    return 0;
 }
 
 static void forward_and_backward(struct step_space *t, struct reduce_pass *passes)
@@ -258,15 +289,19 @@ static int collect(struct step_space *t, struct step_result *out, struct error *
     return 0;
 }
 
-int step_run(struct step_space *t, uint32_t step, const uint32_t *batch, struct step_result *out, struct error *e)
+int step_run(struct step_space *t, uint32_t step, const uint32_t *batch, const uint32_t *next, struct step_result *out,
+             struct error *e)
 {
     struct reduce_pass passes[LEARNERS];
     *out = (struct step_result){.lr = schedule_lr(&t->schedule, step)};
-    make_batch(t, step, batch + t->first_clip);
+    if (make_batch(t, step, batch + t->first_clip, e))
+        return -1;
     forward_and_backward(t, passes);
     if (reducer_finish(&t->reducer, e) || average_buffers(t, e))
         return -1;
     update(t, step);
+    if (next && t->data->feeder)
+        plan_views(t, step + 1, next + t->first_clip);
     return collect(t, out, e);
 }
 

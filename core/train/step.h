@@ -32,8 +32,10 @@ struct step_space {
     int32_t *label;               // device [clips]
     float *coefficient;           // device [clips]: of the targets
     struct augment_plan *plans;   // device [clips]
+    struct feed feed;             // where the frames of the planned step's clips are
+    uint32_t planned;             // the step that host_plans are of; 0: none
     // host
-    struct augment_plan *host_plans; // [clips]
+    struct augment_plan *host_plans; // [LEARNERS, clips]
     int32_t *host_label, *length;    // [clips]
     struct mixup_plan mixup;
 };
@@ -63,7 +65,9 @@ void step_destroy(struct step_space *t);
 
 // Step `step` over the whole batch's clips [train.batch]; every rank calls with the same ones. A result that is not
 // finite leaves the weights as they were; in fp16 that is part of the way, until the loss scale is as low as can be.
-int step_run(struct step_space *t, uint32_t step, const uint32_t *batch, struct step_result *out, struct error *e);
+// `next`: the clips of step + 1, which are fetched meanwhile where the dataset is fed; or NULL.
+int step_run(struct step_space *t, uint32_t step, const uint32_t *batch, const uint32_t *next, struct step_result *out,
+             struct error *e);
 
 // Names what is not finite after such a step: a parameter or a gradient ("gradient of dense.weight of the student").
 int step_find_not_finite(struct step_space *t, char *text, size_t size, struct error *e);

@@ -13,6 +13,7 @@
 #include "core/spec/spec.h"
 #include "core/train/checkpoint.h"
 #include "core/train/device.h"
+#include "core/train/memory.h"
 #include "core/train/prepared.h"
 #include "core/train/recipe.h"
 #include "core/train/run.h"
@@ -156,7 +157,6 @@ static int start(struct run *r, struct error *e)
 {
     const struct train_options *o = r->o;
     char *path = NULL;
-    enum dtype type;
     struct hash hash = spec_hash(o->job);
     hash_to_hex(&hash, r->job_hash);
     progress(r, "prepare");
@@ -164,22 +164,30 @@ static int start(struct run *r, struct error *e)
         return -1;
     r->set = set_open(path, e);
     free(path);
-    int failed = !r->set || recipe_type(o->job->train->precision, o->backend, &type, e) ||
-                 dataset_create(&r->data, r->set, o->backend, o->job->data, e);
-    struct step_options step = {o->job, o->backend, o->comm, &r->data, failed ? DTYPE_F32 : type};
-    if (comm_agree(o->comm, failed, e) || device_agree(o->comm, o->backend, type, e) || step_create(&r->step, &step, e))
+    struct memory_request memory = {.job = o->job, .set = r->set, .backend = o->backend, .ranks = comm_size(o->comm)};
+    int failed = !r->set || recipe_type(o->job->train->precision, o->backend, &memory.type, e);
+    if (comm_agree(o->comm, failed, e) || device_agree(o->comm, o->backend, memory.type, e) ||
+        comm_agree(o->comm, memory_decide(&memory, e), e))
+        return -1;
+    struct dataset_options data = {o->job->data, memory.fed ? (int)o->job->train->batch / memory.ranks : 0,
+                                   2 + o->job->distill->enabled};
+    struct step_options step = {o->job, o->backend, o->comm, &r->data, memory.type};
+    if (comm_agree(o->comm, dataset_create(&r->data, r->set, o->backend, &data, e), e) ||
+        step_create(&r->step, &step, e))
         return -1;
     sampler_create(&r->sampler, r->data.train, r->data.train_count, o->job->train->batch, o->job->train->seed,
                    o->job->train->shuffle);
     if (comm_agree(o->comm, r->root && start_root(r, e), e) || state_share(&r->state, &r->step, e))
         return -1;
+    if (r->root && memory.fed)
+        sink_log(o->sink, LOG_INFO, "the set does not fit on the device beside the models: it is fed batch by batch");
     if (r->root && r->step.reducer.note[0])
         sink_log(o->sink, LOG_INFO, "%s", r->step.reducer.note);
     if (r->root)
-        sink_log(o->sink, LOG_INFO,
-                 "%u clips to train on, %u held out, %d signs; %u steps in %u epochs, %s on %d rank%s",
-                 r->data.train_count, r->data.held_out_count, set_sign_count(r->set), r->step.schedule.steps,
-                 r->step.schedule.epochs, dtype_name(type), comm_size(o->comm), comm_size(o->comm) > 1 ? "s" : "");
+        sink_log(
+            o->sink, LOG_INFO, "%u clips to train on, %u held out, %d signs; %u steps in %u epochs, %s on %d rank%s",
+            r->data.train_count, r->data.held_out_count, set_sign_count(r->set), r->step.schedule.steps,
+            r->step.schedule.epochs, dtype_name(memory.type), comm_size(o->comm), comm_size(o->comm) > 1 ? "s" : "");
     return 0;
 }
 
@@ -320,7 +328,8 @@ static int one_step(struct run *r, struct error *e)
     double began = clock_seconds();
     uint32_t step = r->state.step + 1, epoch = schedule_epoch(s, step);
     const uint32_t *batch = sampler_batch(&r->sampler, epoch, (step - 1) % s->steps_per_epoch);
-    if (step_run(&r->step, step, batch, &result, e))
+    const uint32_t *next = schedule_ends_epoch(s, step) ? NULL : batch + r->o->job->train->batch;
+    if (step_run(&r->step, step, batch, next, &result, e))
         return error_prefix(e, "step %u", step);
     if (!result.finite)
         return fail_not_finite(r, batch, e);

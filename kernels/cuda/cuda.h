@@ -38,6 +38,7 @@ struct cuda_backend {
     int device;
     char name[128];
     int major, minor, multiprocessors; // compute capability
+    size_t free_first, free_least;     // bytes free when it was opened, and when least were
     struct stream *own;                // for allocate()
     struct gemm *gemm;                 // matrix products (gemm.h)
 };

@@ -48,12 +48,22 @@ static void enter(struct backend *b)
 
 // ---- memory -------------------------------------------------------------------------------------------------------
 
+static void watch_memory(struct cuda_backend *b, struct device_info *info)
+{
+    if (cudaMemGetInfo(&info->memory_free, &info->memory_total) == cudaSuccess && info->memory_free < b->free_least)
+        b->free_least = info->memory_free;
+    info->memory_peak = b->free_first - b->free_least;
+}
+
 static void *obtain(struct cuda_backend *b, size_t size, struct error *e)
 {
     void *p = NULL;
+    struct device_info info;
     cudaError_t rc = cudaMalloc(&p, size ? size : 1);
-    if (rc == cudaSuccess)
+    if (rc == cudaSuccess) {
+        watch_memory(b, &info);
         return p;
+    }
     cudaGetLastError(); // this one does no harm to what follows
     size_t available = 0, total = 0;
     if (rc == cudaErrorMemoryAllocation && !cudaMemGetInfo(&available, &total))
@@ -261,7 +271,7 @@ static void describe(struct backend *base, struct device_info *info)
     char library[64];
     memset(info, 0, sizeof *info);
     enter(base);
-    cudaMemGetInfo(&info->memory_free, &info->memory_total);
+    watch_memory(b, info);
     cudaRuntimeGetVersion(&runtime);
     cudaDriverGetVersion(&driver);
     snprintf(info->name, sizeof info->name, "%s", b->name);
@@ -326,6 +336,11 @@ static int find_device(struct cuda_backend *b, struct error *e)
     if (rc)
         return error_set(e, ERR_FAILED, "CUDA device %d (%s) cannot be used: %s", b->device, b->name,
                          cudaGetErrorString(rc));
+    size_t total;
+    rc = cudaMemGetInfo(&b->free_first, &total);
+    if (rc)
+        return set_error(e, b, rc, "memory");
+    b->free_least = b->free_first;
     b->major = p.major;
     b->minor = p.minor;
     b->multiprocessors = p.multiProcessorCount;

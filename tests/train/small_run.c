@@ -48,10 +48,11 @@ static void set_weights(struct step_space *t)
 }
 
 void small_run_open(struct small_run *r, const Islr__JobSpec *job, const struct set *set, struct backend *b,
-                    struct comm *c, enum dtype type)
+                    struct comm *c, enum dtype type, int fed)
 {
     struct error e = {0};
-    must(dataset_create(&r->data, set, b, job->data, &e), &e);
+    struct dataset_options options = {job->data, fed ? SMALL_BATCH : 0, LEARNERS};
+    must(dataset_create(&r->data, set, b, &options, &e), &e);
     must(step_create(&r->step, &(struct step_options){job, b, c, &r->data, type}, &e), &e);
     set_weights(&r->step);
 }
@@ -67,7 +68,9 @@ struct step_result small_run_steps(struct small_run *r, uint32_t first, uint32_t
     struct error e = {0};
     struct step_result result = {.finite = 1};
     for (uint32_t s = first; s <= last; s++) {
-        must(step_run(&r->step, s, r->data.train + (s - 1) * SMALL_BATCH % r->data.train_count, &result, &e), &e);
+        const uint32_t *clips = r->data.train + (s - 1) * SMALL_BATCH % r->data.train_count;
+        const uint32_t *next = r->data.train + s * SMALL_BATCH % r->data.train_count;
+        must(step_run(&r->step, s, clips, s < last ? next : NULL, &result, &e), &e);
         assert_true(result.finite);
     }
     return result;

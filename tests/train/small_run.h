@@ -15,9 +15,9 @@ struct small_run {
 
 Islr__JobSpec *small_run_job(void); // resolved, 8 steps; spec_free() it
 
-// Fails the test where it cannot be. Weights are the same each time.
+// Fails the test where it cannot be. Weights are the same each time. fed: the set is not resident.
 void small_run_open(struct small_run *r, const Islr__JobSpec *job, const struct set *set, struct backend *b,
-                    struct comm *c, enum dtype type);
+                    struct comm *c, enum dtype type, int fed);
 void small_run_close(struct small_run *r);
 
 // Steps first..last, each over its own clips; the last one's result.

@@ -48,6 +48,11 @@ static void add_clip(struct set_writer *w, int sign, int participant, uint32_t n
 
 struct set *small_set_make(void)
 {
+    return small_set_make_of(SMALL_CLIPS);
+}
+
+struct set *small_set_make_of(int clips)
+{
     static char *const signs[SMALL_SIGNS] = {"one", "two", "three", "four"};
     const struct set_description d = {.max_len = SMALL_MAX_LEN, .sign_count = SMALL_SIGNS, .signs = signs};
     char directory[] = "/tmp/islr-small-set-XXXXXX", path[64];
@@ -61,7 +66,7 @@ struct set *small_set_make(void)
     uint32_t number = 0;
     for (int sign = 0; sign < SMALL_SIGNS; sign++)
         for (int p = 0; p < (sign == SMALL_SIGNS - 1 ? 1 : SMALL_PARTICIPANTS); p++)
-            for (int i = 0; i < SMALL_CLIPS; i++)
+            for (int i = 0; i < clips; i++)
                 add_clip(w, sign, p, number++);
     struct set *set = set_writer_commit(w, &e) ? NULL : set_open(path, &e);
     unlink(path);

@@ -14,5 +14,7 @@ enum {
 
 // Fails the test if the set cannot be written. set_close() it; its file is gone already.
 struct set *small_set_make(void);
+// The same with `clips` of each sign by each participant.
+struct set *small_set_make_of(int clips);
 
 #endif

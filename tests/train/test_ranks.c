@@ -40,7 +40,7 @@ static struct result train(const struct rig *r, struct comm *comm)
 {
     struct small_run run;
     struct result result = {.note = ""};
-    small_run_open(&run, r->job, r->set, r->backend, comm, DTYPE_F32);
+    small_run_open(&run, r->job, r->set, r->backend, comm, DTYPE_F32, 0);
     result.last = small_run_steps(&run, 1, STEPS);
     for (int i = 0; i < LEARNERS; i++)
         result.values[i] = small_run_values(&run, i, &result.count[i]);

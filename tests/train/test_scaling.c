@@ -77,7 +77,7 @@ static struct loss_scaler read_scaler(struct small_run *run)
 
 static void open_run(struct rig *r, struct small_run *run, enum dtype type)
 {
-    small_run_open(run, r->job, r->set, r->backend, r->comm, type);
+    small_run_open(run, r->job, r->set, r->backend, r->comm, type, 0);
 }
 
 static void start_large(struct small_run *run)

@@ -190,7 +190,7 @@ static void run_variant(struct rig *r, const char *variant)
     Islr__JobSpec *job = make_job(r, r->batch / groups, ousm);
     struct dataset data;
     struct step_space t;
-    if (dataset_create(&data, r->set, r->backend, job->data, &e) ||
+    if (dataset_create(&data, r->set, r->backend, &(struct dataset_options){.data = job->data}, &e) ||
         step_create(&t, &(struct step_options){job, r->backend, r->comm, &data, DTYPE_F32}, &e))
         die(&e);
     set_weights(&t);
@@ -198,7 +198,7 @@ static void run_variant(struct rig *r, const char *variant)
         struct step_result result;
         uint32_t first = (step - 1) * (uint32_t)r->batch % (uint32_t)r->clips;
         t.frozen = step > trained;
-        if (step_run(&t, step, data.train + first, &result, &e))
+        if (step_run(&t, step, data.train + first, NULL, &result, &e))
             die(&e);
         check_step(r, variant, step, &result);
     }
