@@ -16,7 +16,7 @@
 #include "core/base/memory.h"
 #include "core/base/options.h"
 #include "core/base/parallel.h"
-#include "core/comm/comm.h"
+#include "core/comm/comm_device.h"
 #include "core/data/parquet.h"
 #include "core/spec/describe.h"
 #include "core/spec/preset.h"
@@ -69,9 +69,12 @@ static json_t *build_facts(void)
 
 static json_t *library_facts(void)
 {
-    char mpi[COMM_LIBRARY_SIZE];
+    char mpi[COMM_LIBRARY_SIZE], nccl[COMM_DEVICE_LIBRARY];
+    struct error none;
     json_t *libraries = json_object();
     json_object_set_new(libraries, "MPI", json_string(comm_library(mpi)));
+    if (!comm_device_library(nccl, &none))
+        json_object_set_new(libraries, "NCCL", json_string(nccl));
     json_object_set_new(libraries, "Arrow", json_string(parquet_library()));
     json_object_set_new(libraries, "SQLite", json_string(store_sqlite_version()));
     json_object_set_new(libraries, "zstd", json_string(store_zstd_version()));
@@ -105,6 +108,12 @@ static void add_cards(struct report *r, json_t *devices)
         else
             add_missing(r, e.text, "using that card", "the driver's own tool, nvidia-smi, may say more", false);
     }
+    char nccl[COMM_DEVICE_LIBRARY];
+    if (count > 1 && comm_device_library(nccl, &e))
+        add_missing(
+            r, "NCCL", "sums over ranks on several cards that do not go through host memory",
+            "install libnccl2 (or load your site's module); ISLR_NCCL_LIBRARY names the file where it is elsewhere",
+            false);
     if (count > 0)
         return;
     json_object_set_new(r->root, "cuda", json_string(e.text));

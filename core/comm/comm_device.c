@@ -429,12 +429,12 @@ size_t comm_device_size(int ranks)
     return ranks > 1 ? ((size_t)PIECE + 2 * (size_t)ranks) * sizeof(float) : 0;
 }
 
-const char *comm_device_library(char text[COMM_DEVICE_NOTE])
+int comm_device_library(char text[COMM_DEVICE_LIBRARY], struct error *e)
 {
     struct nccl_library l;
-    struct error e;
     char version[NCCL_VERSION_SIZE];
-    int missing = nccl_library_load(&l, &e);
-    snprintf(text, COMM_DEVICE_NOTE, "%.250s", missing ? e.text : nccl_library_version(&l, version));
-    return text;
+    if (nccl_library_load(&l, e))
+        return -1;
+    snprintf(text, COMM_DEVICE_LIBRARY, "%s", nccl_library_version(&l, version) + strlen("NCCL "));
+    return 0;
 }

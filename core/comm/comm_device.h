@@ -42,7 +42,8 @@ int comm_device_wait(struct comm_device *d, struct stream *s, struct error *e);
 // Bytes of device memory that it takes for so many ranks, at most.
 size_t comm_device_size(int ranks);
 
-// "NCCL 2.27.7", or why there is none: for `doctor`. Loads it, makes nothing.
-const char *comm_device_library(char text[COMM_DEVICE_NOTE]);
+// "2.27.7" into text, or -1 with *e: there is none. Loads it, makes nothing.
+enum { COMM_DEVICE_LIBRARY = 32 };
+int comm_device_library(char text[COMM_DEVICE_LIBRARY], struct error *e);
 
 #endif
