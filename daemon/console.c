@@ -22,6 +22,7 @@ void console_catch_signals(void)
     struct sigaction action = {.sa_handler = on_stop, .sa_flags = SA_RESTART};
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
+    sigaction(SIGUSR1, &action, NULL); // batch systems' warning, which mpirun passes on
 }
 
 int console_stopped(void)

@@ -24,5 +24,6 @@ void handle_add_checkpoint(struct session *session, Islr__Envelope *m); // serve
 void handle_finished(struct session *session, Islr__Envelope *m);       // serve_attempt.c
 void handle_progress(struct session *session, Islr__Envelope *m);       // serve_progress.c
 void handle_pulse(struct session *session, Islr__Envelope *m);          // serve_health.c
+void handle_leaving(struct session *session, Islr__Envelope *m);        // serve_register.c
 
 #endif

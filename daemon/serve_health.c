@@ -149,6 +149,8 @@ static void describe(const struct worker *w, struct strbuf *b)
     if (!w->session)
         strbuf_printf(b, "away: its connection is lost; given up in %llu s",
                       (unsigned long long)(w->deadline > now ? (w->deadline - now + 999) / 1000 : 0));
+    else if (w->leaving)
+        strbuf_printf(b, "is about to end");
     else if (silent > s->lease_ms / 2)
         strbuf_printf(b, "not heard of for %llu s", (unsigned long long)silent / 1000);
     else if (w->run && w->health.told && health_quiet_ms(w) > QUIET_SHOWN_MS && *w->health.waits)

@@ -110,3 +110,10 @@ void handle_register(struct session *session, Islr__Envelope *m)
     record_acked_prepare(&a->request);
     server_queue(session->server, &a->request.op);
 }
+
+void handle_leaving(struct session *session, Islr__Envelope *m)
+{
+    (void)m;
+    if (session->worker)
+        session->worker->leaving = 1;
+}

@@ -39,6 +39,7 @@ static const struct handler {
     {ISLR__ENVELOPE__BODY_FINISHED, ROLE_ADMIN, 1, handle_finished},
     {ISLR__ENVELOPE__BODY_PROGRESS, ROLE_ADMIN, 1, handle_progress},
     {ISLR__ENVELOPE__BODY_PULSE, ROLE_ADMIN, 1, handle_pulse},
+    {ISLR__ENVELOPE__BODY_LEAVING, ROLE_ADMIN, 1, handle_leaving},
 };
 
 const char *session_role_name(enum session_role r)
@@ -139,6 +140,11 @@ static int check_hello(struct session *session, const Islr__Hello *hello, struct
         return error_set(e, ERR_INVALID,
                          "islr %s speaks protocol %u, this server (islrd %s) protocol %u: install the same version",
                          hello->version ? hello->version : "?", hello->protocol, ISLR_VERSION, RPC_PROTOCOL);
+    if (hello->role == ISLR__HELLO__ROLE__ROLE_WORKER && (!hello->version || strcmp(hello->version, ISLR_VERSION)))
+        return error_set(e, ERR_INVALID,
+                         "this worker is islr %s, the server islrd %s: runs are worked on by the server's own version, "
+                         "so install the same one",
+                         hello->version ? hello->version : "?", ISLR_VERSION);
     if (!who->known)
         return error_set(e, ERR_DENIED, "the server cannot tell who is connecting");
     text_fit(session->user, sizeof session->user, who->user);

@@ -239,13 +239,17 @@ void worker_connected(struct worker *w, struct session *session)
         schedule_soon(w->server);
 }
 
+static int can_work(const struct worker *w)
+{
+    return w->session && !w->dead && !w->leaving && uv_now(w->server->loop) >= w->shunned_until;
+}
+
 int world_complete(const struct world *w)
 {
     if (w->known < w->size)
         return 0;
     for (uint32_t i = 0; i < w->size; i++)
-        if (!w->ranks[i]->session || w->ranks[i]->dead ||
-            uv_now(w->ranks[i]->server->loop) < w->ranks[i]->shunned_until)
+        if (!can_work(w->ranks[i]))
             return 0;
     return 1;
 }

@@ -29,6 +29,7 @@ struct worker {
     uint64_t deadline;      // loop time at which it is given up, while away
     uv_poll_t *process;     // watches its process; NULL: it cannot be watched
     int dead;               // its process has ended
+    int leaving;            // it has said that it is about to end
     uint64_t shunned_until; // loop time: its world gets no work before
 
     uint64_t run; // what the server has given it, 0: idle
@@ -56,7 +57,7 @@ struct workers {
 
 void workers_close(struct server *s);
 
-// All its ranks are there and connected: it can be given work.
+// All its ranks are there, connected and willing: it can be given work.
 int world_complete(const struct world *w);
 
 // Its run was lost because ranks do not get on with each other: its world gets no work for a while, in which it may end.

@@ -13,7 +13,8 @@
 #include "core/train/job.h"
 #include "daemon/command.h"
 
-enum { CLOSE_SECONDS = 10 };
+// What bounds the wait for the other ranks at the end, which may still be saving: the launcher kills who takes too long.
+enum { CLOSE_SECONDS = 600 };
 
 struct trainer {
     struct backend *backend;
@@ -43,6 +44,8 @@ static int check_device(void *context, struct error *e)
 struct work_arguments {
     const char *server, *device, *scratch;
     int64_t threads;
+    double alone_minutes;
+    int64_t spool_mib;
 };
 
 static int find_server(const char *given, struct address *out, struct error *e)
@@ -88,7 +91,9 @@ static int work(const struct work_arguments *a, struct comm *world, struct error
                              .facts = &facts,
                              .world = world,
                              .runner = {&trainer, train, check_device},
-                             .catch_signals = 1};
+                             .catch_signals = 1,
+                             .alone_ms = (uint64_t)(a->alone_minutes * 60e3),
+                             .spool_max = (uint64_t)a->spool_mib << 20};
     trainer.backend = device_open(a->device, trainer.threads, world, e);
     if (comm_agree(world, !trainer.backend || find_server(a->server, &o.address, e), e)) {
         if (trainer.backend)
@@ -107,7 +112,7 @@ static int work(const struct work_arguments *a, struct comm *world, struct error
 
 int command_work(int argc, char **argv)
 {
-    struct work_arguments a = {.device = "auto"};
+    struct work_arguments a = {.device = "auto", .alone_minutes = 24 * 60, .spool_mib = 4096};
     const struct option_row options[] = {
         {0, "server", "ADDRESS", "unix:PATH or tls:HOST:PORT", OPTION_STRING, &a.server,
          .default_shown = "$ISLR_SERVER or the local server"},
@@ -115,6 +120,10 @@ int command_work(int argc, char **argv)
         {0, "threads", "N", "CPU threads of each rank; 0: its share of the cores", OPTION_INT, &a.threads, .max = 4096},
         {0, "scratch", "DIR", "where runs keep their files while they are worked on", OPTION_STRING, &a.scratch,
          .default_shown = "scratch beside the server's socket"},
+        {0, "alone-minutes", "M", "a run whose server is away for so long is saved and ended; 0: never", OPTION_FLOAT,
+         &a.alone_minutes, 0, 1e6},
+        {0, "spool-mib", "N", "the same when so much waits for it in the scratch directory; 0: any amount", OPTION_INT,
+         &a.spool_mib, 0, 1 << 20},
         {0}};
     const struct usage usage = {
         "islrd work",
@@ -122,9 +131,17 @@ int command_work(int argc, char **argv)
         options,
         NULL,
         "mpirun -np 2 islrd work --server unix:/var/lib/islr/islr.sock",
-        "Sleeps until the server assigns it a run. SIGTERM and SIGINT end it; a run that it is in the middle of saves "
-        "a "
-        "resume point first. A server that goes away is waited for, and training goes on meanwhile."};
+        "Sleeps until the server assigns it a run. SIGTERM, SIGINT and SIGUSR1 end it; a run that it is in the middle "
+        "of saves a resume point first.\n"
+        "A batch system that warns before it ends a job should send mpirun SIGUSR1, which passes it on at once and "
+        "kills "
+        "nobody (Slurm: --signal=B:USR1@300 and a `trap` in the script). SIGTERM to Open MPI's mpirun reaches the "
+        "ranks "
+        "after odls_base_sigkill_timeout seconds, and SIGKILL as many later: 1 unless told otherwise, too short for "
+        "large runs to save:\n"
+        "  mpirun --mca odls_base_sigkill_timeout 15 -np 8 islrd work\n"
+        "A server that goes away is waited for, and training goes on meanwhile. ISLR_HOST names this machine in place "
+        "of its host name."};
     int code;
     if (!options_parse(&usage, argc, argv, &code))
         return code;

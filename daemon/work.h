@@ -35,6 +35,8 @@ struct work_options {
     struct comm *world;
     struct work_job_runner runner;
     int catch_signals;
+    uint64_t alone_ms;  // work_net.h
+    uint64_t spool_max; // work_sink.h
 };
 
 // Works until it is told to end (0), or cannot go on (-1: the world must be ended, comm_abort()).

@@ -10,6 +10,8 @@
 #include "core/base/memory.h"
 #include "core/rpc/protocol.h"
 
+static const double ABSENCE_SECONDS = 3; // who is about to end does not wait longer for a server that is away
+
 // ---- the end --------------------------------------------------------------------------------------------------------
 
 struct farewell {
@@ -269,10 +271,14 @@ void work_delivery_finish(struct work_net *n, const struct work_end *end)
 
 int work_delivery_wait(struct work_net *n, double seconds)
 {
-    double until = clock_seconds() + seconds;
+    double now = clock_seconds(), until = now + seconds, connected = now;
     uv_mutex_lock(&n->lock);
-    while (n->delivering && clock_seconds() < until)
-        uv_cond_timedwait(&n->changed, &n->lock, (uint64_t)((until - clock_seconds()) * 1e9) + 1000000);
+    while (n->delivering && now < until && now - connected < ABSENCE_SECONDS) {
+        uv_cond_timedwait(&n->changed, &n->lock, 100000000);
+        now = clock_seconds();
+        if (n->connected)
+            connected = now;
+    }
     int left = n->delivering;
     uv_mutex_unlock(&n->lock);
     return left ? -1 : 0;

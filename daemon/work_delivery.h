@@ -57,7 +57,7 @@ struct work_end {
 };
 void work_delivery_finish(struct work_net *n, const struct work_end *end);
 
-// Waits until nothing is left to deliver; -1 after so many seconds.
+// Waits until nothing is left to deliver; -1 after so many seconds, or when the server is away.
 int work_delivery_wait(struct work_net *n, double seconds);
 
 // ---- the network thread's -------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/base/clock.h"
 #include "core/base/memory.h"
 #include "core/rpc/protocol.h"
 #include "core/spec/spec.h"
@@ -13,7 +14,7 @@
 
 // How long a rank waits for others in a collective once its run is to stop: ranks that are well come to the next step's
 // end and save there, which takes what it takes. Where one will not come any more, the others need not wait for it long.
-enum { LEAVE_MS = 120000, GONE_MS = 5000 };
+enum { LEAVE_MS = 120000, GONE_MS = 2000 };
 
 void work_task_free(struct work_task *t)
 {
@@ -48,8 +49,18 @@ double work_net_hang_seconds(struct work_net *n)
     return seconds;
 }
 
+static void say_leaving(struct work_net *n)
+{
+    Islr__Leaving leaving = ISLR__LEAVING__INIT;
+    Islr__Envelope m = ENVELOPE(LEAVING, leaving, &leaving);
+    struct peer *p = work_net_peer(n);
+    if (p)
+        peer_send(p, &m, NULL);
+}
+
 void work_net_end(struct work_net *n, const struct error *why)
 {
+    say_leaving(n);
     uv_mutex_lock(&n->lock);
     if (!n->ended && why)
         n->why = *why;
@@ -187,14 +198,19 @@ static void on_registered(struct peer *p, void *context, const Islr__Envelope *m
         const Islr__Registered *r = m->registered;
         log_info(n->options.log, "registered as worker %llu", (unsigned long long)r->worker);
         n->registered = 1;
+        uv_timer_stop(&n->alone);
         uv_mutex_lock(&n->lock);
+        n->connected = 1;
         n->hang_ms = r->hang_ms;
+        int ended = n->ended;
         uv_mutex_unlock(&n->lock);
+        if (ended)
+            say_leaving(n);
         link_proved(n->link);
         if (r->lease_ms)
-            peer_set_keepalive(p, r->lease_ms / 3, RPC_IDLE_MS);
+            peer_set_keepalive(p, r->lease_ms / 3, r->lease_ms);
         if (r->abandon && n->claim_run) {
-            stop_task(n, n->claim_run, n->claim_attempt, LEAVE_MS);
+            stop_task(n, n->claim_run, n->claim_attempt, GONE_MS); // the others have been told for some time
             work_delivery_abandon(n, n->claim_run, n->claim_attempt);
         }
         work_delivery_up(n, r->acked_seq);
@@ -240,11 +256,30 @@ static void on_drained(struct link *l)
     work_delivery_records(link_context(l));
 }
 
+// Nobody has heard of the run for so long that others may have it by now.
+static void alone_for_long(uv_timer_t *timer)
+{
+    struct work_net *n = timer->data;
+    char time[32];
+    uv_mutex_lock(&n->lock);
+    if (n->current) {
+        log_warn(n->options.log, "run %llu: the server has been away for %s: the run is saved and ends here",
+                 (unsigned long long)n->current->run, clock_format((double)n->options.alone_ms / 1e3, time));
+        ask_to_stop(n, n->current, LEAVE_MS);
+    }
+    uv_mutex_unlock(&n->lock);
+}
+
 static void on_down(struct link *l, const struct error *why, int again_ms)
 {
     struct work_net *n = link_context(l);
     int was = n->registered;
     n->registered = 0;
+    uv_mutex_lock(&n->lock);
+    n->connected = 0;
+    uv_mutex_unlock(&n->lock);
+    if (was && n->options.alone_ms)
+        uv_timer_start(&n->alone, alone_for_long, n->options.alone_ms, 0);
     if (again_ms < 0) {
         work_net_end(n, why);
         return;
@@ -333,7 +368,10 @@ void work_net_done(struct work_net *n, struct work_task *t)
 static void signalled(uv_signal_t *signal, int number)
 {
     struct work_net *n = signal->data;
-    log_info(n->options.log, "%s: this rank ends", number == SIGTERM ? "terminated" : "interrupted");
+    log_info(n->options.log, "%s: this rank ends",
+             number == SIGTERM   ? "terminated"
+             : number == SIGUSR1 ? "asked to save and to end (SIGUSR1)"
+                                 : "interrupted");
     work_net_end(n, NULL);
 }
 
@@ -345,13 +383,13 @@ static void thread_main(void *context)
 
 static void start_signals(struct work_net *n)
 {
-    uv_signal_init(&n->loop, &n->terminate);
-    uv_signal_init(&n->loop, &n->interrupt);
-    n->terminate.data = n->interrupt.data = n;
-    if (!n->options.catch_signals)
-        return;
-    uv_signal_start(&n->terminate, signalled, SIGTERM);
-    uv_signal_start(&n->interrupt, signalled, SIGINT);
+    static const int numbers[WORK_SIGNALS] = {SIGTERM, SIGINT, SIGUSR1};
+    for (int i = 0; i < WORK_SIGNALS; i++) {
+        uv_signal_init(&n->loop, &n->signals[i]);
+        n->signals[i].data = n;
+        if (n->options.catch_signals)
+            uv_signal_start(&n->signals[i], signalled, numbers[i]);
+    }
 }
 
 struct work_net *work_net_start(const struct work_net_options *options, struct error *e)
@@ -370,6 +408,8 @@ struct work_net *work_net_start(const struct work_net_options *options, struct e
     uv_cond_init(&n->changed);
     uv_async_init(&n->loop, &n->async, take_mail);
     n->async.data = n;
+    uv_timer_init(&n->loop, &n->alone);
+    n->alone.data = n;
     start_signals(n);
     struct link_options link = {
         .address = options->address, .role = ISLR__HELLO__ROLE__ROLE_WORKER, .token = options->token, .reconnect = 1};
@@ -391,8 +431,9 @@ static void close_all(struct work_net *n, struct work_mail *mail)
     n->registered = 0;
     work_delivery_close(n);
     link_close(n->link);
-    uv_close((uv_handle_t *)&n->terminate, NULL);
-    uv_close((uv_handle_t *)&n->interrupt, NULL);
+    for (int i = 0; i < WORK_SIGNALS; i++)
+        uv_close((uv_handle_t *)&n->signals[i], NULL);
+    uv_close((uv_handle_t *)&n->alone, NULL);
     uv_close((uv_handle_t *)&n->async, NULL);
 }
 

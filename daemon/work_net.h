@@ -41,7 +41,11 @@ struct work_net_options {
     const Islr__Register *facts; // who registers; without run and attempt
     const struct log *log;
     struct pulse *pulse; // the world's
-    int catch_signals;   // SIGTERM and SIGINT end the rank: what it is in the middle of is stopped and saved first
+    // SIGTERM, SIGINT and SIGUSR1 end the rank: what it is in the middle of is stopped and saved first.
+    int catch_signals;
+    // With the server away for so long, what it is in the middle of is stopped and saved; 0: never. The rank itself goes
+    // on looking for the server.
+    uint64_t alone_ms;
 };
 
 // Something for the network thread to do: deliver() is called there, and the mail is its from then on.
@@ -50,12 +54,15 @@ struct work_mail {
     void (*deliver)(struct work_net *n, struct work_mail *m);
 };
 
+enum { WORK_SIGNALS = 3 };
+
 struct work_net {
     struct work_net_options options;
     uv_loop_t loop;
     uv_thread_t thread;
     uv_async_t async;
-    uv_signal_t terminate, interrupt;
+    uv_signal_t signals[WORK_SIGNALS];
+    uv_timer_t alone; // the time that is left to work without the server
 
     uv_mutex_t lock; // of all up to the blank line
     uv_cond_t changed;
@@ -66,6 +73,7 @@ struct work_net {
     int ended;                 // no more tasks: `why` says why (ERR_NONE: it was asked to end)
     struct error why;
     uint32_t hang_ms; // as the server said last
+    int connected;    // registered
 
     // the network thread's
     struct link *link;

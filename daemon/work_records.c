@@ -71,6 +71,8 @@ void work_records_acked(struct work_net *n, uint64_t seq)
     }
     if (spool_skip(d->spool, &d->acked, seq + 1, &e))
         fail(d, &e);
+    else if (d->spool)
+        spool_forget(d->spool, &d->acked);
     if (d->sent.seq < d->acked.seq)
         d->sent = d->acked;
 }

@@ -29,6 +29,12 @@ static void add_record(struct work_sink *s, Islr__Record *r)
         return;
     }
     work_delivery_records(s->net);
+    if (s->spool_max && !s->full && spool_waiting(s->spool) > s->spool_max) {
+        s->full = 1; // records are kept to the last all the same: the resume point is behind them
+        log_warn(s->log,
+                 "run %llu: the server has not taken the last %llu MiB of records: the run is saved and ends here",
+                 (unsigned long long)s->task->run, (unsigned long long)(spool_waiting(s->spool) >> 20));
+    }
 }
 
 static void remember_evaluation(struct work_sink *s, const struct sink_metrics *m)
@@ -194,7 +200,7 @@ static void take_progress(void *context, const struct sink_progress *p)
 static int should_stop(void *context)
 {
     struct work_sink *s = context;
-    return s->failed || atomic_load(&s->task->stop);
+    return s->failed || s->full || atomic_load(&s->task->stop);
 }
 
 struct run_sink work_sink_make(struct work_sink *s)

@@ -22,7 +22,10 @@ struct work_sink {
     } evaluation;   // the last one: figures of the checkpoints of its step
     double told;    // clock_seconds() of the last progress
     char doing[32]; // told last
-    int failed;     // a record could not be kept: the run is asked to stop
+    uint64_t
+        spool_max; // bytes of records that may wait for the server: beyond, the run is asked to stop; 0: any number
+    int full;
+    int failed; // a record could not be kept: the run is asked to stop
     struct error why;
 };
 

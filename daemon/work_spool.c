@@ -11,11 +11,15 @@
 #include "core/rpc/frame.h"
 #include "core/rpc/protocol.h"
 
+enum { PUNCH_BYTES = 4 << 20 };
+
 struct spool {
     int fd;
     char *path;
-    uint64_t size;       // the adding thread's
-    atomic_ullong count; // stored after the bytes are there
+    uint64_t size;           // the adding thread's
+    atomic_ullong count;     // stored after the bytes are there
+    atomic_ullong forgotten; // bytes of it that nobody needs any more
+    uint64_t punched;        // .. and that the disk has back: the reading thread's
 };
 
 struct spool *spool_create(const char *path, struct error *e)
@@ -43,6 +47,23 @@ void spool_destroy(struct spool *s)
 uint64_t spool_count(const struct spool *s)
 {
     return atomic_load_explicit(&s->count, memory_order_acquire);
+}
+
+uint64_t spool_waiting(const struct spool *s)
+{
+    return s->size - atomic_load_explicit(&s->forgotten, memory_order_relaxed);
+}
+
+void spool_forget(struct spool *s, const struct spool_cursor *before)
+{
+    atomic_store_explicit(&s->forgotten, before->offset, memory_order_relaxed);
+    uint64_t size = before->offset - s->punched;
+    if (size < PUNCH_BYTES)
+        return;
+    size -= size % PUNCH_BYTES;
+    // Not all file systems can do it: then the disk keeps what it has.
+    if (!fallocate(s->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)s->punched, (off_t)size))
+        s->punched += size;
 }
 
 static int write_all(const struct spool *s, const uint8_t *data, size_t size, struct error *e)

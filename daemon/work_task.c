@@ -119,7 +119,12 @@ static int device_is_lost(const struct work_options *o, struct error *why)
 
 static int run_job(struct attempt *a, struct error *e)
 {
-    struct work_sink sink = {.net = a->net, .task = a->task, .log = a->o->log, .spool = a->spool, .outbox = a->outbox};
+    struct work_sink sink = {.net = a->net,
+                             .task = a->task,
+                             .log = a->o->log,
+                             .spool = a->spool,
+                             .outbox = a->outbox,
+                             .spool_max = a->o->spool_max};
     struct run_sink given = work_sink_make(&sink);
     struct work_job job = {
         .job = a->task->job, .comm = a->gang, .sink = &given, .directory = a->scratch.directory, .resume = a->resumes};

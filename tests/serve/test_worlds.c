@@ -2,6 +2,12 @@
 // twice; two worlds side by side; a run that goes on in another one.
 #include "tests/serve/world.h"
 
+#include <stdio.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "core/rpc/frame.h"
 #include "core/rpc/protocol.h"
 
 static struct rig rig;
@@ -245,6 +251,60 @@ static void test_claims(void **state)
     world_close(ranks, 2);
 }
 
+// What a connection that says this Hello is answered with; the caller frees it.
+static Islr__Envelope *greet(uint32_t protocol, const char *version, Islr__Hello__Role role)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    Islr__Hello hello = ISLR__HELLO__INIT;
+    Islr__Envelope m = ENVELOPE(HELLO, hello, &hello);
+    uint8_t answer[4096];
+    size_t size;
+    struct error e;
+    hello.has_protocol = hello.has_role = 1;
+    hello.protocol = protocol;
+    hello.version = (char *)version;
+    hello.role = role;
+    m.has_id = m.id = 1;
+    uint8_t *frame = envelope_pack(&m, RPC_FRAME_MAX, &size, &e);
+    int s = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    snprintf(address.sun_path, sizeof address.sun_path, "%s", server_socket(rig.server));
+    assert_int_equal(connect(s, (struct sockaddr *)&address, sizeof address), 0);
+    assert_int_equal(write(s, frame, size), (ssize_t)size);
+    free(frame);
+    ssize_t n = 0;
+    for (int i = 0; n <= 0 && i < 200; i++) {
+        rig_for(&rig, 10);
+        n = recv(s, answer, sizeof answer, MSG_DONTWAIT);
+    }
+    close(s);
+    assert_true(n > FRAME_HEADER_SIZE);
+    Islr__Envelope *found = envelope_unpack(answer + FRAME_HEADER_SIZE, (size_t)n - FRAME_HEADER_SIZE, 1 << 20, &e);
+    assert_non_null(found);
+    return found;
+}
+
+static void check_refused(uint32_t protocol, const char *version, Islr__Hello__Role role, const char *theirs)
+{
+    Islr__Envelope *m = greet(protocol, version, role);
+    assert_int_equal(m->body_case, ISLR__ENVELOPE__BODY_FAULT);
+    assert_int_equal(m->fault->code, ERR_INVALID);
+    assert_non_null(strstr(m->fault->text, theirs));
+    assert_non_null(strstr(m->fault->text, "islrd " ISLR_VERSION));
+    envelope_free(m);
+}
+
+static void test_versions(void **state)
+{
+    (void)state;
+    const Islr__Hello__Role worker = ISLR__HELLO__ROLE__ROLE_WORKER, user = ISLR__HELLO__ROLE__ROLE_CLIENT;
+    check_refused(RPC_PROTOCOL + 1, ISLR_VERSION, worker, "speaks protocol ");
+    check_refused(RPC_PROTOCOL + 1, "9.9.9", user, "islr 9.9.9 speaks protocol ");
+    check_refused(RPC_PROTOCOL, "9.9.9", worker, "this worker is islr 9.9.9");
+    Islr__Envelope *m = greet(RPC_PROTOCOL, "9.9.9", user); // a client of another version is served
+    assert_int_equal(m->body_case, ISLR__ENVELOPE__BODY_WELCOME);
+    envelope_free(m);
+}
+
 // Two worlds of different sizes at once; each run has its gang in one of them. A run goes on in the world that is left.
 static void test_two_worlds(void **state)
 {
@@ -362,6 +422,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_silent, setup, teardown),
         cmocka_unit_test_setup_teardown(test_half_a_world, setup, teardown),
         cmocka_unit_test_setup_teardown(test_claims, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_versions, setup, teardown),
         cmocka_unit_test_setup_teardown(test_two_worlds, setup, teardown),
         cmocka_unit_test_setup_teardown(test_fence, setup, teardown),
     };

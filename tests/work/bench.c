@@ -364,6 +364,8 @@ static void rank(void *context)
                              .log = &log,
                              .facts = &facts,
                              .world = b->world,
+                             .alone_ms = BENCH_ALONE_MS,
+                             .spool_max = b->spool_max,
                              .runner = {b, run_job}};
     b->rc = work_serve(&o, &b->why);
     atomic_store(&b->ended, 1);

@@ -8,7 +8,7 @@
 #include "daemon/work.h"
 #include "tests/rpc/rig.h"
 
-enum { BENCH_ARTIFACTS = 64, BENCH_CHECKPOINTS = 64 };
+enum { BENCH_ARTIFACTS = 64, BENCH_CHECKPOINTS = 64, BENCH_ALONE_MS = 2000 };
 
 struct bench_artifact {
     struct hash sha256;
@@ -61,6 +61,7 @@ struct bench {
     uint64_t last_seq;
     int assign_ok, assign_fault, progress;
     uint64_t progress_step;
+    uint64_t spool_max;       // of the rank; set before bench_open()
     const char *init_student; // of the job that is assigned; NULL: ""
     // its moods
     unsigned hang_up_every; // at every n-th message of these kinds, before or after it was made durable in turns

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "core/base/memory.h"
@@ -95,6 +96,34 @@ static void two_threads(void **state)
     spool_destroy(s);
 }
 
+// What the server has needs no room on the disk, and what comes behind it is still there.
+static void room_is_given_back(void **state)
+{
+    struct error e;
+    (void)state;
+    struct spool *s = spool_create(path, &e);
+    struct spool_cursor at = {1, 0}, last;
+    struct stat before, after;
+    assert_null(fill(s));
+    assert_int_equal(stat(path, &before), 0);
+    assert_int_equal(spool_waiting(s), before.st_size);
+    assert_int_equal(spool_skip(s, &at, COUNT, &e), 0);
+    last = at;
+    spool_forget(s, &at);
+    assert_int_equal(spool_waiting(s), before.st_size - (off_t)at.offset);
+    assert_int_equal(stat(path, &after), 0);
+    assert_int_equal(after.st_size, before.st_size);
+    assert_true(after.st_blocks <= before.st_blocks);
+    assert_int_equal(add(s, COUNT + 1, &e), 0);
+    Islr__Record *list[2];
+    assert_int_equal(spool_read(s, &last, list, 2, 1 << 20, &e), 2);
+    for (int i = 0; i < 2; i++) {
+        check(list[i], COUNT + (uint64_t)i);
+        islr__record__free_unpacked(list[i], NULL);
+    }
+    spool_destroy(s);
+}
+
 static void damage_is_said(void **state)
 {
     struct error e = {0};
@@ -151,6 +180,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(two_threads),
+        cmocka_unit_test(room_is_given_back),
         cmocka_unit_test(damage_is_said),
         cmocka_unit_test(full_disk_loses_nothing),
     };

@@ -201,6 +201,44 @@ static void stops_when_asked(void **state)
     bench_close(&b);
 }
 
+// How a run ends whose server stays away: saved, and told when the server is back at last.
+static void ends_without_server(struct bench *b, unsigned long most_ms)
+{
+    bench_open(b, until_stopped);
+    bench_assign(b, 5, 2, NULL, 0);
+    rig_run_until(&b->rig, &b->assign_ok);
+    while (!atomic_load(&b->running))
+        rig_run_for(&b->rig, 1);
+    rig_unlisten(&b->rig);
+    for (unsigned long ms = 0; atomic_load(&b->running); ms += 2) {
+        assert_true(ms < most_ms);
+        rig_run_for(&b->rig, 2);
+    }
+    rig_listen(&b->rig);
+    rig_run_until(&b->rig, &b->finished);
+    assert_int_equal(b->claim_run, 5);
+    assert_int_equal(b->outcome, ISLR__FINISHED__OUTCOME__OUTCOME_STOPPED);
+    uint64_t steps = strtoull(b->reason + strlen("stopped after step "), NULL, 10);
+    check_records(b, steps); // none is lost
+    bench_close(b);
+}
+
+static void alone_for_too_long(void **state)
+{
+    struct bench b = {0};
+    (void)state;
+    ends_without_server(&b, 20 * BENCH_ALONE_MS);
+}
+
+static void too_much_to_deliver(void **state)
+{
+    struct bench b = {.spool_max = 5000};
+    (void)state;
+    double began = clock_seconds();
+    ends_without_server(&b, 20 * BENCH_ALONE_MS);
+    assert_true(clock_seconds() - began < 0.9 * BENCH_ALONE_MS / 1e3); // not because of the time
+}
+
 static int fails(struct bench *b, const struct work_job *j, struct error *e)
 {
     say(j->sink, 1);
@@ -620,6 +658,8 @@ int main(void)
         cmocka_unit_test(broken_connections),
         cmocka_unit_test(server_away_for_long),
         cmocka_unit_test(stops_when_asked),
+        cmocka_unit_test(alone_for_too_long),
+        cmocka_unit_test(too_much_to_deliver),
         cmocka_unit_test(failure_is_told),
         cmocka_unit_test(abandoned_when_it_comes_back),
         cmocka_unit_test(assignments_are_taken_once),
