@@ -18,6 +18,7 @@ int command_hold(int argc, char **argv);
 int command_release(int argc, char **argv);
 int command_retry(int argc, char **argv);
 int command_set(int argc, char **argv);
+int command_compare(int argc, char **argv);
 int command_checkpoints(int argc, char **argv);
 int command_pull(int argc, char **argv);
 int command_pin(int argc, char **argv);

@@ -1,4 +1,6 @@
 // islrctl list: the queue and what has run, newest first.
+#include "client/list.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -48,7 +50,7 @@ static const Islr__Value *find_final(const Islr__RunSummary *s, const char *name
 // The best known of the final accuracies: what the run was for.
 static const Islr__Value *find_accuracy(const Islr__RunSummary *s)
 {
-    static const char *const names[] = {"accuracy/soup", "accuracy/distilled", "accuracy/student"};
+    static const char *const names[] = {"accuracy/cv", "accuracy/soup", "accuracy/distilled", "accuracy/student"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         const Islr__Value *v = find_final(s, names[i]);
         if (v)
@@ -68,6 +70,8 @@ static void add_row(struct table *t, const Islr__RunSummary *s)
     table_text(t, run_state_name(s->state));
     if (s->steps)
         table_cell(t, "%llu/%llu", (unsigned long long)s->step, (unsigned long long)s->steps);
+    else if (s->group)
+        table_cell(t, "%u runs", s->children);
     else
         table_text(t, "-");
     if (accuracy)
@@ -124,13 +128,49 @@ static void finish(struct printer *p)
     }
 }
 
-static int print_list(const char *address, Islr__ListRuns *list, struct printer *p)
+// ---- of a group -----------------------------------------------------------------------------------------------------
+
+static int ask_members(struct caller *c, uint64_t group, struct printer *p, struct error *e)
+{
+    Islr__ListRuns list = ISLR__LIST_RUNS__INIT;
+    Islr__Envelope m = ENVELOPE(LIST_RUNS, list_runs, &list);
+    list.has_parent = list.has_limit = 1;
+    list.parent = group;
+    list.limit = 0;
+    return rpc_stream(c, &m, 0, take, p, e) < 0 ? -1 : 0;
+}
+
+int list_print_members(struct caller *c, uint64_t group, struct error *e)
+{
+    struct printer p = {false};
+    begin(&p);
+    int rc = ask_members(c, group, &p, e);
+    finish(&p);
+    return rc;
+}
+
+int list_json_members(struct caller *c, uint64_t group, struct json *document, struct error *e)
+{
+    struct printer p = {.json = true, .document = *document};
+    int rc = ask_members(c, group, &p, e);
+    *document = p.document;
+    return rc;
+}
+
+// ---- the command ----------------------------------------------------------------------------------------------------
+
+static int print_list(const char *address, const char *parent, Islr__ListRuns *list, struct printer *p)
 {
     struct error e = {ERR_NONE, ""};
     int code;
     struct caller *c = server_connect(address, &code);
     if (!c)
         return code;
+    if (parent && run_find(c, parent, &list->parent, &e)) {
+        caller_close(c);
+        return client_fail(&e);
+    }
+    list->has_parent = parent != NULL;
     Islr__Envelope m = ENVELOPE(LIST_RUNS, list_runs, list);
     begin(p);
     code = rpc_stream(c, &m, 30000, take, p, &e) < 0 ? client_fail(&e) : 0;
@@ -143,6 +183,8 @@ static int print_list(const char *address, Islr__ListRuns *list, struct printer 
 int command_list(int argc, char **argv)
 {
     const char *address = NULL, *states = NULL, *user = NULL, *name = NULL, *since = NULL, *where = NULL, *sort = NULL;
+    const char *parent = NULL;
+    bool children = false;
     int64_t limit = 50;
     struct printer p = {false};
     const struct option_row options[] = {
@@ -153,10 +195,14 @@ int command_list(int argc, char **argv)
         {0, "since", "TIME", "submitted since: 90s, 15m, 2h, 3d, 1w ago, or 2026-03-01[T12:00]", OPTION_STRING, &since},
         {0, "where", "EXPR", "only runs with these figures: 'accuracy/soup>0.7 and steps>=100'", OPTION_STRING, &where},
         {0, "sort", "FIELD", "by a field or a metric, descending with '-' before it", OPTION_STRING, &sort},
+        {0, "parent", "RUN", "only the runs of this group, oldest first", OPTION_STRING, &parent},
+        {0, "children", NULL, "the runs of groups too, not the groups alone", OPTION_FLAG, &children},
         {'n', "limit", "N", "at most so many", OPTION_INT, &limit, .min = 1, .max = 1e6},
-        OPTION_JSON(&p.json, "{\"runs\": [{\"run\", \"name\", \"user\", \"state\", \"reason\", \"kind\", \"priority\", "
-                             "\"submitted\", \"started\", \"ended\", \"attempt\", \"ranks\", \"step\", \"steps\", "
-                             "\"final\": {metric: value}}]}; times are UTC or null"),
+        OPTION_JSON(&p.json,
+                    "{\"runs\": [{\"run\", \"name\", \"user\", \"state\", \"reason\", \"kind\", \"priority\", "
+                    "\"submitted\", \"started\", \"ended\", \"attempt\", \"ranks\", \"step\", \"steps\", "
+                    "\"final\": {metric: value}, \"parent\" (null: none), and of a group \"group\": folds|sweep, "
+                    "\"children\": {\"count\", \"ended\", \"failed\", \"running\"}}]}; times are UTC or null"),
         {0}};
     const struct usage usage = {"islrctl list", "the queue and what has run, newest first", options, NULL,
                                 "islrctl list --state queued,running\nislrctl list --where 'accuracy/soup>0.7' --sort "
@@ -178,5 +224,7 @@ int command_list(int argc, char **argv)
         (since && text_parse_time(since, clock_wall_ms(), &list.since_ms, &e)))
         return client_fail(&e);
     list.has_since_ms = since != NULL;
-    return print_list(address, &list, &p);
+    list.has_children = children;
+    list.children = children;
+    return print_list(address, parent, &list, &p);
 }

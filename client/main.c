@@ -21,6 +21,7 @@ static const struct command commands[] = {
     {"release", "let a held run start", command_release},
     {"retry", "let an ended run go on from its resume point", command_retry},
     {"set", "change a run's priority", command_set},
+    {"compare", "differing settings and final figures of runs, side by side", command_compare},
     {"checkpoints", "what a run has saved", command_checkpoints},
     {"pull", "fetch a run's checkpoints and predictions", command_pull},
     {"pin", "keep a checkpoint from being collected", command_pin},

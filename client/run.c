@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "client/text.h"
+#include "core/base/memory.h"
 
 static const char *const state_names[] = {
     [ISLR__RUN_STATE__RUN_QUEUED] = "queued",     [ISLR__RUN_STATE__RUN_HELD] = "held",
@@ -77,6 +78,62 @@ int run_find(struct caller *c, const char *text, uint64_t *run, struct error *e)
     return 0;
 }
 
+// ---- many -----------------------------------------------------------------------------------------------------------
+
+struct found {
+    uint64_t *runs;
+    size_t count;
+};
+
+static void add_found(struct found *f, uint64_t run)
+{
+    f->runs = xrealloc(f->runs, f->count + 1, sizeof *f->runs);
+    f->runs[f->count++] = run;
+}
+
+static int take_member(void *context, const Islr__Envelope *m, struct error *e)
+{
+    if (m->body_case != ISLR__ENVELOPE__BODY_RUN_LIST)
+        return error_set(e, ERR_DAMAGED, "the server's answer (%s) is not a list of runs", envelope_name(m));
+    for (size_t i = 0; i < m->run_list->n_runs; i++)
+        add_found(context, m->run_list->runs[i]->run);
+    return 0;
+}
+
+// The run itself, or its members if it is a group.
+static int find_members(struct caller *c, uint64_t run, struct found *f, struct error *e)
+{
+    size_t before = f->count;
+    Islr__ListRuns list = ISLR__LIST_RUNS__INIT;
+    Islr__Envelope m = ENVELOPE(LIST_RUNS, list_runs, &list);
+    list.has_parent = list.has_limit = 1;
+    list.parent = run;
+    list.limit = 0;
+    if (rpc_stream(c, &m, 0, take_member, f, e))
+        return -1;
+    if (f->count == before)
+        add_found(f, run);
+    return 0;
+}
+
+int run_find_all(struct caller *c, const struct option_list *names, bool members, uint64_t **runs, size_t *count,
+                 struct error *e)
+{
+    struct found f = {0};
+    int rc = 0;
+    for (size_t i = 0; i < names->count && !rc; i++) {
+        uint64_t run = 0;
+        rc = run_find(c, names->items[i], &run, e);
+        if (!rc && members)
+            rc = find_members(c, run, &f, e);
+        else if (!rc)
+            add_found(&f, run);
+    }
+    *runs = f.runs;
+    *count = f.count;
+    return rc;
+}
+
 static void json_values(struct json *j, const char *key, Islr__Value *const *values, size_t count)
 {
     json_begin(j, key, '{');
@@ -102,6 +159,19 @@ void run_json_summary(struct json *j, const Islr__RunSummary *s)
     json_integer(j, "step", (int64_t)s->step);
     json_integer(j, "steps", (int64_t)s->steps);
     json_values(j, "final", s->final, s->n_final);
+    if (s->parent)
+        json_integer(j, "parent", (int64_t)s->parent);
+    else
+        json_null(j, "parent");
+    if (!s->group || !*s->group)
+        return;
+    json_text(j, "group", s->group);
+    json_begin(j, "children", '{');
+    json_integer(j, "count", s->children);
+    json_integer(j, "ended", s->children_ended);
+    json_integer(j, "failed", s->children_failed);
+    json_integer(j, "running", s->children_running);
+    json_end(j, '}');
 }
 
 void run_json_checkpoint(struct json *j, const Islr__CheckpointInfo *c)

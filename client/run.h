@@ -3,6 +3,7 @@
 #define ISLR_CLIENT_RUN_H
 
 #include "client/json.h"
+#include "core/base/options.h"
 #include "core/rpc/call.h"
 
 const char *run_state_name(Islr__RunState state);                            // "queued", ..
@@ -16,8 +17,13 @@ int run_find(struct caller *c, const char *text, uint64_t *run, struct error *e)
 // GetRun; envelope_free() it.
 Islr__Envelope *run_get(struct caller *c, uint64_t run, struct error *e);
 
+// The runs that these names mean: numbers, @last; a group stands for its runs where `members` says so. To free().
+int run_find_all(struct caller *c, const struct option_list *names, bool members, uint64_t **runs, size_t *count,
+                 struct error *e);
+
 // The members of a run's object: "run", "name", "user", "state", "reason", "kind", "priority", "submitted", "started",
-// "ended", "attempt", "ranks", "step", "steps", "final": {metric: value}.
+// "ended", "attempt", "ranks", "step", "steps", "final": {metric: value}, "parent"; of a group also "group" and
+// "children": {"count", "ended", "failed", "running"}.
 void run_json_summary(struct json *j, const Islr__RunSummary *s);
 
 // An artifact's object: "id", "run", "what", "epoch", "step", "sha256", "size_bytes", "time", "pinned", "members",

@@ -4,11 +4,17 @@
 #include <string.h>
 
 #include "client/command.h"
+#include "client/list.h"
 #include "client/run.h"
 #include "client/server.h"
 #include "client/text.h"
 #include "core/base/clock.h"
 #include "core/spec/spec.h"
+
+static int is_group(const Islr__RunDetail *d)
+{
+    return d->summary->group && *d->summary->group;
+}
 
 // ---- JSON -----------------------------------------------------------------------------------------------------------
 
@@ -47,8 +53,9 @@ static void json_events(struct json *j, const Islr__RunDetail *d)
     json_end(j, ']');
 }
 
-static void print_json(const Islr__RunDetail *d)
+static int print_json(struct caller *c, const Islr__RunDetail *d, struct error *e)
 {
+    int rc = 0;
     struct json j = {0};
     json_begin(&j, NULL, '{');
     run_json_summary(&j, d->summary);
@@ -72,9 +79,16 @@ static void print_json(const Islr__RunDetail *d)
     }
     json_end(&j, ']');
     json_events(&j, d);
+    if (is_group(d)) {
+        json_begin(&j, "runs", '[');
+        rc = list_json_members(c, d->summary->run, &j, e);
+        json_end(&j, ']');
+    }
     json_end(&j, '}');
-    json_print(&j, stdout);
+    if (!rc)
+        json_print(&j, stdout);
     free(j.text.text);
+    return rc;
 }
 
 // ---- for people -----------------------------------------------------------------------------------------------------
@@ -105,6 +119,16 @@ static void print_summary(const Islr__RunSummary *s)
                clock_format((double)(until - s->started_ms) / 1000, took), s->ranks, s->ranks == 1 ? "" : "s",
                s->attempt);
     }
+    if (s->group && *s->group) {
+        printf("%-9s  %u runs, %u ended", s->group, s->children, s->children_ended);
+        if (s->children_failed)
+            printf(" (%u failed or cancelled)", s->children_failed);
+        if (s->children_running)
+            printf(", %u running", s->children_running);
+        putchar('\n');
+    }
+    if (s->parent)
+        printf("group      run %llu\n", (unsigned long long)s->parent);
     if (s->steps)
         printf("step       %llu of %llu\n", (unsigned long long)s->step, (unsigned long long)s->steps);
     for (size_t i = 0; i < s->n_final; i++) {
@@ -149,10 +173,15 @@ static void print_members(const Islr__RunDetail *d)
     }
 }
 
-static void print_text(const Islr__RunDetail *d)
+static int print_text(struct caller *c, const Islr__RunDetail *d, struct error *e)
 {
     char time[TEXT_SIZE];
     print_summary(d->summary);
+    if (is_group(d)) {
+        puts("\nruns");
+        if (list_print_members(c, d->summary->run, e))
+            return -1;
+    }
     if (d->n_attempts)
         puts("\nattempts");
     print_attempts(d);
@@ -174,6 +203,7 @@ static void print_text(const Islr__RunDetail *d)
         fputs(job, stdout);
         free(job);
     }
+    return 0;
 }
 
 int command_show(int argc, char **argv)
@@ -186,7 +216,7 @@ int command_show(int argc, char **argv)
                     "as in `list`, and \"job_hash\", \"job\", \"attempts\": [{\"number\", \"started\", \"ended\", "
                     "\"outcome\", \"reason\", \"resumed_from_step\", \"ranks\": [{\"rank\", \"host\", \"pid\", "
                     "\"device\"}]}], \"checkpoints\" (as in `checkpoints`), \"events\": [{\"time\", \"state\", "
-                    "\"text\"}]"),
+                    "\"text\"}], and of a group \"runs\": as in `list`"),
         {0}};
     const struct option_operand operands[] = {{"RUN", "its number or @last", .value = &name}, {0}};
     const struct usage usage = {"islrctl show", "everything about one run", options, operands, "islrctl show @last"};
@@ -202,10 +232,8 @@ int command_show(int argc, char **argv)
     code = answer ? 0 : client_fail(&e);
     if (answer && answer->run_detail->job)
         spec_complete(answer->run_detail->job);
-    if (answer && json)
-        print_json(answer->run_detail);
-    else if (answer)
-        print_text(answer->run_detail);
+    if (answer && (json ? print_json(c, answer->run_detail, &e) : print_text(c, answer->run_detail, &e)))
+        code = client_fail(&e);
     envelope_free(answer);
     caller_close(c);
     return code;

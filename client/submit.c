@@ -9,6 +9,8 @@
 #include "client/command.h"
 #include "client/json.h"
 #include "client/run.h"
+#include "client/submit.h"
+#include "client/sweep.h"
 #include "client/wait.h"
 #include "client/watch.h"
 #include "core/base/clock.h"
@@ -18,25 +20,19 @@
 
 static const double RETRY_SECONDS = 30; // a server that went away before it answered is asked again for so long
 
-struct submit {
-    const char *address, *file, *name, *key;
-    struct option_list overrides, after;
-    int64_t priority;
-    bool hold, follow, wait, dry_run, json;
-    Islr__JobSpec *job;
-    char made_key[40];
-    uint64_t *after_runs;
-    bool after_any;
-    bool sent; // the server may have it, whatever became of the answer
-};
-
 // ---- the job --------------------------------------------------------------------------------------------------------
 
 static int load_job(struct submit *s)
 {
     struct faults faults = {0};
     struct error e = {ERR_NONE, ""};
-    int rc = spec_load(s->file, s->overrides.items, s->overrides.count, &s->job, &faults, &e);
+    char directory[4096];
+    if (!getcwd(directory, sizeof directory)) {
+        error_set_errno(&e, ERR_FAILED, "cannot tell the current directory");
+        return client_fail(&e);
+    }
+    int rc = s->axes.count ? sweep_make(&s->sweep, s->file, &s->overrides, &s->axes, directory, &faults, &e)
+                           : spec_load(s->file, s->overrides.items, s->overrides.count, &s->job, &faults, &e);
     if (rc && faults.count)
         faults_print(&faults, stderr);
     else if (rc)
@@ -44,12 +40,10 @@ static int load_job(struct submit *s)
     faults_free(&faults);
     if (rc)
         return (int)e.code;
-    char directory[4096];
-    if (!getcwd(directory, sizeof directory)) {
-        error_set_errno(&e, ERR_FAILED, "cannot tell the current directory");
-        return client_fail(&e);
-    }
-    spec_make_absolute(s->job, directory);
+    if (s->axes.count)
+        s->job = s->sweep.base;
+    else
+        spec_make_absolute(s->job, directory);
     if (s->name) {
         free(s->job->name);
         s->job->name = xstrdup(s->name);
@@ -84,7 +78,7 @@ static int find_after(struct submit *s, struct caller *c, struct error *e)
 static int name_input(char **field, struct caller *c, struct error *e)
 {
     uint64_t run;
-    if (strncmp(*field, "@last:", 6))
+    if (!*field || strncmp(*field, "@last:", 6))
         return 0;
     if (run_find(c, "@last", &run, e))
         return -1;
@@ -94,13 +88,23 @@ static int name_input(char **field, struct caller *c, struct error *e)
     return 0;
 }
 
-static int name_inputs(Islr__JobSpec *job, struct caller *c, struct error *e)
+static int name_job_inputs(Islr__JobSpec *job, struct caller *c, struct error *e)
 {
-    int rc = name_input(&job->init->student, c, e) || name_input(&job->init->teacher, c, e) ||
+    int rc = 0;
+    if (job->init)
+        rc = name_input(&job->init->student, c, e) || name_input(&job->init->teacher, c, e) ||
              name_input(&job->init->distilled, c, e);
     for (size_t i = 0; i < job->n_models && !rc; i++)
         rc = name_input(&job->models[i], c, e);
     return rc ? -1 : 0;
+}
+
+static int name_inputs(struct submit *s, struct caller *c, struct error *e)
+{
+    int rc = name_job_inputs(s->job, c, e);
+    for (size_t i = 0; i < s->sweep.count && !rc; i++)
+        rc = name_job_inputs(s->sweep.variations[i]->differs, c, e);
+    return rc;
 }
 
 // ---- handing it over ------------------------------------------------------------------------------------------------
@@ -123,7 +127,7 @@ static Islr__Envelope *send_once(struct submit *s, const struct server *server, 
 {
     struct caller *c = caller_open(&server->address, server->token, e);
     Islr__Envelope *answer = NULL;
-    if (c && (s->after_runs || (!find_after(s, c, e) && !name_inputs(s->job, c, e)))) {
+    if (c && (s->after_runs || (!find_after(s, c, e) && !name_inputs(s, c, e)))) {
         Islr__Submit submit = ISLR__SUBMIT__INIT;
         submit.job = s->job;
         submit.key = s->key ? (char *)s->key : s->made_key;
@@ -134,6 +138,8 @@ static Islr__Envelope *send_once(struct submit *s, const struct server *server, 
         submit.after = s->after_runs;
         submit.after_any = s->after_any;
         submit.dry_run = s->dry_run;
+        submit.variations = s->sweep.variations;
+        submit.n_variations = s->sweep.count;
         Islr__Envelope m = ENVELOPE(SUBMIT, submit, &submit);
         s->sent = true;
         answer = rpc_call(c, &m, ISLR__ENVELOPE__BODY_SUBMITTED, 0, e);
@@ -168,12 +174,14 @@ static Islr__Envelope *send_job(struct submit *s, const struct server *server, s
 
 // ---- what is printed ------------------------------------------------------------------------------------------------
 
-static void print_json(uint64_t run, bool existed, const char *state, const char *reason)
+static void print_json(const struct submit *s, const struct submitted *r, const char *state, const char *reason)
 {
     struct json j = {0};
     json_begin(&j, NULL, '{');
-    json_integer(&j, "run", (int64_t)run);
-    json_boolean(&j, "existed", existed);
+    json_integer(&j, "run", (int64_t)r->run);
+    json_boolean(&j, "existed", r->existed);
+    if (s->sweep.count || r->runs)
+        json_integer(&j, "runs", r->runs ? r->runs : (int64_t)s->sweep.count);
     if (state) {
         json_text(&j, "state", state);
         json_text(&j, "reason", reason);
@@ -182,6 +190,48 @@ static void print_json(uint64_t run, bool existed, const char *state, const char
     json_print(&j, stdout);
     fflush(stdout);
     free(j.text.text);
+}
+
+// The job that all runs share, and what each of them has instead.
+static void print_sweep_json(const struct submit *s)
+{
+    struct json j = {0};
+    char *text = spec_to_json(s->job);
+    json_begin(&j, NULL, '{');
+    json_raw(&j, "job", text);
+    free(text);
+    json_begin(&j, "runs", '[');
+    for (size_t i = 0; i < s->sweep.count; i++) {
+        Islr__JobSpec *job = sweep_job(&s->sweep, i);
+        text = spec_to_json(job);
+        json_begin(&j, NULL, '{');
+        json_text(&j, "label", s->sweep.variations[i]->label);
+        json_raw(&j, "job", text);
+        json_end(&j, '}');
+        free(text);
+        spec_free(job);
+    }
+    json_end(&j, ']');
+    json_end(&j, '}');
+    json_print(&j, stdout);
+    free(j.text.text);
+}
+
+static void print_job(const struct submit *s)
+{
+    if (s->json && s->sweep.count) {
+        print_sweep_json(s);
+        return;
+    }
+    char *text = s->json ? spec_to_json(s->job) : spec_to_yaml(s->job);
+    fputs(text, stdout);
+    if (s->json)
+        putchar('\n');
+    free(text);
+    if (s->sweep.count)
+        printf("# %zu runs:\n", s->sweep.count);
+    for (size_t i = 0; i < s->sweep.count; i++)
+        printf("# %zu  %s\n", i + 1, s->sweep.variations[i]->label);
 }
 
 static int print_dry_run(struct submit *s, const struct server *server)
@@ -193,16 +243,13 @@ static int print_dry_run(struct submit *s, const struct server *server)
     if (!answer)
         fprintf(stderr, "islrctl: checked here only: %s\n", e.text);
     envelope_free(answer);
-    char *text = s->json ? spec_to_json(s->job) : spec_to_yaml(s->job);
-    fputs(text, stdout);
-    if (s->json)
-        putchar('\n');
-    free(text);
+    print_job(s);
     return 0;
 }
 
-static int wait_for(struct submit *s, const struct server *server, uint64_t run, bool existed)
+static int wait_for(struct submit *s, const struct server *server, const struct submitted *r)
 {
+    uint64_t run = r->run;
     struct wait_end end = {.run = run};
     struct error e = {ERR_NONE, ""};
     if (wait_runs(server, &end, 1, 0, true, &e)) {
@@ -212,19 +259,19 @@ static int wait_for(struct submit *s, const struct server *server, uint64_t run,
         return (int)e.code;
     }
     if (s->json)
-        print_json(run, existed, run_state_name(end.state), end.reason);
+        print_json(s, r, run_state_name(end.state), end.reason);
     if (end.state != ISLR__RUN_STATE__RUN_SUCCEEDED)
         fprintf(stderr, "run %llu: %s%s%s\n", (unsigned long long)run, run_state_name(end.state),
                 *end.reason ? ": " : "", end.reason);
     return run_state_exit_code(end.state);
 }
 
-static int follow(struct submit *s, const struct server *server, uint64_t run, bool existed)
+static int follow(struct submit *s, const struct server *server, const struct submitted *r)
 {
     struct follow_result result;
-    int code = watch_run(server, run, true, s->json, &result);
+    int code = watch_run(server, r->run, true, s->json, &result);
     if (s->json && !result.detached)
-        print_json(run, existed, run_state_name(result.state), result.reason);
+        print_json(s, r, run_state_name(result.state), result.reason);
     return code;
 }
 
@@ -234,23 +281,22 @@ static int submit(struct submit *s, const struct server *server)
     Islr__Envelope *answer = send_job(s, server, &e);
     if (!answer)
         return client_fail(&e);
-    uint64_t run = answer->submitted->run;
-    bool existed = answer->submitted->existed;
+    struct submitted r = {answer->submitted->run, answer->submitted->runs, answer->submitted->existed};
     envelope_free(answer);
-    if (existed && s->key)
+    if (r.existed && s->key)
         fprintf(stderr, "islrctl: the key '%s' was used before: this is the first run\n", s->key);
     if (!s->json)
-        printf("%llu\n", (unsigned long long)run);
+        printf("%llu\n", (unsigned long long)r.run);
     else if (!s->follow && !s->wait)
-        print_json(run, existed, NULL, NULL);
+        print_json(s, &r, NULL, NULL);
     if (fflush(stdout))
         return ERR_FAILED;
     if (s->follow)
-        return follow(s, server, run, existed);
-    return s->wait ? wait_for(s, server, run, existed) : 0;
+        return follow(s, server, &r);
+    return s->wait ? wait_for(s, server, &r) : 0;
 }
 
-static int submit_loaded(struct submit *s)
+int submit_run(struct submit *s)
 {
     struct server server;
     struct error e = {ERR_NONE, ""};
@@ -264,10 +310,24 @@ static int submit_loaded(struct submit *s)
     return code;
 }
 
+void submit_free(struct submit *s)
+{
+    if (s->axes.count)
+        sweep_free(&s->sweep);
+    else
+        spec_free(s->job);
+    free(s->after_runs);
+    option_list_free(&s->overrides);
+    option_list_free(&s->after);
+    option_list_free(&s->axes);
+}
+
 static bool parse(struct submit *s, int argc, char **argv, int *code)
 {
     const struct option_row options[] = {
         OPTION_SERVER(&s->address),
+        {0, "sweep", "KEY=V,V..", "a run for each value (or KEY=FIRST..LAST); with several, for each combination",
+         OPTION_LIST, &s->axes},
         {0, "name", "NAME", "instead of the job's own name", OPTION_STRING, &s->name},
         {0, "key", "KEY", "idempotency: the same key gives the first run back", OPTION_STRING, &s->key},
         {'p', "priority", "P", "higher ones start first", OPTION_INT, &s->priority, .min = -1e6, .max = 1e6},
@@ -276,21 +336,27 @@ static bool parse(struct submit *s, int argc, char **argv, int *code)
         {'f', "follow", NULL, "show how it goes until it has ended", OPTION_FLAG, &s->follow},
         {'w', "wait", NULL, "wait until it has ended", OPTION_FLAG, &s->wait},
         {0, "dry-run", NULL, "check the job and print it resolved; submit nothing", OPTION_FLAG, &s->dry_run},
-        OPTION_JSON(&s->json, "{\"run\", \"existed\"}; with --follow or --wait at the end, with \"state\" and "
-                              "\"reason\"; with --dry-run the resolved job"),
+        OPTION_JSON(
+            &s->json,
+            "{\"run\", \"existed\", of a group \"runs\"}; with --follow or --wait at the end, with \"state\" and "
+            "\"reason\"; with --dry-run the resolved job; of a sweep {\"job\", \"runs\": [{\"label\", \"job\"}]}"),
         {0}};
     const struct option_operand operands[] = {
         {"JOB.yaml", "the job (.json too)", .value = &s->file},
         {"KEY=VALUE", "fields instead of the file's", true, .list = &s->overrides},
         {0}};
-    const struct usage usage = {
-        "islrctl submit",
-        "hand a job to the server; prints the run's number once it is durable",
-        options,
-        operands,
-        "islrctl submit deploy/jobs/tiny.yaml data.path=/data/asl-signs train.lr=1e-4 --follow",
-        "With --follow and --wait the exit code is the run's own: 0 succeeded, 1 failed, 130 cancelled. Ctrl-c leaves "
-        "the run alone and says how to come back to it."};
+    const struct usage usage = {"islrctl submit",
+                                "hand a job to the server; prints the run's number once it is durable",
+                                options,
+                                operands,
+                                "islrctl submit deploy/jobs/tiny.yaml data.path=/data/asl-signs train.lr=1e-4 "
+                                "--follow\nislrctl submit job.yaml "
+                                "--sweep train.lr=1e-4,3e-4 --sweep train.seed=1..5",
+                                "A sweep and a job with data.fold=all are groups: one number for all of their runs, "
+                                "which `islrctl list --parent` "
+                                "shows; all are submitted or none. With --follow and --wait the exit code is the run's "
+                                "own: 0 succeeded, 1 failed, 130 cancelled. Ctrl-c leaves "
+                                "the run alone and says how to come back to it."};
     return options_parse(&usage, argc, argv, code);
 }
 
@@ -299,10 +365,7 @@ int command_submit(int argc, char **argv)
     struct submit s = {0};
     int code;
     if (parse(&s, argc, argv, &code))
-        code = submit_loaded(&s);
-    spec_free(s.job);
-    free(s.after_runs);
-    option_list_free(&s.overrides);
-    option_list_free(&s.after);
+        code = submit_run(&s);
+    submit_free(&s);
     return code;
 }

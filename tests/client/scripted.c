@@ -47,6 +47,12 @@ static void fill_summary(const struct scripted *s, Islr__RunSummary *r, uint64_t
     r->steps = 20;
     r->attempt = 1;
     r->ranks = 2;
+    if (run == s->group) {
+        r->group = (char *)"sweep";
+        r->has_children = r->has_children_ended = 1;
+        r->children = (uint32_t)s->members;
+        r->children_ended = 1;
+    }
 }
 
 static void answer_list(struct scripted *s, struct peer *p, const Islr__Envelope *m)
@@ -55,7 +61,11 @@ static void answer_list(struct scripted *s, struct peer *p, const Islr__Envelope
     snprintf(s->list_asked, sizeof s->list_asked, "states=%zu user=%s name=%s where=%s sort=%s limit=%u since=%d",
              l->n_states, l->user ? l->user : "", l->name ? l->name : "", l->where ? l->where : "",
              l->sort ? l->sort : "", l->limit, l->since_ms > 0);
+    s->parent_asked = l->parent;
+    s->children_asked = l->children;
     int left = s->runs < (int)l->limit ? s->runs : (int)l->limit;
+    if (l->parent)
+        left = l->parent == s->group ? s->members : 0;
     do { // in messages of at most 100 runs
         int n = left < 100 ? left : 100;
         Islr__RunSummary summaries[100], *list[100];
@@ -103,7 +113,17 @@ static void answer_get(struct scripted *s, struct peer *p, const Islr__Envelope 
     event.has_time_ms = 1;
     event.time_ms = 1772366400123;
     event.text = "submitted";
-    job.name = "sparse"; // as from the wire: nothing else is there
+    Islr__Train train = ISLR__TRAIN__INIT;
+    Islr__Value value = ISLR__VALUE__INIT, *values[] = {&value};
+    job.name = "sparse"; // as from the wire: little else is there
+    train.has_seed = 1;
+    train.seed = 100 + run;
+    job.train = &train;
+    value.name = (char *)"accuracy/soup";
+    value.has_value = 1;
+    value.value = 0.5 + (double)run / 100;
+    summary.n_final = 1;
+    summary.final = values;
     detail.summary = &summary;
     detail.n_attempts = detail.n_events = 1;
     detail.attempts = attempts;
@@ -123,6 +143,15 @@ static void answer_submit(struct scripted *s, struct peer *p, const Islr__Envelo
         peer_reply_fault(p, m->id, &e);
         faults_free(&faults);
         return;
+    }
+    s->variations = (int)m->submit->n_variations;
+    *s->labels = 0;
+    for (size_t i = 0; i < m->submit->n_variations; i++) {
+        Islr__JobSpec *job = spec_vary(m->submit->job, m->submit->variations[i]->differs, NULL);
+        size_t n = strlen(s->labels);
+        snprintf(s->labels + n, sizeof s->labels - n, "%s|%.9g,%llu,%s;", m->submit->variations[i]->label,
+                 job->train->lr, (unsigned long long)job->train->seed, job->preset);
+        spec_free(job);
     }
     char *json = spec_to_json(m->submit->job);
     snprintf(s->submitted, sizeof s->submitted, "%s", json);
@@ -149,6 +178,8 @@ static void answer_submit(struct scripted *s, struct peer *p, const Islr__Envelo
     }
     submitted.run = (uint64_t)s->runs;
     submitted.existed = existed;
+    submitted.has_runs = 1;
+    submitted.runs = existed ? 0 : (uint32_t)m->submit->n_variations;
     peer_reply(p, m->id, &a, NULL);
 }
 

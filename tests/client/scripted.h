@@ -23,6 +23,8 @@ struct scripted {
     uint64_t records; // of a run: see scripted_record()
     struct scripted_artifact *artifacts;
     size_t artifact_count;
+    uint64_t group; // this run is one, of `members` runs, which are the first ones
+    int members;
     // what was asked
     int submits, controls, follows, fetches, hellos;
     Islr__Control__Verb verb;
@@ -32,6 +34,10 @@ struct scripted {
     char submitted[4096]; // the job as JSON
     char key[64];
     char list_asked[256];
+    uint64_t parent_asked;
+    int children_asked;
+    int variations;    // of the last submit
+    char labels[2048]; // "label|train.lr,train.seed,preset;" of each
     // failures
     int drop_submits;      // so many submits are made durable and then not answered
     uint64_t break_follow; // hang up after so many records of one follow; 0: never

@@ -33,9 +33,9 @@ static void expect(struct outcome o, int code, const char *out, const char *err)
 
 static void every_command_has_help(void **state)
 {
-    static const char *const names[] = {"submit",      "list",   "show", "watch",   "logs",    "metrics",
-                                        "wait",        "cancel", "hold", "release", "retry",   "set",
-                                        "checkpoints", "pull",   "pin",  "unpin",   "workers", "status"};
+    static const char *const names[] = {"compare", "submit", "list",  "show",    "watch", "logs", "metrics",
+                                        "wait",    "cancel", "hold",  "release", "retry", "set",  "checkpoints",
+                                        "pull",    "pin",    "unpin", "workers", "status"};
     struct scripted s = {0};
     (void)state;
     scripted_open(&s);
@@ -77,6 +77,11 @@ static void list_shows_and_filters(void **state)
                "--sort", "-step", "--limit", "7", "--since", "2h"),
            0, "running", NULL);
     assert_string_equal(s.list_asked, "states=2 user=ada name=l* where=accuracy/soup>0.7 sort=-step limit=7 since=1");
+    expect(RUN(&s, "list", "--children"), 0, NULL, NULL);
+    assert_int_equal(s.children_asked, 1);
+    expect(RUN(&s, "list", "--parent", "12"), 0, NULL, NULL);
+    assert_int_equal(s.parent_asked, 12);
+    expect(RUN(&s, "list", "--parent", "x"), 2, NULL, "'x'");
     expect(RUN(&s, "list", "--state", "queued,dead"), 2, NULL, "'dead'");
     expect(RUN(&s, "list", "--since", "yesterday"), 2, NULL, "'yesterday'");
     o = scripted_run_on_terminal(&s, 0, (const char *const[]){"list", NULL});
@@ -92,6 +97,17 @@ static void show_tells_all(void **state)
     (void)state;
     scripted_open(&s);
     expect(RUN(&s, "show", "3"), 0, "no data", NULL);
+    s.group = 6;
+    s.members = 2;
+    expect(RUN(&s, "show", "6"), 0, "2 runs, 1 ended\n", NULL);
+    struct outcome g = RUN(&s, "show", "6", "--json");
+    json_t *group = parse(g.out);
+    assert_string_equal(json_string_value(json_object_get(group, "group")), "sweep");
+    assert_int_equal(json_integer_value(json_object_get(json_object_get(group, "children"), "count")), 2);
+    assert_int_equal(json_array_size(json_object_get(group, "runs")), 2);
+    json_decref(group);
+    outcome_free(&g);
+    s.group = 0;
     struct outcome o = RUN(&s, "show", "@last", "--json");
     assert_int_equal(o.code, 0);
     json_t *j = parse(o.out);
@@ -180,6 +196,31 @@ static void server_comes_from_flag_environment_or_file(void **state)
     assert_int_equal(file_write_atomic(file, line, strlen(line), NULL), 0);
     expect(RUN(&s, "status"), 2, NULL, "client.yaml:1: there is no setting 'sever'");
     assert_int_equal(file_remove_tree(directory, NULL), 0);
+    scripted_close(&s);
+}
+
+static void compare_runs_and_groups(void **state)
+{
+    struct scripted s = {.runs = 9, .state = ISLR__RUN_STATE__RUN_SUCCEEDED, .group = 9, .members = 8};
+    (void)state;
+    scripted_open(&s);
+    expect(RUN(&s, "compare", "3", "5"), 0, "train.seed               103            105\n", NULL);
+    expect(RUN(&s, "compare", "3", "5"), 0, "accuracy/soup         0.5300         0.5500\n", NULL);
+    struct outcome o = RUN(&s, "compare", "3", "@last", "--json"); // a group stands for its runs
+    json_t *j = parse(o.out), *runs = json_object_get(j, "runs");
+    assert_int_equal(json_array_size(runs), 9);
+    assert_int_equal(json_array_size(json_object_get(j, "settings")), 1); // what is alike is left out
+    json_t *last = json_array_get(runs, 0), *settings = json_object_get(last, "settings");
+    assert_int_equal(json_integer_value(json_object_get(settings, "train.seed")), 103);
+    assert_true(json_real_value(json_object_get(json_object_get(last, "final"), "accuracy/soup")) == 0.53);
+    json_decref(j);
+    outcome_free(&o);
+    o = RUN(&s, "compare", "9");
+    assert_int_equal(o.code, 0);
+    assert_non_null(strstr(o.out, "train.seed  accuracy/soup\n")); // a line each
+    outcome_free(&o);
+    expect(RUN(&s, "compare", "3"), 2, NULL, "nothing to compare run 3 with");
+    expect(RUN(&s, "compare", "3", "99"), 3, NULL, "there is no such run");
     scripted_close(&s);
 }
 
@@ -276,6 +317,55 @@ static void dry_run_prints_and_submits_nothing(void **state)
     scripted_close(&s);
 }
 
+static void sweeps_are_combinations(void **state)
+{
+    struct scripted s = {.runs = 4};
+    char job[128];
+    (void)state;
+    scripted_open(&s);
+    write_job(&s, job, "name: mine\npreset: tiny\ndata: {path: x}\ntrain: {seed: 7}\n");
+    expect(RUN(&s, "submit", job, "--sweep", "train.lr=1e-4,3e-4", "--sweep", "train.seed=1..2", "--json"), 0,
+           "{\"run\": 5, \"existed\": false, \"runs\": 4}", NULL);
+    assert_string_equal(s.labels, "train.lr=1e-4,train.seed=1|0.0001,1,tiny;train.lr=1e-4,train.seed=2|0.0001,2,tiny;"
+                                  "train.lr=3e-4,train.seed=1|0.0003,1,tiny;train.lr=3e-4,train.seed=2|0.0003,2,tiny;");
+    // what the file says wins over a preset, and a value of the sweep over both
+    expect(RUN(&s, "submit", job, "--sweep", "train.lr=0.001,0.002", "--sweep", "preset=l25,tiny"), 0, "6\n", NULL);
+    assert_string_equal(s.labels, "train.lr=0.001,preset=l25|0.001,7,l25;train.lr=0.001,preset=tiny|0.001,7,tiny;"
+                                  "train.lr=0.002,preset=l25|0.002,7,l25;train.lr=0.002,preset=tiny|0.002,7,tiny;");
+    expect(RUN(&s, "submit", job, "--sweep", "train.betas=[0.8, 0.9],[0.9, 0.99]"), 0, "7\n", NULL);
+    assert_int_equal(s.variations, 2);
+    // a value that is only right beside others
+    expect(RUN(&s, "submit", job, "--sweep", "train.batch=21,42", "--sweep", "train.group=7"), 0, "8\n", NULL);
+    int submits = s.submits;
+    struct outcome o = RUN(&s, "submit", job, "--sweep", "train.lr=1,-2,x", "--sweep", "train.bach=1,2");
+    assert_int_equal(o.code, 2);
+    assert_non_null(strstr(o.err, "train.lr=-2")); // every fault, once
+    assert_non_null(strstr(o.err, "train.lr=x"));
+    assert_non_null(strstr(o.err, "nearest: batch"));
+    assert_null(strstr(strstr(o.err, "train.lr=x") + 1, "argument 'train.lr=x'"));
+    outcome_free(&o);
+    o = RUN(&s, "submit", job, "--sweep", "train.seed=1..3", "--dry-run");
+    assert_int_equal(o.code, 0);
+    assert_non_null(strstr(o.out, "# 3 runs:\n# 1  train.seed=1\n"));
+    outcome_free(&o);
+    o = RUN(&s, "submit", job, "--sweep", "train.seed=1..3", "--dry-run", "--json");
+    json_t *j = parse(o.out), *third = json_array_get(json_object_get(j, "runs"), 2);
+    assert_string_equal(json_string_value(json_object_get(third, "label")), "train.seed=3");
+    assert_int_equal(
+        json_integer_value(json_object_get(json_object_get(json_object_get(third, "job"), "train"), "seed")), 3);
+    json_decref(j);
+    outcome_free(&o);
+    expect(RUN(&s, "submit", job, "--sweep", "train.seed=5..1"), 2, NULL, "FIRST..LAST");
+    expect(RUN(&s, "submit", job, "--sweep", "train.seed=1..20000"), 2, NULL, "10000");
+    expect(RUN(&s, "submit", job, "--sweep", "train.seed=1..200", "--sweep", "train.ousm=1..200"), 2, NULL, "10000");
+    expect(RUN(&s, "submit", job, "--sweep", "train.seed"), 2, NULL, "KEY=VALUE");
+    expect(RUN(&s, "submit", job, "--sweep", "train.seed=1,,2"), 2, NULL, "empty value");
+    expect(RUN(&s, "submit", job, "--sweep", "train.seed=1", "--sweep", "train.seed=2"), 2, NULL, "twice");
+    assert_int_equal(s.submits, submits);
+    unlink(job);
+    scripted_close(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -283,6 +373,8 @@ int main(void)
         cmocka_unit_test(list_shows_and_filters),
         cmocka_unit_test(show_tells_all),
         cmocka_unit_test(controls_are_sent),
+        cmocka_unit_test(compare_runs_and_groups),
+        cmocka_unit_test(sweeps_are_combinations),
         cmocka_unit_test(workers_and_status),
         cmocka_unit_test(server_comes_from_flag_environment_or_file),
         cmocka_unit_test(submit_sends_the_resolved_job),

@@ -3,6 +3,7 @@
 //     load SOCKET submit CONNECTIONS COUNT
 //     load SOCKET metrics MESSAGES RECORDS NAMES
 //     load SOCKET list COUNT [WHERE]
+//     load SOCKET sweep RUNS
 //     load SOCKET follow CONNECTIONS RUN     follows until it is killed; says when all are there
 #include <stdio.h>
 #include <stdlib.h>
@@ -219,6 +220,43 @@ static int list(const struct address *address, uint32_t limit, const char *where
     return 0;
 }
 
+// ---- a sweep --------------------------------------------------------------------------------------------------------
+
+// Seeds 1 to `runs` of a tiny job, five times: how long the server takes to acknowledge.
+static int sweep(const struct address *address, size_t runs)
+{
+    static const char text[] = "preset: tiny\ndata: {path: /data/asl}\n";
+    struct faults faults = {0};
+    struct error e;
+    Islr__Submit s = ISLR__SUBMIT__INIT;
+    struct caller *c = caller_open(address, NULL, &e);
+    if (!c || spec_read("load", text, sizeof text - 1, 0, NULL, 0, &s.job, &faults))
+        return 1;
+    s.variations = xcalloc(runs, sizeof *s.variations);
+    s.n_variations = runs;
+    for (size_t i = 0; i < runs; i++) {
+        Islr__Variation *v = s.variations[i] = xmalloc(sizeof *v);
+        islr__variation__init(v);
+        v->label = xprintf("train.seed=%zu", i);
+        v->differs = xmalloc(sizeof *v->differs);
+        islr__job_spec__init(v->differs);
+        v->differs->train = xmalloc(sizeof *v->differs->train);
+        islr__train__init(v->differs->train);
+        v->differs->train->has_seed = 1;
+    }
+    for (int k = 0; k < 5; k++) {
+        Islr__Envelope m = ENVELOPE(SUBMIT, submit, &s);
+        for (size_t i = 0; i < runs; i++)
+            s.variations[i]->differs->train->seed = (uint64_t)clock_wall_ms() * 10000 + i; // jobs of its own
+        double start = clock_seconds();
+        Islr__Envelope *answer = rpc_call(c, &m, ISLR__ENVELOPE__BODY_SUBMITTED, 0, &e);
+        printf("%zu runs acknowledged in %.1f ms\n", runs, (clock_seconds() - start) * 1e3);
+        envelope_free(answer);
+    }
+    caller_close(c);
+    return 0;
+}
+
 // ---- main -----------------------------------------------------------------------------------------------------------
 
 static double run(struct load *l, const struct link_events *events, int connections)
@@ -246,6 +284,8 @@ int main(int argc, char **argv)
         return 2;
     if (!strcmp(argv[2], "list"))
         return list(&l.address, (uint32_t)atol(argv[3]), argc > 4 ? argv[4] : NULL);
+    if (!strcmp(argv[2], "sweep"))
+        return sweep(&l.address, (size_t)atol(argv[3]));
     if (!strcmp(argv[2], "submit") && argc == 5) {
         static const char text[] = "preset: tiny\ndata: {path: /data/asl}\n";
         struct faults faults = {0};
