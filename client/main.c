@@ -28,6 +28,9 @@ static const struct command commands[] = {
     {"unpin", "let a checkpoint be collected again", command_unpin},
     {"workers", "ranks, hosts, devices and what they do", command_workers},
     {"status", "the server's state", command_status},
+    {"limits", "what users may have, and what they have had", command_limits},
+    {"drain", "start no more runs", command_drain},
+    {"resume-scheduling", "start runs again", command_resume_scheduling},
     {0},
 };
 

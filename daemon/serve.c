@@ -60,7 +60,7 @@ int command_serve(int argc, char **argv)
 {
     struct log log = {stderr, LOG_INFO, NULL};
     struct server_options serve_options = {.log = &log};
-    double lease = RPC_IDLE_MS / 1e3, hang = HANG_SECONDS;
+    double lease = RPC_IDLE_MS / 1e3, hang = HANG_SECONDS, settle = SETTLE_SECONDS;
     bool verbose = false;
     const struct option_row options[] = {{0, "dir", "DIR", "where everything is kept", OPTION_STRING,
                                           &serve_options.directory,
@@ -69,6 +69,7 @@ int command_serve(int argc, char **argv)
                                           &serve_options.socket, .default_shown = "DIR/islr.sock"},
                                          OPTION_LEASE(&lease),
                                          OPTION_HANG(&hang),
+                                         OPTION_SETTLE(&settle),
                                          {'v', "verbose", NULL, "also log what is normal", OPTION_FLAG, &verbose},
                                          {0}};
     const struct usage usage = {
@@ -86,6 +87,7 @@ int command_serve(int argc, char **argv)
         log.level = LOG_DEBUG;
     serve_options.lease_ms = (uint32_t)(lease * 1e3);
     serve_options.hang_ms = (uint32_t)(hang * 1e3);
+    serve_options.settle_ms = (uint32_t)(settle * 1e3);
     umask(0027); // what is in the directory is the user's and the group's
     signal(SIGPIPE, SIG_IGN);
     setenv("UV_THREADPOOL_SIZE", "8", 0); // reads must not wait behind the fsync of a large upload

@@ -10,13 +10,15 @@
 
 struct server;
 
+#define SETTLE_SECONDS 600.0
+
 struct server_options {
     const char *directory; // NULL: address_default_directory()
     const char *socket;    // NULL: address_default_socket() of the directory
     const struct log *log; // may be NULL
     uint32_t lease_ms;     // without contact for so long a rank is taken for dead; 0: RPC_IDLE_MS
     uint32_t hang_ms;      // getting nowhere for so long a rank is taken for stuck; 0: never
-    uint32_t settle_ms;    // a run is not preempted so soon after its start; 0: SCHEDULE_SETTLE_MS
+    uint32_t settle_ms;    // a run is not preempted so soon after its start; 0: SETTLE_SECONDS
 };
 
 // The options of a server in seconds, for islrd serve and up.
@@ -24,6 +26,12 @@ struct server_options {
     {                                                                                                                  \
         0, "lease-seconds", "S", "a rank that is not heard of for so long is gone, and its run given to others",       \
             OPTION_FLOAT, variable, 1, 86400                                                                           \
+    }
+
+#define OPTION_SETTLE(variable)                                                                                        \
+    {                                                                                                                  \
+        0, "preempt-after-seconds", "S", "a run is left alone for so long after its start, whatever comes",            \
+            OPTION_FLOAT, variable, 0.001, 1e6                                                                         \
     }
 
 // Opens the state, finds out what was going on, listens. NULL: another server has the directory, it cannot be written,

@@ -163,7 +163,7 @@ struct draining {
     struct session *session;
     uint64_t id;
     char *event;
-    int on;
+    int now; // what runs is to stop
 };
 
 static void draining_done(struct store_op *op)
@@ -171,9 +171,9 @@ static void draining_done(struct store_op *op)
     struct draining *d = (struct draining *)op;
     struct server *s = d->session->server;
     if (op->status == STORE_DONE) {
-        s->draining = d->on;
+        schedule_set_draining(&s->schedule, d->request.now);
         log_info(s->log, "%s", d->event);
-        if (d->on)
+        if (d->now)
             attempts_drain(s, d->event);
         schedule_soon(s);
         session_reply_ok(d->session, d->id);
@@ -197,10 +197,10 @@ static void control_draining(struct session *session, const Islr__Envelope *m, i
     struct draining *d = xcalloc(1, sizeof *d);
     d->session = session_hold(session);
     d->id = m->id;
-    d->on = on;
+    d->now = on && m->control->now;
     d->event = xprintf(on ? "drained by %s" : "scheduling resumed by %s", session->user);
     d->request = (struct setting_set){
-        .name = "draining", .value = on ? "1" : "0", .event = d->event, .time_ms = server_now_ms()};
+        .name = DRAINING_SETTING, .value = on ? d->event : "", .event = d->event, .time_ms = server_now_ms()};
     d->request.op.done = draining_done;
     setting_set_prepare(&d->request);
     server_queue(session->server, &d->request.op);

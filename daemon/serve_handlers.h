@@ -13,6 +13,8 @@ void handle_list_checkpoints(struct session *session, Islr__Envelope *m); // ser
 void handle_follow(struct session *session, Islr__Envelope *m);           // serve_follow.c
 void handle_wait(struct session *session, Islr__Envelope *m);             // serve_wait.c
 void handle_control(struct session *session, Islr__Envelope *m);          // serve_control.c
+void handle_get_limits(struct session *session, Islr__Envelope *m);       // serve_limits.c
+void handle_set_limits(struct session *session, Islr__Envelope *m);       // serve_limits.c
 void handle_fetch(struct session *session, Islr__Envelope *m);            // serve_fetch.c
 void handle_list_workers(struct session *session, Islr__Envelope *m);     // serve_workers.c
 void handle_get_status(struct session *session, Islr__Envelope *m);       // serve_status.c

@@ -228,6 +228,11 @@ char **health_notes(const struct server *s, struct pool *pool, size_t *count)
 {
     char **notes = pool_alloc(pool, NOTES_MAX * sizeof *notes);
     *count = 0;
+    if (schedule_draining(&s->schedule)) {
+        char *text = xprintf("no more runs are started: %s (islrctl resume-scheduling)", s->schedule.drained);
+        add_note(pool, notes, count, text);
+        free(text);
+    }
     for (const struct world *world = s->workers.first; world; world = world->next) {
         note_world(s, world, pool, notes, count);
         note_ranks(world, pool, notes, count);

@@ -31,7 +31,11 @@ static void add_users(struct making *m)
     m->users = xcalloc(all->count ? all->count : 1, sizeof *m->users);
     for (size_t i = 0; i < all->count; i++) {
         all->items[i]->index = (uint32_t)i;
-        m->users[i] = (struct scheduler_user){.usage = usage_at(&all->items[i]->usage, m->now), .share = 1};
+        const struct user *u = all->items[i];
+        m->users[i] = (struct scheduler_user){.usage = usage_at(&u->usage, m->now),
+                                              .share = user_limit(all, u, LIMIT_SHARE),
+                                              .most_runs = (uint32_t)user_limit(all, u, LIMIT_RUNNING),
+                                              .most_ranks = (uint32_t)user_limit(all, u, LIMIT_RANKS)};
     }
 }
 

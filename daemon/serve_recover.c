@@ -95,8 +95,8 @@ static int settle_restored(struct server *s, struct store_reader *reader, struct
 static int read_draining(struct server *s, struct store_reader *reader, struct error *e)
 {
     char value[128];
-    int rc = setting_get(reader, "draining", value, e);
-    s->draining = rc > 0 && !strcmp(value, "1");
+    int rc = setting_get(reader, DRAINING_SETTING, value, e);
+    schedule_set_draining(&s->schedule, rc > 0 ? value : "");
     return rc < 0 ? -1 : 0;
 }
 

@@ -2,9 +2,11 @@
 #include "daemon/serve_schedule.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "core/base/clock.h"
 #include "core/base/memory.h"
+#include "core/store/text.h"
 #include "daemon/serve_attempt.h"
 #include "daemon/serve_offer.h"
 #include "daemon/serve_server.h"
@@ -63,7 +65,7 @@ static void run_pass(uv_timer_t *timer)
     struct server *s = timer->data;
     s->schedule.soon = 0;
     s->schedule.told = 0;
-    if (s->stopping || s->quiet || s->draining)
+    if (s->stopping || s->quiet || schedule_draining(&s->schedule))
         return;
     struct offer *o = offer_make(s);
     int64_t again = -1;
@@ -82,6 +84,18 @@ void schedule_open(struct server *s)
 {
     uv_timer_init(s->loop, &s->schedule.timer);
     s->schedule.timer.data = s;
+}
+
+// An older server wrote 0 and 1.
+void schedule_set_draining(struct schedule *s, const char *setting)
+{
+    const char *by = !strcmp(setting, "0") ? "" : !strcmp(setting, "1") ? "drained" : setting;
+    text_fit(s->drained, sizeof s->drained, by);
+}
+
+int schedule_draining(const struct schedule *s)
+{
+    return *s->drained != 0;
 }
 
 void schedule_soon(struct server *s)
@@ -142,8 +156,11 @@ static char *answer_text(const struct server *s, const struct run *r)
     case SCHEDULER_MAKES_ROOM:
         return xprintf("waits until run %llu has saved and given its ranks back", (unsigned long long)a->behind);
     case SCHEDULER_USER_RUNS:
+        return xprintf("user limit of %.0f running runs (%s)", user_limit(&s->users, r->owner, LIMIT_RUNNING),
+                       r->owner->name);
     case SCHEDULER_USER_RANKS:
-        return xstrdup("a limit of its user");
+        return xprintf("user limit of %.0f ranks (%s), it needs %u", user_limit(&s->users, r->owner, LIMIT_RANKS),
+                       r->owner->name, a->needs);
     }
     return xstrdup("");
 }
@@ -156,8 +173,8 @@ static char *explain(struct server *s, const struct run *r)
         return xprintf("waits for run %llu", (unsigned long long)r->after[0]);
     if (r->busy)
         return xstrdup("is about to start");
-    if (s->draining)
-        return xstrdup("scheduling is paused (islrctl resume-scheduling)");
+    if (schedule_draining(&s->schedule))
+        return xprintf("scheduling is paused: %s (islrctl resume-scheduling)", s->schedule.drained);
     if (r->ready_at > uv_now(s->loop)) {
         char wait[32];
         return xprintf("%s; tried again in %s", r->now.reason,

@@ -10,9 +10,10 @@
 struct run;
 struct server;
 
-enum { SCHEDULE_SETTLE_MS = 600000 }; // server_options.settle_ms, unless it says otherwise
+#define DRAINING_SETTING "draining" // in the database: by whom, "": not
 
 struct schedule {
+    char drained[128]; // nothing new is started: by whom; "": scheduling goes on
     uv_timer_t timer;
     int soon;     // the timer is set for what has just happened, not for a later moment
     int told;     // every waiting run's `answer` is of now
@@ -20,6 +21,8 @@ struct schedule {
 };
 
 void schedule_open(struct server *s);
+void schedule_set_draining(struct schedule *s, const char *setting); // the setting's value
+int schedule_draining(const struct schedule *s);
 void schedule_soon(struct server *s); // once for all that happens until the loop comes round
 char *schedule_explain(struct server *s, const struct run *r, struct pool *pool); // why a queued run waits
 void schedule_close(struct server *s, uv_close_cb closed);

@@ -226,10 +226,11 @@ struct server *server_open(uv_loop_t *loop, const struct server_options *options
     s->log = options->log;
     s->lease_ms = options->lease_ms ? options->lease_ms : RPC_IDLE_MS;
     s->hang_ms = options->hang_ms;
-    s->settle_ms = options->settle_ms ? options->settle_ms : SCHEDULE_SETTLE_MS;
+    s->settle_ms = options->settle_ms ? options->settle_ms : (uint32_t)(SETTLE_SECONDS * 1e3);
     s->directory = options->directory ? xstrdup(options->directory) : address_default_directory();
     s->socket = options->socket ? xstrdup(options->socket) : address_default_socket(s->directory);
     s->started_ms = server_now_ms();
+    users_open(&s->users);
     if (take_directory(s, e)) {
         free_server(s);
         return NULL;

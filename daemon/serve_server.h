@@ -54,8 +54,7 @@ struct server {
     struct uploads uploads;
     struct retries retries;
 
-    int draining; // nothing new is started
-    int quiet;    // the same, for this server's last moments
+    int quiet; // nothing new is started: this server's last moments
     void (*on_quiet)(void *context);
     void *quiet_context;
     unsigned pending;              // reads and store requests under way

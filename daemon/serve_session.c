@@ -28,6 +28,8 @@ static const struct handler {
     {ISLR__ENVELOPE__BODY_FOLLOW, ROLE_VIEWER, 0, handle_follow},
     {ISLR__ENVELOPE__BODY_WAIT, ROLE_VIEWER, 0, handle_wait},
     {ISLR__ENVELOPE__BODY_CONTROL, ROLE_SUBMITTER, 0, handle_control},
+    {ISLR__ENVELOPE__BODY_GET_LIMITS, ROLE_VIEWER, 0, handle_get_limits},
+    {ISLR__ENVELOPE__BODY_SET_LIMITS, ROLE_ADMIN, 0, handle_set_limits},
     {ISLR__ENVELOPE__BODY_LIST_CHECKPOINTS, ROLE_VIEWER, 0, handle_list_checkpoints},
     {ISLR__ENVELOPE__BODY_FETCH, ROLE_VIEWER, 0, handle_fetch},
     {ISLR__ENVELOPE__BODY_LIST_WORKERS, ROLE_VIEWER, 0, handle_list_workers},

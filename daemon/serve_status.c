@@ -47,7 +47,7 @@ static void count_done(struct read_job *job)
         of[ISLR__RUN_STATE__RUN_SUCCEEDED] + of[ISLR__RUN_STATE__RUN_FAILED] + of[ISLR__RUN_STATE__RUN_CANCELLED];
     count_workers(s, &status);
     status.notes = health_notes(s, &job->pool, &status.n_notes);
-    status.draining = s->draining;
+    status.draining = schedule_draining(&s->schedule);
     status.directory = s->directory;
     status.artifact_bytes = c->artifact_bytes;
     if (store_trouble(s->store, &trouble))

@@ -14,12 +14,15 @@ enum { KEY_MAX = 256, AFTER_MAX = 1000, PRIORITY_MAX = 1000000 };
 struct submission {
     struct run_submit request;
     struct session *session;
+    struct user *user;
     Islr__Envelope *m;
     uint8_t *spec;
     struct members members;
     uv_work_t work; // that makes them
     struct error error;
     int failed;
+    char *refusal;
+    unsigned runs; // that this one would add to the queue
 };
 
 // The job, with a newer client's unknown fields refused, and what comes with it.
@@ -90,7 +93,23 @@ static void free_submission(struct submission *x)
     members_free(&x->members);
     envelope_free(x->m);
     free(x->spec);
+    free(x->refusal);
     free(x);
+}
+
+// Why this user may have no more runs waiting; NULL: he may. Only the database knows whether the key makes it a run that
+// there is already.
+static char *find_refusal(struct server *s, const struct user *u, unsigned runs)
+{
+    double most = user_limit(&s->users, u, LIMIT_QUEUED);
+    uint32_t queued;
+    if (most <= 0)
+        return NULL;
+    user_standing(s, u, &queued);
+    return queued + runs <= most ? NULL
+                                 : xprintf("%s has %u runs waiting, these would be %u more, and the limit is %.0f "
+                                           "(islrctl limits)",
+                                           u->name, queued, runs, most);
 }
 
 static void done(struct store_op *op)
@@ -98,6 +117,7 @@ static void done(struct store_op *op)
     struct submission *x = (struct submission *)op;
     struct session *session = x->session;
     struct server *s = session->server;
+    x->user->submitting -= x->runs;
     if (op->status == STORE_DONE) {
         reply_submitted(session, x->m->id, x->request.now.run, x->request.existed,
                         x->request.existed ? 0 : x->members.direct);
@@ -111,9 +131,21 @@ static void done(struct store_op *op)
     server_settled(s);
 }
 
+static unsigned count_runs(const struct submission *x)
+{
+    unsigned runs = !x->members.count;
+    for (size_t i = 0; i < x->members.count; i++)
+        runs += !x->members.items[i].group;
+    return runs;
+}
+
 static void hand_over(struct submission *x)
 {
     Islr__Submit *q = x->m->submit;
+    x->user = users_take(&x->session->server->users, x->session->user);
+    x->runs = count_runs(x);
+    x->refusal = find_refusal(x->session->server, x->user, x->runs);
+    x->user->submitting += x->runs;
     size_t size = islr__job_spec__get_packed_size(q->job);
     x->spec = xmalloc(size ? size : 1);
     islr__job_spec__pack(q->job, x->spec);
@@ -133,6 +165,7 @@ static void hand_over(struct submission *x)
                                      .group = x->members.group,
                                      .members = x->members.items,
                                      .member_count = x->members.count,
+                                     .refusal = x->refusal,
                                      .time_ms = server_now_ms()};
     x->request.op.done = done;
     run_submit_prepare(&x->request);

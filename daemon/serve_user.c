@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "core/base/memory.h"
+#include "core/store/setting.h"
 #include "core/store/usage.h"
 #include "daemon/serve_server.h"
 
@@ -21,6 +22,63 @@ void usage_add(struct usage *u, double amount, int64_t now_ms)
 {
     u->sum = usage_at(u, now_ms) + (amount > 0 ? amount : 0);
     u->at_ms = now_ms > u->at_ms ? now_ms : u->at_ms;
+}
+
+// ---- limits ---------------------------------------------------------------------------------------------------------
+
+const struct limit_row user_limits[USER_LIMITS] = {
+    [LIMIT_RUNNING] = {"running", 0, 1e6, 0, 1},
+    [LIMIT_RANKS] = {"ranks", 0, 1e6, 0, 1},
+    [LIMIT_QUEUED] = {"queued", 0, 1e6, 0, 1},
+    [LIMIT_SHARE] = {"share", 0.001, 1000, 1, 0},
+};
+
+int user_limit_find(const char *name, enum user_limit *out, struct error *e)
+{
+    for (size_t i = 0; i < USER_LIMITS; i++) {
+        if (!strcmp(user_limits[i].name, name)) {
+            *out = (enum user_limit)i;
+            return 0;
+        }
+    }
+    return error_set(e, ERR_INVALID, "'%s' is no limit; there are running, ranks, queued and share", name);
+}
+
+double user_limit(const struct users *all, const struct user *u, enum user_limit limit)
+{
+    if (!isnan(u->own[limit]))
+        return u->own[limit];
+    return isnan(all->everybody[limit]) ? user_limits[limit].usual : all->everybody[limit];
+}
+
+struct scheduler_user user_standing(const struct server *s, const struct user *u, uint32_t *queued)
+{
+    int64_t loop_now = (int64_t)uv_now(s->loop);
+    struct scheduler_user now = {.usage = usage_at(&u->usage, loop_now),
+                                 .share = user_limit(&s->users, u, LIMIT_SHARE)};
+    *queued = u->submitting;
+    for (size_t i = 0; i < s->runs.count; i++) {
+        const struct run *r = s->runs.items[i];
+        if (r->owner != u)
+            continue;
+        *queued += r->now.state == ISLR__RUN_STATE__RUN_QUEUED || r->now.state == ISLR__RUN_STATE__RUN_HELD;
+        now.runs += r->world != NULL;
+        now.ranks += (uint32_t)r->gang_count;
+        if (r->world)
+            now.usage += (double)(loop_now - r->begun_at) / 1e3 * (double)r->gang_count;
+    }
+    return now;
+}
+
+static void unset_all(double limits[USER_LIMITS])
+{
+    for (size_t i = 0; i < USER_LIMITS; i++)
+        limits[i] = NAN;
+}
+
+void users_open(struct users *all)
+{
+    unset_all(all->everybody);
 }
 
 // ---- the table ------------------------------------------------------------------------------------------------------
@@ -47,6 +105,7 @@ struct user *users_take(struct users *all, const char *name)
     struct user *u = all->items[low] = xcalloc(1, sizeof *u);
     u->name = xstrdup(name);
     u->usage.at_ms = INT64_MIN / 2;
+    unset_all(u->own);
     return u;
 }
 
@@ -103,16 +162,13 @@ static int by_end(const void *a, const void *b)
     return x->ended_ms < y->ended_ms ? -1 : x->ended_ms > y->ended_ms;
 }
 
-int users_recover(struct server *s, struct error *e)
+static int recover_usage(struct server *s, struct store_reader *reader, struct pool *pool, struct error *e)
 {
-    struct pool pool = {0};
-    struct usage_row *rows = NULL;
-    size_t count = 0;
-    int64_t now = server_now_ms();
-    struct store_reader *reader = store_reader_take(s->store, e);
-    int rc =
-        reader ? usage_read(reader, now - (int64_t)(HALF_LIVES * SCHEDULER_HALF_LIFE_S * 1e3), &pool, &rows, &count, e)
-               : -1;
+    struct usage_row *rows;
+    size_t count;
+    int64_t now = server_now_ms(), since = now - (int64_t)(HALF_LIVES * SCHEDULER_HALF_LIFE_S * 1e3);
+    if (usage_read(reader, since, pool, &rows, &count, e))
+        return -1;
     if (count)
         qsort(rows, count, sizeof *rows, by_end); // a sum decays forwards only
     for (size_t i = 0; i < count; i++) {
@@ -122,6 +178,32 @@ int users_recover(struct server *s, struct error *e)
             usage_add(&u->usage, (double)(rows[i].ended_ms - rows[i].started_ms) / 1e3 * rows[i].ranks,
                       loop_time(s, rows[i].ended_ms, now));
     }
+    return 0;
+}
+
+static int recover_limits(struct server *s, struct store_reader *reader, struct pool *pool, struct error *e)
+{
+    struct setting *settings;
+    size_t count;
+    if (setting_list(reader, LIMIT_SETTING, pool, &settings, &count, e))
+        return -1;
+    for (size_t i = 0; i < count; i++) {
+        const char *colon = strchr(settings[i].name, ':');
+        char *name = xprintf("%.*s", (int)(colon ? colon - settings[i].name : 0), settings[i].name);
+        enum user_limit limit;
+        if (colon && !user_limit_find(name, &limit, NULL)) // a newer server may know others
+            (colon[1] ? users_take(&s->users, colon + 1)->own : s->users.everybody)[limit] =
+                strtod(settings[i].value, NULL);
+        free(name);
+    }
+    return 0;
+}
+
+int users_recover(struct server *s, struct error *e)
+{
+    struct pool pool = {0};
+    struct store_reader *reader = store_reader_take(s->store, e);
+    int rc = !reader || recover_usage(s, reader, &pool, e) || recover_limits(s, reader, &pool, e) ? -1 : 0;
     pool_free(&pool);
     store_reader_give(s->store, reader);
     return rc;

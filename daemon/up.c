@@ -289,7 +289,7 @@ int command_up(int argc, char **argv)
     struct up up = {.log = &log};
     int64_t ranks = 1, threads = 0;
     const char *device = "auto";
-    double lease = RPC_IDLE_MS / 1e3, hang = HANG_SECONDS;
+    double lease = RPC_IDLE_MS / 1e3, hang = HANG_SECONDS, settle = SETTLE_SECONDS;
     bool verbose = false;
     const struct option_row options[] = {
         {'n', "ranks", "N", "worker ranks on this machine", OPTION_INT, &ranks, .min = 1, .max = 4096},
@@ -302,6 +302,7 @@ int command_up(int argc, char **argv)
          .default_shown = "DIR/islr.sock"},
         OPTION_LEASE(&lease),
         OPTION_HANG(&hang),
+        OPTION_SETTLE(&settle),
         {'v', "verbose", NULL, "also log what is normal", OPTION_FLAG, &verbose},
         {0}};
     const struct usage usage = {
@@ -320,6 +321,7 @@ int command_up(int argc, char **argv)
         log.level = LOG_DEBUG;
     serve.lease_ms = (uint32_t)(lease * 1e3);
     serve.hang_ms = (uint32_t)(hang * 1e3);
+    serve.settle_ms = (uint32_t)(settle * 1e3);
     if (!on_path("mpirun")) {
         log_error(&log, "mpirun is not installed (Debian, Ubuntu: apt-get install openmpi-bin)");
         return ERR_FAILED;

@@ -140,6 +140,7 @@ int envelope_is_reply(const Islr__Envelope *m)
     case ISLR__ENVELOPE__BODY_CHUNK:
     case ISLR__ENVELOPE__BODY_WORKER_LIST:
     case ISLR__ENVELOPE__BODY_STATUS:
+    case ISLR__ENVELOPE__BODY_LIMIT_LIST:
     case ISLR__ENVELOPE__BODY_REGISTERED:
     case ISLR__ENVELOPE__BODY_PUT_STATE:
         return 1;

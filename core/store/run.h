@@ -74,6 +74,7 @@ struct run_submit {
     enum run_group group;
     struct run_member *members; // of a group, each behind the one that it belongs to
     size_t member_count;
+    const char *refusal; // no new run is made: why (ERR_DENIED); NULL: it is
     int64_t time_ms;
     // results
     struct run_now now;

@@ -96,6 +96,8 @@ static int apply(struct db *db, struct store_op *op, struct error *e)
     int found = find_by_key(db, r, e);
     if (found)
         return found < 0 ? -1 : 0;
+    if (r->refusal)
+        return error_set(e, ERR_DENIED, "%s", r->refusal);
     if (check_after(db, r, e) || add_run(db, r, &self, e) || run_row_load(db, self.run, &r->now, e))
         return -1;
     for (size_t i = 0; i < r->member_count; i++)

@@ -14,8 +14,11 @@ enum { PATIENCE_MS = 10000 };
 void rig_start_server(struct rig *rig)
 {
     struct error e;
-    struct server_options options = {
-        .directory = rig->directory, .log = &rig->log, .lease_ms = RIG_LEASE_MS, .hang_ms = RIG_HANG_MS};
+    struct server_options options = {.directory = rig->directory,
+                                     .log = &rig->log,
+                                     .lease_ms = RIG_LEASE_MS,
+                                     .hang_ms = RIG_HANG_MS,
+                                     .settle_ms = rig->settle_ms};
     rig->server = server_open(&rig->loop, &options, &e);
     if (!rig->server)
         fail_msg("%s", e.text);

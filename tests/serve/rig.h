@@ -23,6 +23,7 @@ struct rig {
     char directory[64];
     struct server *server;
     struct log log;
+    uint32_t settle_ms; // of server_options, from the next start on
 };
 
 void rig_open(struct rig *rig); // ISLR_TEST_LOG=1 in the environment shows the server's log

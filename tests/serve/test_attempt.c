@@ -206,40 +206,6 @@ static void test_cancel_and_retry(void **state)
     world_close(ranks, 2);
 }
 
-static void test_drain(void **state)
-{
-    (void)state;
-    struct actor rank;
-    uint64_t run = client_submit(&client, job_tiny(0, 1));
-    world_open(&rank, &rig, 1, "w");
-    uint32_t attempt = world_take(&rank, 1, run);
-    client_wait_state(&client, run, ISLR__RUN_STATE__RUN_RUNNING);
-    client_control(&client, ISLR__CONTROL__VERB__VERB_DRAIN, 0);
-    rank_expect_stop(&rank, run, ISLR__STOP__WHY__WHY_DRAIN, 1);
-    rank_finish(&rank, run, attempt, STOPPED, 0);
-    client_wait_state(&client, run, ISLR__RUN_STATE__RUN_QUEUED);
-    rig_for(&rig, 50);
-    assert_false(actor_has(&rank, ISLR__ENVELOPE__BODY_ASSIGN));
-    client_control(&client, ISLR__CONTROL__VERB__VERB_RESUME_SCHEDULING, 0);
-    assert_int_equal(world_take(&rank, 1, run), 2);
-    world_close(&rank, 1);
-}
-
-static void test_time_limit(void **state)
-{
-    (void)state;
-    struct actor rank;
-    Islr__JobSpec *job = job_tiny(0, 1);
-    job->limits->minutes = 0.3 / 60;
-    uint64_t run = client_submit(&client, job);
-    world_open(&rank, &rig, 1, "w");
-    uint32_t attempt = world_take(&rank, 1, run);
-    rank_expect_stop(&rank, run, ISLR__STOP__WHY__WHY_CANCEL, 1);
-    rank_finish(&rank, run, attempt, STOPPED, 0);
-    client_wait_state(&client, run, ISLR__RUN_STATE__RUN_FAILED);
-    world_close(&rank, 1);
-}
-
 // ---- what is wrong --------------------------------------------------------------------------------------------------
 
 // An upload whose content or place is not what it says, or that has no proper name.
@@ -373,8 +339,6 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_run, setup, teardown),
         cmocka_unit_test_setup_teardown(test_gangs_side_by_side, setup, teardown),
         cmocka_unit_test_setup_teardown(test_cancel_and_retry, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_drain, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_time_limit, setup, teardown),
         cmocka_unit_test_setup_teardown(test_wrong_messages, setup, teardown),
         cmocka_unit_test_setup_teardown(test_slow_follower, setup, teardown),
     };
