@@ -31,6 +31,8 @@ static const struct command commands[] = {
     {"limits", "what users may have, and what they have had", command_limits},
     {"drain", "start no more runs", command_drain},
     {"resume-scheduling", "start runs again", command_resume_scheduling},
+    {"login", "accept a server's certificate and keep a token for it", command_login},
+    {"token", "create, list and revoke tokens", command_token},
     {0},
 };
 

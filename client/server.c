@@ -4,86 +4,50 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/base/file.h"
+#include "client/config.h"
 #include "core/base/memory.h"
-#include "core/spec/tree.h"
 
-enum { CONFIG_MAX = 64 << 10 };
-
-static char *config_path(void)
+// What is known of a server from the login applies to that one alone.
+static int is_same(const struct address *a, const char *text)
 {
-    const char *base = getenv("XDG_CONFIG_HOME"), *home = getenv("HOME");
-    if (base && *base == '/')
-        return file_join(base, "islr/client.yaml");
-    return home && *home ? file_join(home, ".config/islr/client.yaml") : NULL;
+    struct address b;
+    char one[ADDRESS_TEXT], other[ADDRESS_TEXT];
+    if (!text || address_parse(text, &b, NULL))
+        return 0;
+    address_format(a, one);
+    address_format(&b, other);
+    return !strcmp(one, other);
 }
 
-static int take_entry(const struct node *n, const char *path, char **address, char **token, struct error *e)
+static int fill(const char *address, struct config *c, struct server *s, struct error *e)
 {
-    char **target = !strcmp(n->key, "server") ? address : !strcmp(n->key, "token") ? token : NULL;
-    if (!target)
-        return error_set(e, ERR_INVALID, "%s:%d: there is no setting '%s'; allowed: server, token", path, n->key_line,
-                         n->key);
-    if (n->kind != NODE_SCALAR || !*n->text)
-        return error_set(e, ERR_INVALID, "%s:%d: %s must be a text", path, n->line, n->key);
-    free(*target);
-    *target = xstrdup(n->text);
-    return 0;
-}
-
-// A missing file is fine.
-static int read_config(char **address, char **token, struct error *e)
-{
-    char *path = config_path(), *text = NULL;
-    struct faults faults = {0};
-    struct node *root = NULL;
-    size_t size;
-    int rc = 0;
-    if (!path || file_read(path, CONFIG_MAX, &text, &size, e)) {
-        rc = !path || e->code == ERR_NOT_FOUND ? 0 : -1;
-        goto out;
+    const char *secret = getenv("ISLR_TOKEN");
+    if (address_parse(address, &s->address, e))
+        return -1;
+    int known = is_same(&s->address, c->server);
+    if (address_trust(&s->address, known ? c->fingerprint : NULL, known ? c->ca : NULL, e))
+        return -1;
+    if (secret && *secret) {
+        s->token = xstrdup(secret);
+    } else if (known) {
+        s->token = c->token;
+        c->token = NULL;
     }
-    root = tree_parse(path, text, size, false, &faults);
-    if (!root)
-        rc = faults_to_error(&faults, e);
-    else if (root->kind != NODE_MAP && root->kind != NODE_NULL)
-        rc = error_set(e, ERR_INVALID, "%s: expected are the settings server and token", path);
-    for (size_t i = 0; root && !rc && i < root->count; i++)
-        rc = take_entry(&root->children[i], path, address, token, e);
-out:
-    tree_free(root);
-    faults_free(&faults);
-    free(text);
-    free(path);
-    return rc;
+    return 0;
 }
 
 int server_find(const char *given, struct server *s, struct error *e)
 {
-    char *address = NULL, *token = NULL;
-    const char *variable = getenv("ISLR_SERVER"), *secret = getenv("ISLR_TOKEN");
+    struct config c;
+    const char *variable = getenv("ISLR_SERVER");
     memset(s, 0, sizeof *s);
-    if (read_config(&address, &token, e))
-        goto failed;
-    if (given || (variable && *variable)) {
-        free(address);
-        address = xstrdup(given ? given : variable);
-    }
-    if (!address)
-        address = address_find_socket();
-    if (secret && *secret) {
-        free(token);
-        token = xstrdup(secret);
-    }
-    if (address_parse(address, &s->address, e))
-        goto failed;
-    free(address);
-    s->token = token;
-    return 0;
-failed:
-    free(address);
-    free(token);
-    return -1;
+    if (config_read(&c, e))
+        return -1;
+    char *socket = address_find_socket();
+    int rc = fill(given ? given : variable && *variable ? variable : c.server ? c.server : socket, &c, s, e);
+    free(socket);
+    config_free(&c);
+    return rc;
 }
 
 void server_free(struct server *s)

@@ -22,7 +22,8 @@ struct server {
     }
 
 // The server named by `given` (--server), else $ISLR_SERVER, else `server:` in client.yaml, else a local one's socket.
-// The token: $ISLR_TOKEN, else `token:` in client.yaml. client.yaml is in $XDG_CONFIG_HOME/islr or ~/.config/islr.
+// The token: $ISLR_TOKEN, else `token:` in client.yaml if that is the file's server; likewise its certificate's proof,
+// which $ISLR_FINGERPRINT or $ISLR_CA give otherwise.
 int server_find(const char *given, struct server *s, struct error *e);
 void server_free(struct server *s);
 

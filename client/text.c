@@ -89,12 +89,10 @@ static int parse_ago(const char *text, int64_t now_ms, int64_t *ms)
     return -1;
 }
 
-int text_parse_time(const char *text, int64_t now_ms, int64_t *ms, struct error *e)
+static int parse_moment(const char *text, int64_t *ms)
 {
     static const char *const forms[] = {"%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M",
                                         "%Y-%m-%d"};
-    if (!parse_ago(text, now_ms, ms))
-        return 0;
     for (size_t i = 0; i < sizeof forms / sizeof *forms; i++) {
         struct tm tm = {.tm_isdst = -1};
         const char *end = strptime(text, forms[i], &tm);
@@ -103,7 +101,26 @@ int text_parse_time(const char *text, int64_t now_ms, int64_t *ms, struct error 
             return 0;
         }
     }
+    return -1;
+}
+
+int text_parse_time(const char *text, int64_t now_ms, int64_t *ms, struct error *e)
+{
+    if (!parse_ago(text, now_ms, ms) || !parse_moment(text, ms))
+        return 0;
     return error_set(e, ERR_INVALID, "'%s' is no time: 90s, 15m, 2h, 3d, 1w ago, or 2026-03-01 or 2026-03-01T12:00",
+                     text);
+}
+
+int text_parse_until(const char *text, int64_t now_ms, int64_t *ms, struct error *e)
+{
+    if (!parse_ago(text, 0, ms)) {
+        *ms = now_ms - *ms;
+        return 0;
+    }
+    if (!parse_moment(text, ms))
+        return 0;
+    return error_set(e, ERR_INVALID, "'%s' is no time: 15m, 12h, 30d, 4w from now, or 2027-03-01 or 2027-03-01T12:00",
                      text);
 }
 

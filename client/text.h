@@ -25,6 +25,9 @@ void text_print(FILE *stream, const char *text);
 // "90s", "15m", "2h", "3d", "1w" before `now_ms`, or a local "2026-03-01" or "2026-03-01T12:00[:00]"; milliseconds.
 int text_parse_time(const char *text, int64_t now_ms, int64_t *ms, struct error *e);
 
+// The same for a time to come: "12h", "30d" from now on.
+int text_parse_until(const char *text, int64_t now_ms, int64_t *ms, struct error *e);
+
 // A table with aligned columns. Zero-initialise; table_print() ends it.
 enum { TABLE_COLUMNS = 16 };
 struct table {

@@ -18,6 +18,7 @@
 #include "core/base/parallel.h"
 #include "core/comm/comm_device.h"
 #include "core/data/parquet.h"
+#include "core/rpc/limit.h"
 #include "core/spec/describe.h"
 #include "core/spec/preset.h"
 #include "core/spec/spec.h"
@@ -30,7 +31,8 @@ enum { MEMORY_ENOUGH_GIB = 4, FILES_ENOUGH = 1024 };
 
 // Everything is collected into one JSON document first: {"version", "build": {name: text}, "libraries": {name:
 // version}, "devices": [{"kind", "name", "threads", "memory_bytes", "bf16", "detail"}], "presets": [{"name",
-// "summary"}], "cuda": why there is no card to compute on, where there is none, "missing": [{"what", "needed_for", "remedy", "fatal"}]}. The text is printed from it.
+// "summary"}], "limits": [{"what", "value", "unit", "why"}], "cuda": why there is no card to compute on, where there is
+// none, "missing": [{"what", "needed_for", "remedy", "fatal"}]}. The text is printed from it.
 struct report {
     json_t *root, *missing;
     bool fatal; // nothing works without something that is missing
@@ -180,6 +182,15 @@ static json_t *preset_facts(void)
     return list;
 }
 
+static json_t *limit_facts(void)
+{
+    json_t *list = json_array();
+    for (const struct rpc_limit *l = rpc_limits; l->what; l++)
+        json_array_append_new(list, json_pack("{s:s, s:I, s:s, s:s}", "what", l->what, "value", (json_int_t)l->value,
+                                              "unit", l->unit, "why", l->why));
+    return list;
+}
+
 static struct report examine(void)
 {
     struct report r = {.root = json_object(), .missing = json_array()};
@@ -192,6 +203,7 @@ static struct report examine(void)
     json_object_set_new(r.root, "libraries", library_facts());
     json_object_set_new(r.root, "devices", devices);
     json_object_set_new(r.root, "presets", preset_facts());
+    json_object_set_new(r.root, "limits", limit_facts());
     json_object_set_new(r.root, "missing", r.missing);
     return r;
 }
@@ -231,6 +243,16 @@ static const char *text_of(const json_t *object, const char *key)
     return json_string_value(json_object_get(object, key));
 }
 
+static void print_limits(const struct report *r)
+{
+    const json_t *value;
+    size_t i;
+    printf("\nlimits of the server\n");
+    json_array_foreach(json_object_get(r->root, "limits"), i, value) printf(
+        "  %-44s %9lld %-6s %s\n", text_of(value, "what"),
+        (long long)json_integer_value(json_object_get(value, "value")), text_of(value, "unit"), text_of(value, "why"));
+}
+
 static void print_text(const struct report *r)
 {
     const char *key;
@@ -257,6 +279,7 @@ static void print_text(const struct report *r)
     printf("\npresets\n");
     json_array_foreach(json_object_get(r->root, "presets"), i, value)
         printf("  %-12s %s\n", text_of(value, "name"), text_of(value, "summary"));
+    print_limits(r);
     printf("\n%s\n", json_array_size(r->missing) ? "missing" : "nothing is missing");
     json_array_foreach(r->missing, i, value) printf("  %s\n      needed for %s\n      %s\n", text_of(value, "what"),
                                                     text_of(value, "needed_for"), text_of(value, "remedy"));
@@ -268,8 +291,8 @@ int command_doctor(int argc, char **argv)
     const struct option_row options[] = {
         {0, "json", NULL,
          "one JSON document: version, build, libraries {name: version}, devices [{kind, name, threads, memory_bytes, "
-         "bf16, detail}], cuda (why there is no card), presets [{name, summary}], missing [{what, needed_for, remedy, "
-         "fatal}]",
+         "bf16, detail}], cuda (why there is no card), presets [{name, summary}], limits [{what, value, unit, why}], "
+         "missing [{what, needed_for, remedy, fatal}]",
          OPTION_FLAG, &json},
         {0, "fields", NULL,
          "instead: every field of a job, its default and what is allowed; with --json [{name, default, allowed}]",

@@ -3,16 +3,16 @@
 #include "daemon/watchdog.h"
 
 #include <signal.h>
-#include <stdlib.h>
-#include <sys/stat.h>
 
 #include "core/base/options.h"
 #include "core/rpc/protocol.h"
 #include "daemon/command.h"
 
+enum { SIGNALS = 3 };
+
 struct serving {
     uv_loop_t loop;
-    uv_signal_t signals[2];
+    uv_signal_t signals[SIGNALS];
     struct server *server;
     const struct log *log;
 };
@@ -20,13 +20,17 @@ struct serving {
 static void stopped(void *context)
 {
     struct serving *s = context;
-    for (int i = 0; i < 2; i++)
+    for (int i = 0; i < SIGNALS; i++)
         uv_close((uv_handle_t *)&s->signals[i], NULL);
 }
 
 static void on_signal(uv_signal_t *signal, int number)
 {
     struct serving *s = signal->data;
+    if (number == SIGHUP) {
+        server_reload(s->server);
+        return;
+    }
     log_info(s->log, "%s: stopping; workers train on and look for the server again",
              number == SIGINT ? "interrupted" : "asked to end");
     server_stop(s->server, stopped, s);
@@ -35,7 +39,7 @@ static void on_signal(uv_signal_t *signal, int number)
 static int serve(struct serving *s, const struct server_options *options)
 {
     struct error e;
-    static const int numbers[2] = {SIGINT, SIGTERM};
+    static const int numbers[SIGNALS] = {SIGINT, SIGTERM, SIGHUP};
     uv_loop_init(&s->loop);
     s->log = options->log;
     s->server = server_open(&s->loop, options, &e);
@@ -44,7 +48,7 @@ static int serve(struct serving *s, const struct server_options *options)
         uv_loop_close(&s->loop);
         return e.code;
     }
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < SIGNALS; i++) {
         uv_signal_init(&s->loop, &s->signals[i]);
         s->signals[i].data = s;
         uv_signal_start(&s->signals[i], on_signal, numbers[i]);
@@ -62,11 +66,7 @@ int command_serve(int argc, char **argv)
     struct server_options serve_options = {.log = &log};
     double lease = RPC_IDLE_MS / 1e3, hang = HANG_SECONDS, settle = SETTLE_SECONDS;
     bool verbose = false;
-    const struct option_row options[] = {{0, "dir", "DIR", "where everything is kept", OPTION_STRING,
-                                          &serve_options.directory,
-                                          .default_shown = "/var/lib/islr for root, else ~/.local/state/islr"},
-                                         {0, "socket", "PATH", "the unix socket to listen on", OPTION_STRING,
-                                          &serve_options.socket, .default_shown = "DIR/islr.sock"},
+    const struct option_row options[] = {SERVER_OPTION_ROWS(&serve_options),
                                          OPTION_LEASE(&lease),
                                          OPTION_HANG(&hang),
                                          OPTION_SETTLE(&settle),
@@ -77,8 +77,12 @@ int command_serve(int argc, char **argv)
         "control server: queue, history, artifacts; workers and clients connect to it",
         options,
         NULL,
-        "islrd serve --dir /srv/islr &\nmpirun -np 4 islrd work --server unix:/srv/islr/islr.sock",
-        "SIGTERM and ctrl-c end it; what was acknowledged is durable, running jobs go on without it and\n"
+        "islrd serve --dir /srv/islr &\nmpirun -np 4 islrd work --server unix:/srv/islr/islr.sock\n"
+        "islrd serve --listen 0.0.0.0:7443   # then, there: islrctl token create --user ann; ann: islrctl login "
+        "tls:HOST:7443",
+        "On the unix socket the kernel says who is there: the server's user and root are admins, others submitters by\n"
+        "their login name. Over the network a token says it. SIGHUP reads the certificate again, SIGTERM and ctrl-c "
+        "end it; what was acknowledged is durable, running jobs go on without it and\n"
         "deliver what it missed when it is back. `islrd up` is this and the workers in one."};
     int code;
     if (!options_parse(&usage, argc, argv, &code))
@@ -88,9 +92,7 @@ int command_serve(int argc, char **argv)
     serve_options.lease_ms = (uint32_t)(lease * 1e3);
     serve_options.hang_ms = (uint32_t)(hang * 1e3);
     serve_options.settle_ms = (uint32_t)(settle * 1e3);
-    umask(0027); // what is in the directory is the user's and the group's
-    signal(SIGPIPE, SIG_IGN);
-    setenv("UV_THREADPOOL_SIZE", "8", 0); // reads must not wait behind the fsync of a large upload
+    server_prepare_process();
     struct serving serving;
     return serve(&serving, &serve_options);
 }

@@ -18,6 +18,9 @@ void handle_set_limits(struct session *session, Islr__Envelope *m);       // ser
 void handle_fetch(struct session *session, Islr__Envelope *m);            // serve_fetch.c
 void handle_list_workers(struct session *session, Islr__Envelope *m);     // serve_workers.c
 void handle_get_status(struct session *session, Islr__Envelope *m);       // serve_status.c
+void handle_create_token(struct session *session, Islr__Envelope *m);     // serve_token.c
+void handle_list_tokens(struct session *session, Islr__Envelope *m);      // serve_token.c
+void handle_revoke_tokens(struct session *session, Islr__Envelope *m);    // serve_token.c
 
 void handle_register(struct session *session, Islr__Envelope *m);       // serve_register.c
 void handle_records(struct session *session, Islr__Envelope *m);        // serve_records.c

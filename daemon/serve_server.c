@@ -11,11 +11,11 @@
 #include "core/rpc/protocol.h"
 #include "daemon/serve_attempt.h"
 #include "daemon/serve_collect.h"
+#include "daemon/serve_listen.h"
 #include "daemon/serve_recover.h"
 
 enum {
-    SOCKET_MODE = 0660, // the directory's permissions decide who gets that far
-    QUIET_MS = 50       // how often is looked whether all is quiet
+    QUIET_MS = 50 // how often is looked whether all is quiet
 };
 
 static void tick(uv_timer_t *timer);
@@ -83,6 +83,7 @@ static void tick(uv_timer_t *timer)
     s->ticks++;
     workers_tick(s);
     health_tick(s);
+    sessions_tick(&s->sessions, server_now_ms());
     attempts_tick(s);
     runs_tick(s);
     follow_tick(s);
@@ -102,6 +103,8 @@ static void free_server(struct server *s)
     file_lock_release(&s->lock);
     free(s->directory);
     free(s->socket);
+    free(s->tls_file);
+    tokens_free(&s->tokens);
     free(s);
 }
 
@@ -165,18 +168,13 @@ void server_stop(struct server *s, void (*on_stopped)(void *context), void *cont
     s->stopping = 1;
     s->on_stopped = on_stopped;
     s->stopped_context = context;
-    listener_close(s->listener);
+    listeners_close(s);
     uv_timer_stop(&s->tick);
     retry_stop(s);
     server_check_stopped(s);
 }
 
 // ---- the start ------------------------------------------------------------------------------------------------------
-
-static void on_peer(struct listener *l, struct peer *p)
-{
-    session_open(listener_context(l), p);
-}
 
 static int take_directory(struct server *s, struct error *e)
 {
@@ -200,23 +198,13 @@ static void open_handles(struct server *s)
     schedule_open(s);
 }
 
-static int open_state(struct server *s, struct error *e)
+static int open_state(struct server *s, const struct server_options *o, struct error *e)
 {
     struct store_options options = {s->directory, notify, s, s->log};
     s->store = store_open(&options, e);
     if (!s->store || artifact_store_open(&s->artifacts, s->directory, e) || recover(s, e))
         return -1;
-    char *parent = xstrdup(s->socket), *slash = strrchr(parent, '/');
-    int rc = 0;
-    if (slash && slash != parent) {
-        *slash = 0;
-        rc = file_make_dirs(parent, e);
-    }
-    free(parent);
-    if (rc)
-        return -1;
-    s->listener = listener_open_unix(s->loop, s->socket, SOCKET_MODE, on_peer, s, e);
-    return s->listener ? 0 : -1;
+    return listeners_open(s, o, e);
 }
 
 struct server *server_open(uv_loop_t *loop, const struct server_options *options, struct error *e)
@@ -236,8 +224,9 @@ struct server *server_open(uv_loop_t *loop, const struct server_options *options
         return NULL;
     }
     open_handles(s);
-    if (open_state(s, e)) {
+    if (open_state(s, options, e)) {
         s->stopping = s->closed = 1;
+        listeners_close(s);
         store_close(s->store);
         s->store = NULL;
         close_handles(s);

@@ -21,6 +21,7 @@
 #include "daemon/serve_run.h"
 #include "daemon/serve_schedule.h"
 #include "daemon/serve_session.h"
+#include "daemon/serve_token.h"
 #include "daemon/serve_upload.h"
 #include "daemon/serve_user.h"
 #include "daemon/serve_wait.h"
@@ -38,7 +39,9 @@ struct server {
     struct file_lock lock;
     struct store *store;
     struct artifact_store artifacts;
-    struct listener *listener;
+    struct listener *listener, *network; // network: NULL unless asked for
+    char *tls_file;
+    struct tokens tokens;
     uv_async_t committed; // the store's writer thread has something to deliver
     uv_timer_t tick, stopper;
     unsigned ticks;

@@ -1,7 +1,8 @@
 // Sessions: see serve_session.h.
 //
 // On the unix socket the kernel says who is there (SO_PEERCRED): the server's own user and root are admins, whoever
-// else may open the socket is a submitter. Workers run other people's jobs and see everything, so they must be admins.
+// else may open the socket is a submitter by its login name. Over the network a token says it, and nothing else.
+// Workers run other people's jobs, so they must be admins of this machine or have a worker's token.
 #include "daemon/serve_session.h"
 
 #include <stdlib.h>
@@ -16,10 +17,11 @@
 
 enum { WAITING_MAX = 4 }; // messages of one connection that wait for the disk; then it is not read from
 
+// Everything that a server can be asked for, and the least role that may.
 static const struct handler {
     Islr__Envelope__BodyCase body;
     enum session_role role;
-    int of_workers; // only ranks send it
+    int of_workers; // only who greeted as a rank sends it
     void (*handle)(struct session *session, Islr__Envelope *m);
 } handlers[] = {
     {ISLR__ENVELOPE__BODY_SUBMIT, ROLE_SUBMITTER, 0, handle_submit},
@@ -30,24 +32,36 @@ static const struct handler {
     {ISLR__ENVELOPE__BODY_CONTROL, ROLE_SUBMITTER, 0, handle_control},
     {ISLR__ENVELOPE__BODY_GET_LIMITS, ROLE_VIEWER, 0, handle_get_limits},
     {ISLR__ENVELOPE__BODY_SET_LIMITS, ROLE_ADMIN, 0, handle_set_limits},
-    {ISLR__ENVELOPE__BODY_LIST_CHECKPOINTS, ROLE_VIEWER, 0, handle_list_checkpoints},
-    {ISLR__ENVELOPE__BODY_FETCH, ROLE_VIEWER, 0, handle_fetch},
+    {ISLR__ENVELOPE__BODY_LIST_CHECKPOINTS, ROLE_WORKER, 0, handle_list_checkpoints},
+    {ISLR__ENVELOPE__BODY_FETCH, ROLE_WORKER, 0, handle_fetch},
     {ISLR__ENVELOPE__BODY_LIST_WORKERS, ROLE_VIEWER, 0, handle_list_workers},
     {ISLR__ENVELOPE__BODY_GET_STATUS, ROLE_VIEWER, 0, handle_get_status},
-    {ISLR__ENVELOPE__BODY_REGISTER, ROLE_ADMIN, 1, handle_register},
-    {ISLR__ENVELOPE__BODY_RECORDS, ROLE_ADMIN, 1, handle_records},
-    {ISLR__ENVELOPE__BODY_PUT, ROLE_ADMIN, 1, handle_put},
-    {ISLR__ENVELOPE__BODY_ADD_CHECKPOINT, ROLE_ADMIN, 1, handle_add_checkpoint},
-    {ISLR__ENVELOPE__BODY_FINISHED, ROLE_ADMIN, 1, handle_finished},
-    {ISLR__ENVELOPE__BODY_PROGRESS, ROLE_ADMIN, 1, handle_progress},
-    {ISLR__ENVELOPE__BODY_PULSE, ROLE_ADMIN, 1, handle_pulse},
-    {ISLR__ENVELOPE__BODY_LEAVING, ROLE_ADMIN, 1, handle_leaving},
+    {ISLR__ENVELOPE__BODY_CREATE_TOKEN, ROLE_ADMIN, 0, handle_create_token},
+    {ISLR__ENVELOPE__BODY_LIST_TOKENS, ROLE_ADMIN, 0, handle_list_tokens},
+    {ISLR__ENVELOPE__BODY_REVOKE_TOKENS, ROLE_ADMIN, 0, handle_revoke_tokens},
+    {ISLR__ENVELOPE__BODY_REGISTER, ROLE_WORKER, 1, handle_register},
+    {ISLR__ENVELOPE__BODY_RECORDS, ROLE_WORKER, 1, handle_records},
+    {ISLR__ENVELOPE__BODY_PUT, ROLE_WORKER, 1, handle_put},
+    {ISLR__ENVELOPE__BODY_ADD_CHECKPOINT, ROLE_WORKER, 1, handle_add_checkpoint},
+    {ISLR__ENVELOPE__BODY_FINISHED, ROLE_WORKER, 1, handle_finished},
+    {ISLR__ENVELOPE__BODY_PROGRESS, ROLE_WORKER, 1, handle_progress},
+    {ISLR__ENVELOPE__BODY_PULSE, ROLE_WORKER, 1, handle_pulse},
+    {ISLR__ENVELOPE__BODY_LEAVING, ROLE_WORKER, 1, handle_leaving},
 };
+
+static const char *const role_names[] = {"nobody", "worker", "viewer", "submitter", "admin"};
 
 const char *session_role_name(enum session_role r)
 {
-    static const char *const names[] = {"nobody", "viewer", "submitter", "admin"};
-    return names[r];
+    return role_names[r];
+}
+
+enum session_role session_role_parse(const char *name)
+{
+    for (int r = ROLE_ADMIN; r > ROLE_NOBODY; r--)
+        if (!strcmp(role_names[r], name))
+            return (enum session_role)r;
+    return ROLE_NOBODY;
 }
 
 // ---- life -----------------------------------------------------------------------------------------------------------
@@ -135,6 +149,32 @@ void session_throttle(struct session *session)
 
 // ---- greeting -------------------------------------------------------------------------------------------------------
 
+static int identify_user(struct session *session, const struct peer_identity *who)
+{
+    text_fit(session->user, sizeof session->user, who->user);
+    session->role = who->uid == geteuid() || who->uid == 0 ? ROLE_ADMIN : ROLE_SUBMITTER;
+    return 0;
+}
+
+static int identify_token(struct session *session, const char *text, struct error *e)
+{
+    struct server *s = session->server;
+    const char *from = peer_identity(session->peer)->address;
+    if (!text || !*text)
+        return error_set(e, ERR_DENIED, "a token is needed here: `islrctl token create` on the server makes one");
+    const struct token_row *t = token_check(&s->tokens, text, server_now_ms(), e);
+    if (!t) {
+        log_warn(s->log, "refused a connection from %s: %s", from, e->text);
+        peer_blame(session->peer);
+        return -1;
+    }
+    text_fit(session->user, sizeof session->user, t->user);
+    session->role = session_role_parse(t->role);
+    session->token = t->id;
+    session->expires_ms = t->expires_ms;
+    return 0;
+}
+
 static int check_hello(struct session *session, const Islr__Hello *hello, struct error *e)
 {
     const struct peer_identity *who = peer_identity(session->peer);
@@ -147,13 +187,15 @@ static int check_hello(struct session *session, const Islr__Hello *hello, struct
                          "this worker is islr %s, the server islrd %s: runs are worked on by the server's own version, "
                          "so install the same one",
                          hello->version ? hello->version : "?", ISLR_VERSION);
-    if (!who->known)
-        return error_set(e, ERR_DENIED, "the server cannot tell who is connecting");
-    text_fit(session->user, sizeof session->user, who->user);
-    session->role = who->uid == geteuid() || who->uid == 0 ? ROLE_ADMIN : ROLE_SUBMITTER;
+    if ((who->known ? identify_user(session, who) : identify_token(session, hello->token, e)))
+        return -1;
     session->is_worker = hello->role == ISLR__HELLO__ROLE__ROLE_WORKER;
-    if (session->is_worker && session->role < ROLE_ADMIN)
-        return error_set(e, ERR_DENIED, "workers must run as the server's user or as root, not as %s", session->user);
+    if (session->is_worker && session->role != ROLE_ADMIN && session->role != ROLE_WORKER)
+        return error_set(
+            e, ERR_DENIED,
+            "%s (%s) may not work here: workers run as the server's user or as root on its socket, or with "
+            "a worker's token",
+            session->user, session_role_name(session->role));
     return 0;
 }
 
@@ -204,7 +246,7 @@ static int check_message(const struct session *session, const struct handler *h,
     if (!h)
         return error_set(e, ERR_INVALID, "a server takes no message of the kind %s", envelope_name(m));
     if (session->role < h->role)
-        return error_set(e, ERR_DENIED, "%s (%s) may not do this: it takes a %s", session->user,
+        return error_set(e, ERR_DENIED, "%s (%s) may not do this: it takes the role %s", session->user,
                          session_role_name(session->role), session_role_name(h->role));
     if (h->of_workers && !session->is_worker)
         return error_set(e, ERR_DENIED, "only workers send %s", envelope_name(m));
@@ -259,4 +301,26 @@ void sessions_hang_up(struct sessions *all)
         else
             peer_close(session->peer, NULL);
     }
+}
+
+static void end_for(struct session *session, const char *what)
+{
+    struct error why;
+    error_set(&why, ERR_DENIED, "the token %llu of %s %s", (unsigned long long)session->token, session->user, what);
+    session->role = ROLE_NOBODY; // also for what has arrived already
+    session_end(session, &why);
+}
+
+void sessions_end_token(struct sessions *all, uint64_t token)
+{
+    for (struct session *session = all->first; session; session = session->next)
+        if (session->token == token)
+            end_for(session, "was revoked");
+}
+
+void sessions_tick(struct sessions *all, int64_t now_ms)
+{
+    for (struct session *session = all->first; session; session = session->next)
+        if (session->expires_ms && now_ms >= session->expires_ms && session->role != ROLE_NOBODY)
+            end_for(session, "has expired");
 }

@@ -10,8 +10,10 @@ struct server;
 struct taking;
 struct worker;
 
-enum session_role { ROLE_NOBODY, ROLE_VIEWER, ROLE_SUBMITTER, ROLE_ADMIN }; // each may do what those before it may
+// Each may do what those before it may. A worker may fetch artifacts, and what only ranks do if it has greeted as one.
+enum session_role { ROLE_NOBODY, ROLE_WORKER, ROLE_VIEWER, ROLE_SUBMITTER, ROLE_ADMIN };
 const char *session_role_name(enum session_role r);
+enum session_role session_role_parse(const char *name); // ROLE_NOBODY: there is no such role
 
 struct session {
     struct server *server;
@@ -19,6 +21,8 @@ struct session {
     unsigned refs;     // the connection itself, and everything under way that will answer to it
     char user[64];
     enum session_role role;
+    uint64_t token;         // its id; 0: none, the kernel said who it is
+    int64_t expires_ms;     // the token does; 0: never
     int is_worker;          // greeted as one
     struct worker *worker;  // the rank that has registered here, NULL: none
     struct taking *records; // its messages with records, the first one on its way to the database (serve_records.c)
@@ -48,6 +52,8 @@ void session_end(struct session *session, const struct error *why); // a Fault w
 // Stops reading from a worker that brings records or pieces of artifacts faster than the disk takes them.
 void session_throttle(struct session *session);
 
-void sessions_hang_up(struct sessions *all); // of a server that stops
+void sessions_hang_up(struct sessions *all);                   // of a server that stops
+void sessions_end_token(struct sessions *all, uint64_t token); // it was revoked
+void sessions_tick(struct sessions *all, int64_t now_ms);      // ends those whose token has expired
 
 #endif

@@ -31,14 +31,14 @@ enum {
     HEALTHY_MS = 60000,    // workers that lasted so long are started again at once, as it were
     QUIET_MAX_MS = 60000,  // for jobs to save at the end
     MPIRUN_MAX_MS = 10000, // for mpirun to end after SIGTERM
-    SIGNALS = 3
+    SIGNALS = 4
 };
 
 enum phase { RUNNING, QUIETING, ENDING_WORKERS, STOPPING };
 
 struct up {
     uv_loop_t loop;
-    uv_signal_t signals[SIGNALS]; // INT, TERM, CHLD
+    uv_signal_t signals[SIGNALS]; // INT, TERM, CHLD, HUP
     uv_timer_t timer;             // to the next start, or the limit of a phase
     const struct log *log;
     struct server *server;
@@ -110,6 +110,7 @@ static void become_mpirun(char **command, pid_t parent)
     signal(SIGINT, SIG_DFL); // not libuv's handlers, which would keep it to themselves until execvp()
     signal(SIGTERM, SIG_DFL);
     signal(SIGCHLD, SIG_DFL);
+    signal(SIGHUP, SIG_DFL);
     prctl(PR_SET_PDEATHSIG, SIGTERM);
     if (getppid() != parent)
         _exit(1); // it died in between
@@ -212,7 +213,10 @@ static void begin_end(struct up *u)
 static void on_interrupt(uv_signal_t *signal, int number)
 {
     struct up *u = signal->data;
-    (void)number;
+    if (number == SIGHUP) {
+        server_reload(u->server);
+        return;
+    }
     switch (u->phase) {
     case RUNNING:
         log_info(u->log, "stopping: running jobs save where they are (once more to stop at once)");
@@ -253,7 +257,7 @@ static void on_child(uv_signal_t *signal, int number)
 
 static int go(struct up *u, const struct server_options *options, int64_t ranks, int64_t threads, const char *device)
 {
-    static const int numbers[SIGNALS] = {SIGINT, SIGTERM, SIGCHLD};
+    static const int numbers[SIGNALS] = {SIGINT, SIGTERM, SIGCHLD, SIGHUP};
     struct error e;
     uv_loop_init(&u->loop);
     u->server = server_open(&u->loop, options, &e);
@@ -269,7 +273,8 @@ static int go(struct up *u, const struct server_options *options, int64_t ranks,
     for (int i = 0; i < SIGNALS; i++) {
         uv_signal_init(&u->loop, &u->signals[i]);
         u->signals[i].data = u;
-        uv_signal_start(&u->signals[i], numbers[i] == SIGCHLD ? on_child : on_interrupt, numbers[i]);
+        if (numbers[i] != SIGHUP || options->listen) // else a terminal that goes away ends it
+            uv_signal_start(&u->signals[i], numbers[i] == SIGCHLD ? on_child : on_interrupt, numbers[i]);
     }
     log_info(u->log, "islrd %s serves %s on unix:%s, with %lld ranks", ISLR_VERSION, server_directory(u->server),
              server_socket(u->server), (long long)ranks);
@@ -296,10 +301,7 @@ int command_up(int argc, char **argv)
         {0, "threads", "N", "threads of each rank", OPTION_INT, &threads, .min = 1, .max = 4096,
          .default_shown = "the cores, shared evenly"},
         {0, "device", "auto|cpu|cuda", "what the ranks compute on", OPTION_CHOICE, &device},
-        {0, "dir", "DIR", "where everything is kept", OPTION_STRING, &serve.directory,
-         .default_shown = "/var/lib/islr for root, else ~/.local/state/islr"},
-        {0, "socket", "PATH", "the unix socket to listen on", OPTION_STRING, &serve.socket,
-         .default_shown = "DIR/islr.sock"},
+        SERVER_OPTION_ROWS(&serve),
         OPTION_LEASE(&lease),
         OPTION_HANG(&hang),
         OPTION_SETTLE(&settle),
@@ -328,8 +330,6 @@ int command_up(int argc, char **argv)
     }
     if (!threads)
         threads = parallel_cores() > ranks ? parallel_cores() / ranks : 1;
-    umask(0027); // what is in the directory is the user's and the group's
-    signal(SIGPIPE, SIG_IGN);
-    setenv("UV_THREADPOOL_SIZE", "8", 0); // reads must not wait behind the fsync of a large upload
+    server_prepare_process();
     return go(&up, &serve, ranks, threads, device);
 }

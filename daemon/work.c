@@ -9,6 +9,7 @@
 #include "core/base/file.h"
 #include "core/base/memory.h"
 #include "core/base/options.h"
+#include "core/rpc/token.h"
 #include "core/train/device.h"
 #include "core/train/job.h"
 #include "daemon/command.h"
@@ -42,19 +43,41 @@ static int check_device(void *context, struct error *e)
 }
 
 struct work_arguments {
-    const char *server, *device, *scratch;
+    const char *server, *fingerprint, *ca_file, *token_file, *device, *scratch;
     int64_t threads;
     double alone_minutes;
     int64_t spool_mib;
 };
 
-static int find_server(const char *given, struct address *out, struct error *e)
+static int find_server(const struct work_arguments *a, struct address *out, struct error *e)
 {
     const char *variable = getenv("ISLR_SERVER");
     char *socket = address_find_socket();
-    int rc = address_parse(given ? given : variable && *variable ? variable : socket, out, e);
+    int rc = address_parse(a->server               ? a->server
+                           : variable && *variable ? variable
+                                                   : socket,
+                           out, e) ||
+                     address_trust(out, a->fingerprint, a->ca_file, e)
+                 ? -1
+                 : 0;
     free(socket);
     return rc;
+}
+
+// malloc'ed; NULL: none is needed, or with an error.
+static char *find_token(const struct work_arguments *a, const struct address *server, struct error *e)
+{
+    const char *variable = getenv("ISLR_TOKEN");
+    if (a->token_file)
+        return token_read(a->token_file, e);
+    if (variable && *variable)
+        return xstrdup(variable);
+    if (server->kind == ADDRESS_TLS)
+        error_set(e, ERR_INVALID,
+                  "a worker's token is needed for the server at %s: --token-file or $ISLR_TOKEN (islrctl token create "
+                  "--role worker)",
+                  server->host);
+    return NULL;
 }
 
 // Beside the socket of a server on this machine.
@@ -86,26 +109,31 @@ static int work(const struct work_arguments *a, struct comm *world, struct error
     char prefix[32];
     snprintf(prefix, sizeof prefix, "rank %d: ", comm_rank(world));
     struct log log = {stderr, LOG_INFO, prefix};
-    struct work_options o = {.token = getenv("ISLR_TOKEN"),
-                             .log = &log,
+    struct work_options o = {.log = &log,
                              .facts = &facts,
                              .world = world,
                              .runner = {&trainer, train, check_device},
                              .catch_signals = 1,
                              .alone_ms = (uint64_t)(a->alone_minutes * 60e3),
                              .spool_max = (uint64_t)a->spool_mib << 20};
+    char *token = NULL;
     trainer.backend = device_open(a->device, trainer.threads, world, e);
-    if (comm_agree(world, !trainer.backend || find_server(a->server, &o.address, e), e)) {
+    int failed =
+        !trainer.backend || find_server(a, &o.address, e) || (!(token = find_token(a, &o.address, e)) && e->code);
+    if (comm_agree(world, failed, e)) {
         if (trainer.backend)
             trainer.backend->op->close(trainer.backend);
+        free(token);
         return -1;
     }
+    o.token = token;
     trainer.backend->op->describe(trainer.backend, &info);
     describe(&trainer, &info, &facts);
     char *scratch = find_scratch(a->scratch, &o.address);
     o.scratch = scratch;
     int rc = work_serve(&o, e);
     free(scratch);
+    free(token);
     trainer.backend->op->close(trainer.backend);
     return rc;
 }
@@ -116,6 +144,12 @@ int command_work(int argc, char **argv)
     const struct option_row options[] = {
         {0, "server", "ADDRESS", "unix:PATH or tls:HOST:PORT", OPTION_STRING, &a.server,
          .default_shown = "$ISLR_SERVER or the local server"},
+        {0, "token-file", "FILE", "for tls: a worker's token", OPTION_STRING, &a.token_file,
+         .default_shown = "$ISLR_TOKEN"},
+        {0, "fingerprint", "SHA256:HEX", "for tls: the certificate that the server must show", OPTION_STRING,
+         &a.fingerprint, .default_shown = "$ISLR_FINGERPRINT"},
+        {0, "ca", "FILE", "or: what the server's certificate must be valid by", OPTION_STRING, &a.ca_file,
+         .default_shown = "$ISLR_CA"},
         {0, "device", "auto|cpu|cuda", "what to compute on", OPTION_CHOICE, &a.device},
         {0, "threads", "N", "CPU threads of each rank; 0: its share of the cores", OPTION_INT, &a.threads, .max = 4096},
         {0, "scratch", "DIR", "where runs keep their files while they are worked on", OPTION_STRING, &a.scratch,
@@ -130,7 +164,8 @@ int command_work(int argc, char **argv)
         "one worker rank; started by mpirun or srun",
         options,
         NULL,
-        "mpirun -np 2 islrd work --server unix:/var/lib/islr/islr.sock",
+        "mpirun -np 2 islrd work --server unix:/var/lib/islr/islr.sock\n"
+        "mpirun -np 8 islrd work --server tls:head:7443 --fingerprint SHA256:.. --token-file worker.token",
         "Sleeps until the server assigns it a run. SIGTERM, SIGINT and SIGUSR1 end it; a run that it is in the middle "
         "of saves a resume point first.\n"
         "A batch system that warns before it ends a job should send mpirun SIGUSR1, which passes it on at once and "

@@ -59,13 +59,13 @@ struct file_writer {
     char *path, *temporary;
 };
 
-struct file_writer *file_writer_open(const char *path, struct error *e)
+static struct file_writer *open_writer(const char *path, mode_t mode, struct error *e)
 {
     struct file_writer *w = xcalloc(1, sizeof *w);
     w->path = xstrdup(path);
     w->temporary = xprintf("%s.tmp-XXXXXX", path);
     int fd = mkostemp(w->temporary, O_CLOEXEC);
-    if (fd < 0 || fchmod(fd, 0644) || !(w->stream = fdopen(fd, "w+"))) {
+    if (fd < 0 || fchmod(fd, mode) || !(w->stream = fdopen(fd, "w+"))) {
         error_set_errno(e, open_code(), "cannot create a file beside %s", path);
         if (fd >= 0) {
             close(fd);
@@ -77,6 +77,11 @@ struct file_writer *file_writer_open(const char *path, struct error *e)
         return NULL;
     }
     return w;
+}
+
+struct file_writer *file_writer_open(const char *path, struct error *e)
+{
+    return open_writer(path, 0644, e);
 }
 
 FILE *file_writer_stream(struct file_writer *w)
@@ -127,9 +132,9 @@ void file_writer_abandon(struct file_writer *w)
     writer_free(w);
 }
 
-int file_write_atomic(const char *path, const void *data, size_t size, struct error *e)
+static int write_whole(const char *path, mode_t mode, const void *data, size_t size, struct error *e)
 {
-    struct file_writer *w = file_writer_open(path, e);
+    struct file_writer *w = open_writer(path, mode, e);
     if (!w)
         return -1;
     if (size && fwrite(data, 1, size, w->stream) != size) {
@@ -138,6 +143,16 @@ int file_write_atomic(const char *path, const void *data, size_t size, struct er
         return -1;
     }
     return file_writer_commit(w, e);
+}
+
+int file_write_atomic(const char *path, const void *data, size_t size, struct error *e)
+{
+    return write_whole(path, 0644, data, size, e);
+}
+
+int file_write_secret(const char *path, const void *data, size_t size, struct error *e)
+{
+    return write_whole(path, 0600, data, size, e);
 }
 
 int file_map_open(const char *path, struct file_map *map, struct error *e)

@@ -14,6 +14,7 @@ int file_read(const char *path, size_t limit, char **data, size_t *size, struct 
 // Writes beside the target under a temporary name, fsyncs, renames over it and fsyncs the directory: a reader and a
 // crash see the old file or the new one, whole.
 int file_write_atomic(const char *path, const void *data, size_t size, struct error *e);
+int file_write_secret(const char *path, const void *data, size_t size, struct error *e); // for its owner alone: 0600
 
 // The same for content that is produced piece by piece: write to file_writer_stream(), then commit or abandon.
 struct file_writer;

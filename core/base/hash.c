@@ -99,7 +99,7 @@ int hash_from_hex(const char *text, struct hash *out)
 
 int hash_equal(const struct hash *a, const struct hash *b)
 {
-    return memcmp(a->bytes, b->bytes, sizeof a->bytes) == 0;
+    return CRYPTO_memcmp(a->bytes, b->bytes, sizeof a->bytes) == 0;
 }
 
 const char *hash_library(void)

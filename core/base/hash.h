@@ -21,8 +21,8 @@ void hasher_destroy(struct hasher *h);       // gives up without a result; NULL 
 struct hash hash_memory(const void *data, size_t size);
 int hash_file(const char *path, struct hash *out, struct error *e);
 void hash_to_hex(const struct hash *h, char text[65]);
-int hash_from_hex(const char *text, struct hash *out); // -1 unless 64 hex digits
-int hash_equal(const struct hash *a, const struct hash *b);
+int hash_from_hex(const char *text, struct hash *out);      // -1 unless 64 hex digits
+int hash_equal(const struct hash *a, const struct hash *b); // in a time that says nothing of where they differ
 
 const char *hash_library(void); // the library in use: "OpenSSL 3.0.11 19 Sep 2023"
 

@@ -143,6 +143,8 @@ int envelope_is_reply(const Islr__Envelope *m)
     case ISLR__ENVELOPE__BODY_LIMIT_LIST:
     case ISLR__ENVELOPE__BODY_REGISTERED:
     case ISLR__ENVELOPE__BODY_PUT_STATE:
+    case ISLR__ENVELOPE__BODY_TOKEN_CREATED:
+    case ISLR__ENVELOPE__BODY_TOKEN_LIST:
         return 1;
     case ISLR__ENVELOPE__BODY_RECORDS:
     case ISLR__ENVELOPE__BODY_PROGRESS:
@@ -163,6 +165,8 @@ int envelope_is_last_reply(const Islr__Envelope *m)
         return !m->run_list->more;
     case ISLR__ENVELOPE__BODY_WORKER_LIST:
         return !m->worker_list->more;
+    case ISLR__ENVELOPE__BODY_TOKEN_LIST:
+        return !m->token_list->more;
     default:
         return 1;
     }

@@ -7,8 +7,9 @@
 
 #include "core/base/clock.h"
 #include "core/base/memory.h"
+#include "core/rpc/dial.h"
 #include "core/rpc/protocol.h"
-#include "core/rpc/transport.h"
+#include "core/rpc/tls.h"
 
 enum { BUSY_MS = 5 }; // a full backlog is tried again after so long
 
@@ -29,10 +30,9 @@ struct link {
     enum link_state state;
     uv_timer_t timer; // the next try; while dialling and greeting: the time for it
     int timer_closed;
-    uv_pipe_t *pipe; // while dialling
-    uv_connect_t request;
+    struct dial *dial;       // while dialling
+    struct tls_context *tls; // made at the first try of a tls: address
     struct peer *peer;
-    unsigned handles;   // pipes that are being closed
     uint64_t try_until; // loop time; 0: no try is under way
     uint64_t wait_ms;   // of the next back-off
     uint64_t random;
@@ -46,10 +46,11 @@ static void try_now(uv_timer_t *timer);
 
 static void free_if_done(struct link *l)
 {
-    if (l->state != LINK_CLOSING || !l->timer_closed || l->peer || l->pipe || l->handles)
+    if (l->state != LINK_CLOSING || !l->timer_closed || l->peer)
         return;
     if (l->events.on_closed)
         l->events.on_closed(l);
+    tls_context_free(l->tls);
     free((char *)l->options.token);
     free(l);
 }
@@ -77,22 +78,6 @@ static void go_down(struct link *l, const struct error *why)
     l->state = LINK_WAITING;
     uv_timer_start(&l->timer, try_now, wait, 0);
     l->events.on_down(l, why, (int)wait);
-}
-
-static void pipe_closed(uv_handle_t *handle)
-{
-    struct link *l = handle->data;
-    free(handle);
-    l->handles--;
-    free_if_done(l);
-}
-
-static void drop_pipe(struct link *l)
-{
-    uv_pipe_t *pipe = l->pipe;
-    l->pipe = NULL;
-    l->handles++;
-    uv_close((uv_handle_t *)pipe, pipe_closed);
 }
 
 // ---- greeting -------------------------------------------------------------------------------------------------------
@@ -154,14 +139,13 @@ static void check_welcome(struct peer *p, void *context, const Islr__Envelope *m
     }
 }
 
-static void greet(struct link *l)
+static void greet(struct link *l, uv_stream_t *stream)
 {
     static const struct peer_events events = {peer_message, peer_drained, peer_closed};
     struct peer_setup setup = {.server = 0};
     l->peer = peer_create(l->loop, &setup);
     struct transport_user user = peer_transport_user(l->peer);
-    peer_attach(l->peer, transport_stream((uv_stream_t *)l->pipe, &user));
-    l->pipe = NULL;
+    peer_attach(l->peer, l->tls ? transport_tls(l->tls, stream, &user, NULL) : transport_stream(stream, &user));
     l->state = LINK_GREETING;
     peer_start(l->peer, &events, l);
     Islr__Hello hello = ISLR__HELLO__INIT;
@@ -176,6 +160,12 @@ static void greet(struct link *l)
 
 // ---- dialling -------------------------------------------------------------------------------------------------------
 
+static void drop_dial(struct link *l)
+{
+    dial_cancel(l->dial);
+    l->dial = NULL;
+}
+
 static void dial_late(uv_timer_t *timer)
 {
     struct link *l = timer->data;
@@ -186,21 +176,19 @@ static void dial_late(uv_timer_t *timer)
     if (l->peer) {
         peer_close(l->peer, &why);
     } else {
-        drop_pipe(l);
+        drop_dial(l);
         go_down(l, &why);
     }
 }
 
-static void connected(uv_connect_t *request, int status)
+static void connected(void *context, uv_stream_t *stream, int status)
 {
-    struct link *l = request->data;
-    if (status == UV_ECANCELED || l->state != LINK_DIALLING)
-        return; // given up: the pipe is being closed
-    if (!status) {
-        greet(l);
+    struct link *l = context;
+    l->dial = NULL;
+    if (stream) {
+        greet(l, stream);
         return;
     }
-    drop_pipe(l);
     if (status == UV_EAGAIN && uv_now(l->loop) + BUSY_MS < l->try_until) {
         l->state = LINK_WAITING;
         uv_timer_start(&l->timer, try_now, BUSY_MS, 0);
@@ -224,19 +212,17 @@ static void try_now(uv_timer_t *timer)
     uint64_t now = uv_now(l->loop), patience = l->options.dial_ms ? l->options.dial_ms : RPC_HANDSHAKE_MS;
     if (!l->try_until)
         l->try_until = now + patience; // else: the same try goes on after a full backlog
-    if (l->options.address.kind != ADDRESS_UNIX) {
-        l->refused = 1;
-        error_set(&l->refusal, ERR_INVALID, "this version connects to unix sockets only, not to tls: addresses");
-        go_down(l, &l->refusal);
-        return;
+    if (l->options.address.kind == ADDRESS_TLS && !l->tls) {
+        l->tls = tls_context_client(&l->options.address, 0, &l->refusal);
+        if (!l->tls) {
+            l->refused = 1;
+            go_down(l, &l->refusal);
+            return;
+        }
     }
-    l->pipe = xcalloc(1, sizeof *l->pipe);
-    uv_pipe_init(l->loop, l->pipe, 0);
-    l->pipe->data = l;
-    l->request.data = l;
     l->state = LINK_DIALLING;
     uv_timer_start(&l->timer, dial_late, l->try_until - now, 0);
-    uv_pipe_connect(&l->request, l->pipe, l->options.address.path, connected);
+    l->dial = dial_start(l->loop, &l->options.address, connected, l);
 }
 
 // ---- the link itself ------------------------------------------------------------------------------------------------
@@ -286,8 +272,8 @@ void link_close(struct link *l)
         return;
     l->state = LINK_CLOSING;
     uv_close((uv_handle_t *)&l->timer, timer_closed);
-    if (l->pipe)
-        drop_pipe(l);
+    if (l->dial)
+        drop_dial(l);
     if (l->peer)
         peer_close(l->peer, NULL);
 }

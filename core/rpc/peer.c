@@ -20,6 +20,7 @@ struct peer *peer_create(uv_loop_t *loop, const struct peer_setup *setup)
     p->reader.limit = RPC_FRAME_MAX_STRANGER;
     p->idle_ms = RPC_IDLE_MS;
     p->ping_ms = setup->server ? 0 : RPC_PING_MS;
+    peer_set_patience(p, RPC_HANDSHAKE_MS, RPC_PARTIAL_MS, RPC_STALL_MS);
     p->opened = p->heard = p->sent = peer_now(p);
     peer_timer_init(p);
     return p;
@@ -324,16 +325,37 @@ const struct peer_identity *peer_identity(const struct peer *p)
 
 void peer_recognise(struct peer *p)
 {
+    if (!p->recognised && p->setup.on_recognised)
+        p->setup.on_recognised(p, p->setup.owner);
     p->recognised = 1;
     p->reader.limit = RPC_FRAME_MAX;
     p->heard = peer_now(p);
     peer_timer_arm(p);
 }
 
+int peer_recognised(const struct peer *p)
+{
+    return p->recognised;
+}
+
+void peer_blame(struct peer *p)
+{
+    if (p->setup.on_blamed)
+        p->setup.on_blamed(p, p->setup.owner);
+}
+
 void peer_set_keepalive(struct peer *p, uint64_t ping_ms, uint64_t idle_ms)
 {
     p->ping_ms = ping_ms;
     p->idle_ms = idle_ms;
+    peer_timer_arm(p);
+}
+
+void peer_set_patience(struct peer *p, uint64_t handshake_ms, uint64_t partial_ms, uint64_t stall_ms)
+{
+    p->handshake_ms = handshake_ms ? handshake_ms : p->handshake_ms;
+    p->partial_ms = partial_ms ? partial_ms : p->partial_ms;
+    p->stall_ms = stall_ms ? stall_ms : p->stall_ms;
     peer_timer_arm(p);
 }
 

@@ -16,6 +16,7 @@
 
 #include "core/base/error.h"
 #include "core/rpc/envelope.h"
+#include "core/rpc/guard.h"
 
 struct peer;
 struct transport;
@@ -28,12 +29,14 @@ struct peer_events {
     void (*on_close)(struct peer *p, const struct error *why); // ERR_NONE: orderly, by either end
 };
 
-// Who is at the other end, as the kernel knows (unix socket). known is 0 on other transports.
+// Who is at the other end. On a unix socket the kernel knows a user; over the network (known is 0) there is an address.
 struct peer_identity {
     int known;
     uid_t uid;
     pid_t pid;
-    char user[64]; // login name, or the number
+    char user[64];    // login name, or the number
+    char address[48]; // "192.0.2.1"; "": a unix socket
+    struct network network;
 };
 
 // On a listener's on_peer: from here on events come. `context` is yours.
@@ -44,6 +47,8 @@ const struct peer_identity *peer_identity(const struct peer *p);
 // The handshake is over: full-sized frames from now on. A server calls it when it has accepted Hello, just before it
 // sends Welcome. Before that a server's peer delivers nothing but Hello; anything else ends the connection.
 void peer_recognise(struct peer *p);
+// It failed to say who it is: its address is let in more rarely (guard.h).
+void peer_blame(struct peer *p);
 
 // Queues a message (packed at once: it may live on the stack). Returns -1 when it is larger than a frame may be
 // (nothing was sent, the connection goes on; ERR_INVALID) or the connection is closing or its queue would go over
@@ -73,6 +78,9 @@ Islr__Envelope *peer_keep_message(struct peer *p);
 // A quiet connection sends a Ping every ping_ms (0: never; dialled peers RPC_PING_MS) and is closed when nothing was
 // heard for idle_ms (0: never; RPC_IDLE_MS at both ends by default).
 void peer_set_keepalive(struct peer *p, uint64_t ping_ms, uint64_t idle_ms);
+// How long the other end may take for its handshake, for the rest of a frame, and with what it is sent: by default what
+// protocol.h says. 0: as it is.
+void peer_set_patience(struct peer *p, uint64_t handshake_ms, uint64_t partial_ms, uint64_t stall_ms);
 uint64_t peer_silent_ms(const struct peer *p); // since the last byte from the other end
 
 // Stops reading from the other end (and minding its silence) while `on`: back-pressure of the owner's own, besides that
@@ -89,11 +97,14 @@ void peer_end(struct peer *p, const struct error *why);
 struct peer_setup {
     int server; // accepted: unrecognised at first, throttled while its queue is full
     struct peer_identity identity;
-    void (*on_gone)(struct peer *p, void *owner); // after on_close, the peer is about to be freed; may be NULL
+    void (*on_recognised)(struct peer *p, void *owner); // may be NULL, as the next ones
+    void (*on_blamed)(struct peer *p, void *owner);
+    void (*on_gone)(struct peer *p, void *owner); // after on_close, the peer is about to be freed
     void *owner;
 };
 struct peer *peer_create(uv_loop_t *loop, const struct peer_setup *setup);
 struct transport_user peer_transport_user(struct peer *p);
 void peer_attach(struct peer *p, struct transport *t); // once, before peer_start()
+int peer_recognised(const struct peer *p);
 
 #endif

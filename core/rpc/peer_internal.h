@@ -48,7 +48,7 @@ struct peer {
 
     // loop times in ms; 0: does not apply
     uint64_t opened, heard, sent, pinged, partial_since, moved, linger_until;
-    uint64_t ping_ms, idle_ms;
+    uint64_t ping_ms, idle_ms, handshake_ms, partial_ms, stall_ms;
 };
 
 static inline uint64_t peer_now(const struct peer *p)

@@ -1,7 +1,6 @@
 // When a peer has waited long enough: handshakes, partial frames, stalled writers, silent partners, unanswered
 // requests. One timer a peer; it may ring early (deadlines move away with every byte) and then only looks again.
 #include "core/rpc/peer_internal.h"
-#include "core/rpc/protocol.h"
 
 enum { ABSENCE_MS = 2000 }; // a timer that is late by so much says that this process was not running
 
@@ -25,11 +24,11 @@ static uint64_t next_due(const struct peer *p)
     if (p->linger_until)
         return p->linger_until;
     if (!p->recognised)
-        earlier(&due, p->opened + RPC_HANDSHAKE_MS);
+        earlier(&due, p->opened + p->handshake_ms);
     if (p->partial_since && peer_listening(p))
-        earlier(&due, p->partial_since + RPC_PARTIAL_MS);
+        earlier(&due, p->partial_since + p->partial_ms);
     if (p->moved)
-        earlier(&due, p->moved + RPC_STALL_MS);
+        earlier(&due, p->moved + p->stall_ms);
     if (p->idle_ms && peer_listening(p) && p->recognised)
         earlier(&due, p->heard + p->idle_ms);
     earlier(&due, ping_due(p));
@@ -88,11 +87,11 @@ static void ring(uv_timer_t *timer)
     if (p->linger_until) {
         if (peer_reached(p, p->linger_until))
             peer_close(p, &p->why);
-    } else if (!p->recognised && peer_reached(p, p->opened + RPC_HANDSHAKE_MS)) {
+    } else if (!p->recognised && peer_reached(p, p->opened + p->handshake_ms)) {
         close_late(p, "the handshake took too long");
-    } else if (p->partial_since && peer_listening(p) && peer_reached(p, p->partial_since + RPC_PARTIAL_MS)) {
+    } else if (p->partial_since && peer_listening(p) && peer_reached(p, p->partial_since + p->partial_ms)) {
         close_late(p, "a message was begun and not finished in time");
-    } else if (p->moved && peer_reached(p, p->moved + RPC_STALL_MS)) {
+    } else if (p->moved && peer_reached(p, p->moved + p->stall_ms)) {
         close_late(p, "the other end does not read what it is sent");
     } else if (p->idle_ms && p->recognised && peer_listening(p) && peer_reached(p, p->heard + p->idle_ms)) {
         close_late(p, "nothing was heard from the other end for too long");

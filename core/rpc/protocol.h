@@ -26,6 +26,12 @@
 #define RPC_CONNECTIONS_MAX 4096 // of one listener; further ones are closed at once
 #define RPC_BACKLOG         512
 
+// Over the network, of those that have not said who they are yet.
+#define RPC_STRANGERS_MAX         1024  // in all: they leave room for those that are known
+#define RPC_STRANGERS_PER_NETWORK 256   // of one address (IPv6: /64): as many ranks of one host may arrive at once
+#define RPC_BLAMES_MAX            10    // wrong tokens of one address ..
+#define RPC_BLAMES_MS             60000 // .. within this time; then it is not let in until the time is over
+
 #define RPC_HANDSHAKE_MS 10000  // from the connection to Hello and Welcome
 #define RPC_PARTIAL_MS   30000  // from a frame's first byte to its last
 #define RPC_STALL_MS     60000  // a write queue that does not move

@@ -331,7 +331,8 @@ static void socket_is_private_and_single(void **state)
     rig_open(&r);
     assert_int_equal(stat(r.path, &st), 0);
     assert_int_equal(st.st_mode & 0777, 0600);
-    assert_null(listener_open_unix(&r.loop, r.path, 0600, no_peer, NULL, &e)); // one is there already
+    assert_null(
+        listener_open_unix(&r.loop, r.path, 0600, LISTENER_NO_GROUP, no_peer, NULL, &e)); // one is there already
     assert_non_null(strstr(e.text, "already"));
     rig_run_for(&r, 20);
     rig_close(&r);
@@ -367,13 +368,13 @@ static void other_files_are_left_alone(void **state)
     snprintf(path, sizeof path, "%s/file", r.directory);
     FILE *f = fopen(path, "w");
     fclose(f);
-    assert_null(listener_open_unix(&r.loop, path, 0600, no_peer, NULL, &e));
+    assert_null(listener_open_unix(&r.loop, path, 0600, LISTENER_NO_GROUP, no_peer, NULL, &e));
     assert_int_equal(access(path, F_OK), 0);
     unlink(path);
     memset(path, 'x', sizeof path - 1);
     path[0] = '/';
     path[sizeof path - 1] = 0;
-    assert_null(listener_open_unix(&r.loop, path, 0600, no_peer, NULL, &e));
+    assert_null(listener_open_unix(&r.loop, path, 0600, LISTENER_NO_GROUP, no_peer, NULL, &e));
     assert_non_null(strstr(e.text, "too long"));
     rig_close(&r);
 }

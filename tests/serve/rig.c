@@ -14,24 +14,43 @@ enum { PATIENCE_MS = 10000 };
 void rig_start_server(struct rig *rig)
 {
     struct error e;
+    char file[100];
     struct server_options options = {.directory = rig->directory,
                                      .log = &rig->log,
                                      .lease_ms = RIG_LEASE_MS,
                                      .hang_ms = RIG_HANG_MS,
-                                     .settle_ms = rig->settle_ms};
+                                     .settle_ms = rig->settle_ms,
+                                     .listen = rig->listening ? "127.0.0.1:0" : NULL};
     rig->server = server_open(&rig->loop, &options, &e);
     if (!rig->server)
         fail_msg("%s", e.text);
+    if (!rig->listening)
+        return;
+    snprintf(file, sizeof file, "%s/tls.pem", rig->directory);
+    if (address_parse(server_network_address(rig->server), &rig->network, &e) ||
+        address_trust(&rig->network, NULL, file, &e))
+        fail_msg("%s", e.text);
 }
 
-void rig_open(struct rig *rig)
+static void open_rig(struct rig *rig, int listening)
 {
     memset(rig, 0, sizeof *rig);
+    rig->listening = listening;
     strcpy(rig->directory, "/tmp/islr-serve-XXXXXX");
     assert_non_null(mkdtemp(rig->directory));
     rig->log = (struct log){getenv("ISLR_TEST_LOG") ? stderr : NULL, LOG_DEBUG, NULL};
     uv_loop_init(&rig->loop);
     rig_start_server(rig);
+}
+
+void rig_open(struct rig *rig)
+{
+    open_rig(rig, 0);
+}
+
+void rig_open_listening(struct rig *rig)
+{
+    open_rig(rig, 1);
 }
 
 static void set_flag(void *context)
@@ -60,6 +79,7 @@ void rig_close(struct rig *rig)
 static void ring(uv_timer_t *timer)
 {
     *(int *)timer->data = 1;
+    uv_stop(timer->loop); // or uv_run() would wait for something more
 }
 
 static void run_loop(struct rig *rig, const int *flag, const int *late)
@@ -110,7 +130,7 @@ static void on_up(struct link *l, struct peer *p, const Islr__Welcome *welcome)
 {
     struct actor *a = link_context(l);
     (void)p;
-    (void)welcome;
+    snprintf(a->role, sizeof a->role, "%s", welcome->role);
     a->up = 1;
 }
 
@@ -124,8 +144,8 @@ static void on_message(struct link *l, Islr__Envelope *m)
 static void on_down(struct link *l, const struct error *why, int again_ms)
 {
     struct actor *a = link_context(l);
-    (void)why;
-    (void)again_ms;
+    a->why = *why;
+    a->refused = again_ms < 0;
     a->up = 0;
 }
 
@@ -135,18 +155,34 @@ static void on_closed(struct link *l)
     a->closed = 1;
 }
 
-void actor_open(struct actor *a, struct rig *rig, Islr__Hello__Role role)
+static void open_link(struct actor *a, struct rig *rig, const struct link_options *options)
 {
     static const struct link_events events = {on_up, on_message, NULL, on_down, on_closed};
+    memset(a, 0, sizeof *a);
+    a->rig = rig;
+    a->link = link_open(&rig->loop, options, &events, a);
+}
+
+void actor_open(struct actor *a, struct rig *rig, Islr__Hello__Role role)
+{
     struct link_options options = {.role = role, .reconnect = 1};
     struct error e;
     char text[300];
-    memset(a, 0, sizeof *a);
-    a->rig = rig;
     snprintf(text, sizeof text, "unix:%s/islr.sock", rig->directory);
     assert_int_equal(address_parse(text, &options.address, &e), 0);
-    a->link = link_open(&rig->loop, &options, &events, a);
+    open_link(a, rig, &options);
     actor_wait_up(a);
+}
+
+void actor_dial(struct actor *a, struct rig *rig, Islr__Hello__Role role, const char *token)
+{
+    struct link_options options = {.address = rig->network, .role = role, .token = token, .reconnect = 1};
+    open_link(a, rig, &options);
+}
+
+void actor_wait_refused(struct actor *a)
+{
+    rig_until(a->rig, &a->refused, "a refusal");
 }
 
 void actor_wait_up(struct actor *a)
@@ -372,9 +408,8 @@ void client_wait_state(struct actor *a, uint64_t run, Islr__RunState state)
 
 // ---- ranks ----------------------------------------------------------------------------------------------------------
 
-void rank_open(struct actor *a, struct rig *rig, const char *world, uint32_t rank, uint32_t size)
+void rank_introduce(struct actor *a, const char *world, uint32_t rank, uint32_t size)
 {
-    actor_open(a, rig, ISLR__HELLO__ROLE__ROLE_WORKER);
     islr__register__init(&a->facts);
     snprintf(a->world, sizeof a->world, "%s", world);
     a->facts.world = a->world;
@@ -385,6 +420,12 @@ void rank_open(struct actor *a, struct rig *rig, const char *world, uint32_t ran
     a->facts.host = (char *)"node1";
     a->facts.device = (char *)"cpu";
     envelope_free(rank_register(a, 0, 0));
+}
+
+void rank_open(struct actor *a, struct rig *rig, const char *world, uint32_t rank, uint32_t size)
+{
+    actor_open(a, rig, ISLR__HELLO__ROLE__ROLE_WORKER);
+    rank_introduce(a, world, rank, size);
 }
 
 Islr__Envelope *rank_register(struct actor *a, uint64_t run, uint32_t attempt)

@@ -23,10 +23,13 @@ struct rig {
     char directory[64];
     struct server *server;
     struct log log;
-    uint32_t settle_ms; // of server_options, from the next start on
+    uint32_t settle_ms;     // of server_options, from the next start on
+    int listening;          // on the network too
+    struct address network; // then: where, and what it shows
 };
 
 void rig_open(struct rig *rig); // ISLR_TEST_LOG=1 in the environment shows the server's log
+void rig_open_listening(struct rig *rig);
 void rig_stop_server(struct rig *rig);
 void rig_start_server(struct rig *rig);
 void rig_close(struct rig *rig); // all actors must be closed
@@ -46,6 +49,9 @@ struct actor {
     struct rig *rig;
     struct link *link;
     int up, closed;
+    int refused;           // it is down for good: `why` says why
+    struct error why;      // of the last time that it went down
+    char role[16];         // as the server says
     struct message *inbox; // pushed messages, oldest first
     // of a rank: what it registers with
     Islr__Register facts;
@@ -54,6 +60,9 @@ struct actor {
 };
 
 void actor_open(struct actor *a, struct rig *rig, Islr__Hello__Role role); // connected when it returns
+// The same over TLS with a token; returns before it is connected.
+void actor_dial(struct actor *a, struct rig *rig, Islr__Hello__Role role, const char *token);
+void actor_wait_refused(struct actor *a);
 void actor_close(struct actor *a);
 void actor_wait_up(struct actor *a);
 
@@ -83,6 +92,7 @@ void client_wait_state(struct actor *a, uint64_t run, Islr__RunState state);
 
 // ---- ranks ----------------------------------------------------------------------------------------------------------
 
+void rank_introduce(struct actor *a, const char *world, uint32_t rank, uint32_t size); // registers one that is up
 void rank_open(struct actor *a, struct rig *rig, const char *world, uint32_t rank, uint32_t size);
 // Registers (again), in the middle of a run or idle (0); the answer.
 Islr__Envelope *rank_register(struct actor *a, uint64_t run, uint32_t attempt);
