@@ -33,7 +33,7 @@ static int make_soup(const struct soup *s, struct error *e)
     else if (o.greedy && !(o.backend = device_open(s->device, (int)s->threads, comm, e)))
         rc = -1;
     if (!rc)
-        rc = mix(&o, &out, e) || checkpoint_write(&out, s->out, e) ? -1 : 0;
+        rc = mix(&o, &out, NULL, e) || checkpoint_write(&out, s->out, e) ? -1 : 0;
     checkpoint_destroy(&out);
     if (o.backend)
         o.backend->op->close(o.backend);

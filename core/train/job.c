@@ -88,12 +88,17 @@ static int run_soup(const struct train_options *o, struct error *e)
                                   .pulse = comm_pulse(o->comm)};
     struct checkpoint soup = {0};
     char *dir = file_join(o->dir, "final"), *path = file_join(dir, "soup.safetensors");
-    int rc = file_make_dirs(dir, e) || mix(&options, &soup, e) || checkpoint_write(&soup, path, e) ? -1 : 0;
+    int *kept = xcalloc(options.file_count, sizeof *kept), count = 0;
+    const char **members = xcalloc(options.file_count, sizeof *members);
+    int rc = file_make_dirs(dir, e) || mix(&options, &soup, kept, e) || checkpoint_write(&soup, path, e) ? -1 : 0;
+    for (size_t i = 0; i < options.file_count; i++)
+        if (kept[i])
+            members[count++] = options.files[i];
     if (!rc && o->sink->file)
-        o->sink->file(o->sink->context, &(struct sink_file){.what = "soup",
-                                                            .path = path,
-                                                            .member_count = (int)options.file_count,
-                                                            .members = options.files});
+        o->sink->file(o->sink->context,
+                      &(struct sink_file){.what = "soup", .path = path, .member_count = count, .members = members});
+    free(members);
+    free(kept);
     checkpoint_destroy(&soup);
     free(dir);
     free(path);

@@ -101,21 +101,31 @@ static int rank_files(struct judge *j, const struct mix_options *o, const char *
     return rc;
 }
 
-static int greedy(struct judge *j, const struct mix_options *s, struct checkpoint *out, struct error *e)
+static void note_kept(const struct mix_options *s, const char *file, int *kept)
+{
+    for (size_t i = 0; i < s->file_count; i++)
+        if (s->files[i] == file)
+            kept[i] = 1;
+}
+
+static int greedy(struct judge *j, const struct mix_options *s, struct checkpoint *out, int *stayed, struct error *e)
 {
     const char **sorted = xcalloc(s->file_count, sizeof *sorted);
     int *kept = xcalloc(s->file_count, sizeof *kept);
     struct soup_judge judge = {score, j};
     int rc = rank_files(j, s, sorted, e) || soup_greedy(out, sorted, s->file_count, s->heads, &judge, kept, e);
-    for (size_t i = 0; i < s->file_count && !rc; i++)
+    for (size_t i = 0; i < s->file_count && !rc; i++) {
         log_info(&j->log, "%s %s", kept[i] ? "in: " : "out:", sorted[i]);
+        if (kept[i] && stayed)
+            note_kept(s, sorted[i], stayed);
+    }
     free(sorted);
     free(kept);
     return rc ? -1 : 0;
 }
 
 // Opens the set for the first file's frame limit and hands over to greedy().
-static int judge_and_mix(const struct mix_options *s, struct checkpoint *out, struct error *e)
+static int judge_and_mix(const struct mix_options *s, struct checkpoint *out, int *kept, struct error *e)
 {
     struct judge j = {.backend = s->backend, .comm = comm_open_single(), .log = s->log};
     struct checkpoint first;
@@ -145,7 +155,7 @@ static int judge_and_mix(const struct mix_options *s, struct checkpoint *out, st
     j.clips = j.data.held_out;
     j.count = j.data.held_out_count;
     if (!rc)
-        rc = greedy(&j, s, out, e);
+        rc = greedy(&j, s, out, kept, e);
     dataset_destroy(&j.data);
     set_close(j.set);
     comm_close(j.comm);
@@ -154,9 +164,11 @@ static int judge_and_mix(const struct mix_options *s, struct checkpoint *out, st
     return rc;
 }
 
-int mix(const struct mix_options *s, struct checkpoint *out, struct error *e)
+int mix(const struct mix_options *s, struct checkpoint *out, int *kept, struct error *e)
 {
-    int rc = s->greedy ? judge_and_mix(s, out, e) : soup_uniform(out, s->files, s->file_count, s->heads, e);
+    for (size_t i = 0; kept && i < s->file_count; i++)
+        kept[i] = !s->greedy;
+    int rc = s->greedy ? judge_and_mix(s, out, kept, e) : soup_uniform(out, s->files, s->file_count, s->heads, e);
     if (!rc) {
         free(out->origin);
         out->origin = xprintf("{\"model\":\"soup\",\"method\":\"%s\",\"files\":%zu}", s->greedy ? "greedy" : "uniform",

@@ -22,6 +22,7 @@ struct mix_options {
     struct log log;      // what stays and what does not
 };
 
-int mix(const struct mix_options *o, struct checkpoint *out, struct error *e);
+// kept [file_count] gets 1 for the files that are in the soup; NULL: not wanted.
+int mix(const struct mix_options *o, struct checkpoint *out, int *kept, struct error *e);
 
 #endif

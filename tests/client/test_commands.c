@@ -33,9 +33,9 @@ static void expect(struct outcome o, int code, const char *out, const char *err)
 
 static void every_command_has_help(void **state)
 {
-    static const char *const names[] = {"compare", "submit", "list",  "show",    "watch", "logs", "metrics",
-                                        "wait",    "cancel", "hold",  "release", "retry", "set",  "checkpoints",
-                                        "pull",    "pin",    "unpin", "workers", "status"};
+    static const char *const names[] = {"compare", "plot",        "soup", "submit", "list",  "show",    "watch",
+                                        "logs",    "metrics",     "wait", "cancel", "hold",  "release", "retry",
+                                        "set",     "checkpoints", "pull", "pin",    "unpin", "workers", "status"};
     struct scripted s = {0};
     (void)state;
     scripted_open(&s);
@@ -43,7 +43,7 @@ static void every_command_has_help(void **state)
         struct outcome o = RUN(&s, names[i], "--help");
         assert_int_equal(o.code, 0);
         assert_non_null(strstr(o.out, "example"));
-        assert_non_null(strstr(o.out, strcmp(names[i], "watch") ? "--json" : "watch"));
+        assert_non_null(strstr(o.out, strcmp(names[i], "watch") && strcmp(names[i], "plot") ? "--json" : names[i]));
         outcome_free(&o);
         expect(RUN(&s, names[i], "--no-such-option"), 2, NULL, "--no-such-option");
     }
@@ -317,6 +317,61 @@ static void dry_run_prints_and_submits_nothing(void **state)
     scripted_close(&s);
 }
 
+static void plots_show_curves(void **state)
+{
+    struct scripted s = {.runs = 9, .records = 400, .state = ISLR__RUN_STATE__RUN_SUCCEEDED};
+    char svg[160], *text;
+    size_t size;
+    (void)state;
+    scripted_open(&s);
+    struct outcome o = RUN(&s, "plot", "3", "5", "--metric", "loss/student", "--metric", "accuracy/*");
+    assert_int_equal(o.code, 0);
+    assert_non_null(strstr(o.out, "loss/student\n"));
+    assert_non_null(strstr(o.out, "accuracy/student\n"));
+    assert_non_null(strstr(o.out, "a run 3"));
+    assert_non_null(strstr(o.out, "b run 5"));
+    assert_non_null(strstr(o.out, "(last 3.25)"));
+    outcome_free(&o);
+    snprintf(svg, sizeof svg, "%s/curves.svg", s.rig.directory);
+    expect(RUN(&s, "plot", "3", "5", "-o", svg), 0, NULL, NULL);
+    assert_int_equal(file_read(svg, 1 << 20, &text, &size, NULL), 0);
+    assert_non_null(strstr(text, "<polyline"));
+    assert_non_null(strstr(strstr(text, "<polyline") + 1, "<polyline")); // one a run
+    assert_non_null(strstr(text, "run 5  name ?[31mred</text>"));        // no control characters in XML
+    assert_non_null(strstr(text, ">step</text>"));
+    assert_string_equal(text + size - 7, "</svg>\n");
+    free(text);
+    unlink(svg);
+    expect(RUN(&s, "plot", "3", "-m", "loss/teacher"), 3, NULL, "there are: loss/student, loss/distilled");
+    expect(RUN(&s, "plot", "3", "-o", "curves.png"), 2, NULL, "only SVG");
+    expect(RUN(&s, "plot", "99"), 3, NULL, "there is no such run");
+    scripted_close(&s);
+}
+
+static void soups_are_jobs(void **state)
+{
+    struct scripted s = {.runs = 9, .state = ISLR__RUN_STATE__RUN_SUCCEEDED, .group = 9, .members = 2};
+    (void)state;
+    scripted_open(&s);
+    expect(RUN(&s, "soup", "9", "5:best"), 0, "10\n", NULL); // the group's runs 2 and 1
+    json_t *j = parse(s.submitted), *models = json_object_get(j, "models");
+    assert_string_equal(json_string_value(json_object_get(j, "kind")), "soup");
+    assert_int_equal(json_array_size(models), 3);
+    assert_string_equal(json_string_value(json_array_get(models, 2)), "5:best");
+    json_decref(j);
+    expect(RUN(&s, "soup", "3", "4", "--method", "greedy", "--data", "/some where", "--fold", "2"), 0, NULL, NULL);
+    j = parse(s.submitted);
+    json_t *data = json_object_get(j, "data");
+    assert_string_equal(json_string_value(json_object_get(data, "path")), "/some where");
+    assert_int_equal(json_integer_value(json_object_get(data, "fold")), 2);
+    assert_string_equal(json_string_value(json_object_get(j, "method")), "greedy");
+    json_decref(j);
+    expect(RUN(&s, "soup", "3", "--method", "best"), 2, NULL, "best");
+    expect(RUN(&s, "soup", "3:"), 2, NULL, "'3:'");
+    expect(RUN(&s, "soup", "3", "--method", "greedy"), 2, NULL, "data.path"); // the run's job names none
+    scripted_close(&s);
+}
+
 static void sweeps_are_combinations(void **state)
 {
     struct scripted s = {.runs = 4};
@@ -374,6 +429,8 @@ int main(void)
         cmocka_unit_test(show_tells_all),
         cmocka_unit_test(controls_are_sent),
         cmocka_unit_test(compare_runs_and_groups),
+        cmocka_unit_test(plots_show_curves),
+        cmocka_unit_test(soups_are_jobs),
         cmocka_unit_test(sweeps_are_combinations),
         cmocka_unit_test(workers_and_status),
         cmocka_unit_test(server_comes_from_flag_environment_or_file),

@@ -34,6 +34,14 @@ for fold in 0 1; do
             fail "fold $fold: $model differs from the one of islrd run"
     done
 done
+expect 0 ctl plot "$group" -o "$scratch/curves.svg"
+python3 -c 'import sys, xml.dom.minidom
+curves = xml.dom.minidom.parse(sys.argv[1]).getElementsByTagName("polyline")
+sys.exit(len(curves) != 2)' "$scratch/curves.svg" || fail "the plot does not show both folds"
+expect 0 ctl compare "$group" --json
+# A soup of the folds' soups, made by a worker, knows its ingredients.
+expect 0 ctl soup "$group" --wait
+[ "$(ctl show @last --json | json checkpoints 0 members | tr -cd , | wc -c)" = 1 ] || fail "the soup has not two ingredients"
 ctl show "$group" --json >"$scratch/show.json"
 "$python" "$here/check_kfold.py" "$scratch/recordings/train.csv" "$scratch/pulled" "$scratch/show.json" 2 \
     >"$scratch/last.log" 2>&1 || fail "the joined predictions do not give the recorded figures"
