@@ -20,16 +20,15 @@ static int set_draining(const char *address, bool on, bool now, bool json)
     control.verb = on ? ISLR__CONTROL__VERB__VERB_DRAIN : ISLR__CONTROL__VERB__VERB_RESUME_SCHEDULING;
     control.now = now;
     Islr__Envelope *answer = rpc_call(c, &m, ISLR__ENVELOPE__BODY_OK, 0, &e);
-    if (!answer) {
-        code = client_fail(&e);
-    } else if (json) {
+    code = answer ? 0 : client_fail(&e);
+    if (answer && json) {
         struct json j = {0};
         json_begin(&j, NULL, '{');
         json_boolean(&j, "draining", on);
         json_end(&j, '}');
         json_print(&j, stdout);
         free(j.text.text);
-    } else {
+    } else if (answer) {
         fprintf(stderr, "%s\n",
                 !on   ? "runs are started again"
                 : now ? "no more runs are started; those that run save and go back into the queue"

@@ -11,10 +11,7 @@
 #include "daemon/serve_offer.h"
 #include "daemon/serve_server.h"
 
-enum {
-    LONG_QUEUE = 1000, // runs from which on deciding costs milliseconds:
-    LONG_QUEUE_MS = 20 // then not more often than this
-};
+enum { REST = 4 }; // a long queue costs milliseconds: a pass is followed by a rest of so many times its duration
 
 // ---- acting ---------------------------------------------------------------------------------------------------------
 
@@ -67,17 +64,19 @@ static void run_pass(uv_timer_t *timer)
     s->schedule.told = 0;
     if (s->stopping || s->quiet || schedule_draining(&s->schedule))
         return;
+    double begun = clock_seconds();
     struct offer *o = offer_make(s);
     int64_t again = -1;
     if (offer_is_open(o)) {
         struct scheduler_plan plan = scheduler_decide(&o->input);
         carry_out(s, o, &plan);
-        remember(s, o, &plan);
         again = plan.again_ms;
         scheduler_free(&plan, o->input.run_count);
     }
     look_again(s, again, o->ready_ms);
     offer_free(o);
+    uv_update_time(s->loop);
+    s->schedule.rest_until = uv_now(s->loop) + (uint64_t)(REST * 1e3 * (clock_seconds() - begun));
 }
 
 void schedule_open(struct server *s)
@@ -104,7 +103,8 @@ void schedule_soon(struct server *s)
     if (s->stopping || s->schedule.soon)
         return;
     s->schedule.soon = 1;
-    uv_timer_start(&s->schedule.timer, run_pass, s->runs.count < LONG_QUEUE ? 0 : LONG_QUEUE_MS, 0);
+    uint64_t now = uv_now(s->loop);
+    uv_timer_start(&s->schedule.timer, run_pass, s->schedule.rest_until > now ? s->schedule.rest_until - now : 0, 0);
 }
 
 void schedule_close(struct server *s, uv_close_cb closed)
@@ -118,6 +118,7 @@ void schedule_close(struct server *s, uv_close_cb closed)
 static void find_answers(struct server *s)
 {
     struct offer *o = offer_make(s);
+    o->input.explain = 1;
     struct scheduler_plan plan = scheduler_decide(&o->input);
     remember(s, o, &plan);
     scheduler_free(&plan, o->input.run_count);

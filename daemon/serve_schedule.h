@@ -15,9 +15,10 @@ struct server;
 struct schedule {
     char drained[128]; // nothing new is started: by whom; "": scheduling goes on
     uv_timer_t timer;
-    int soon;     // the timer is set for what has just happened, not for a later moment
-    int told;     // every waiting run's `answer` is of now
-    size_t ranks; // of complete worlds, when the scheduler was last asked
+    int soon;            // the timer is set for what has just happened, not for a later moment
+    uint64_t rest_until; // loop time: no pass before
+    int told;            // every waiting run's `answer` is of now
+    size_t ranks;        // of complete worlds, when the scheduler was last asked
 };
 
 void schedule_open(struct server *s);

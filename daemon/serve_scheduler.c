@@ -13,6 +13,7 @@ struct deciding {
     struct parts parts;
     struct scheduler_user *users; // as they are after what was decided so far
     struct scheduler_plan plan;
+    size_t unheld; // parts that nobody waits for
 };
 
 // ---- starting -------------------------------------------------------------------------------------------------------
@@ -228,11 +229,13 @@ static void describe(const struct deciding *d, const struct scheduler_run *r, st
 
 static void wait_for_ranks(struct deciding *d, const struct scheduler_run *r, struct scheduler_answer *a)
 {
-    describe(d, r, a);
+    if (d->in->explain)
+        describe(d, r, a);
     struct part *p = nearest_part(d, r);
     if (!p)
         return;
     a->why = SCHEDULER_OCCUPIED;
+    d->unheld--;
     if (!part_is_room_coming(p, r)) {
         struct part *emptied = make_room(d, r);
         p = emptied ? emptied : p;
@@ -253,7 +256,9 @@ static int is_limited(const struct deciding *d, const struct scheduler_run *r, s
         a->why = SCHEDULER_USER_RUNS;
     else if (u->most_ranks && u->ranks + a->needs > u->most_ranks)
         a->why = SCHEDULER_USER_RANKS;
-    return a->why != SCHEDULER_STARTS;
+    else
+        return 0;
+    return 1;
 }
 
 // ---- deciding -------------------------------------------------------------------------------------------------------
@@ -271,6 +276,12 @@ static void decide_one(struct deciding *d, const struct scheduler_run *r)
         wait_for_ranks(d, r, a);
 }
 
+// Once no rank is free and every part is held nothing more can come of it but explanations.
+static int can_go_on(const struct deciding *d)
+{
+    return d->in->explain || d->parts.free || d->unheld;
+}
+
 // While ranks are kept free for somebody, the order of those that wait matters, and it changes with time.
 static void plan_ageing(struct deciding *d)
 {
@@ -285,11 +296,14 @@ struct scheduler_plan scheduler_decide(const struct scheduler_input *in)
 {
     struct deciding d = {.in = in, .parts = parts_make(in), .plan = {.again_ms = -1}};
     d.plan.answers = xcalloc(in->run_count ? in->run_count : 1, sizeof *d.plan.answers);
+    for (size_t i = 0; i < in->run_count; i++)
+        d.plan.answers[i].why = SCHEDULER_OCCUPIED;
     d.users = xmalloc((in->user_count ? in->user_count : 1) * sizeof *d.users);
     memcpy(d.users, in->users, in->user_count * sizeof *d.users);
     struct turns turns = turns_make(in, d.users);
     const struct scheduler_run *r;
-    while ((r = turns_next(&turns)))
+    d.unheld = d.parts.count;
+    while (can_go_on(&d) && (r = turns_next(&turns)))
         decide_one(&d, r);
     plan_ageing(&d);
     turns_free(&turns);

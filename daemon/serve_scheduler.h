@@ -88,6 +88,7 @@ struct scheduler_input {
     size_t run_count;
     const struct scheduler_user *users;
     size_t user_count;
+    int explain; // every answer is to be complete; else only of runs that start
 };
 
 enum scheduler_why {

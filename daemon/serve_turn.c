@@ -7,8 +7,9 @@
 
 struct turn {
     int64_t points;
+    uint64_t id;   // of run, here for sorting
+    uint32_t user; // the same
     const struct scheduler_run *run;
-    const struct scheduler_user *user;
 };
 
 static int64_t age_points(const struct scheduler_run *r)
@@ -28,19 +29,19 @@ static int by_turn(const void *a, const void *b)
     const struct turn *x = a, *y = b;
     if (x->points != y->points)
         return x->points > y->points ? -1 : 1;
-    if (x->run->user != y->run->user)
-        return x->run->user < y->run->user ? -1 : 1;
-    return x->run->id < y->run->id ? -1 : x->run->id > y->run->id;
+    if (x->user != y->user)
+        return x->user < y->user ? -1 : 1;
+    return x->id < y->id ? -1 : x->id > y->id;
 }
 
 struct turns turns_make(const struct scheduler_input *in, const struct scheduler_user *users)
 {
-    struct turns t = {.count = in->run_count};
+    struct turns t = {.count = in->run_count, .users = users};
     t.items = xmalloc((t.count ? t.count : 1) * sizeof *t.items);
     t.lines = xmalloc((in->user_count ? in->user_count : 1) * sizeof *t.lines);
     for (size_t i = 0; i < t.count; i++) {
         const struct scheduler_run *r = &in->runs[i];
-        t.items[i] = (struct turn){r->priority + age_points(r), r, &users[r->user]};
+        t.items[i] = (struct turn){r->priority + age_points(r), r->id, r->user, r};
     }
     qsort(t.items, t.count, sizeof *t.items, by_turn);
     return t;
@@ -62,7 +63,7 @@ static double served(const struct scheduler_user *u)
 static int goes_before(const struct turn_line *a, const struct turn_line *b)
 {
     double x = served(a->user), y = served(b->user);
-    return x != y ? x < y : a->next->run->id < b->next->run->id;
+    return x != y ? x < y : a->next->id < b->next->id;
 }
 
 static void sink(struct turns *t, size_t i)
@@ -88,9 +89,9 @@ static void next_points(struct turns *t)
     int64_t points = begin->points;
     while (begin < end && begin->points == points) {
         const struct turn *next = begin;
-        while (next < end && next->points == points && next->run->user == begin->run->user)
+        while (next < end && next->points == points && next->user == begin->user)
             next++;
-        t->lines[t->line_count++] = (struct turn_line){begin, next, begin->user};
+        t->lines[t->line_count++] = (struct turn_line){begin, next, &t->users[begin->user]};
         begin = next;
     }
     t->at = (size_t)(begin - t->items);

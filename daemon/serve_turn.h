@@ -12,6 +12,7 @@ struct turn_line {
 };
 
 struct turns {
+    const struct scheduler_user *users;
     struct turn *items; // by points, then user, then age
     size_t count, at;
     struct turn_line *lines; // a heap of the lines of the points at hand, the least served user on top

@@ -51,6 +51,7 @@ static struct scheduler_input make_input(const struct machine *m, const struct s
                                          const struct scheduler_user *users)
 {
     struct scheduler_input in = {m->ranks, m->rank_count, m->busy, m->busy_count, runs, 0, users, USERS};
+    in.explain = 1;
     while (in.run_count < RUNS && runs[in.run_count].id)
         in.run_count++;
     return in;
