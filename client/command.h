@@ -28,6 +28,7 @@ int command_pull(int argc, char **argv);
 int command_soup(int argc, char **argv);
 int command_pin(int argc, char **argv);
 int command_unpin(int argc, char **argv);
+int command_gc(int argc, char **argv);
 int command_workers(int argc, char **argv);
 int command_status(int argc, char **argv);
 int command_token(int argc, char **argv);

@@ -28,6 +28,7 @@ static const struct command commands[] = {
     {"soup", "average checkpoints of runs", command_soup},
     {"pin", "keep a checkpoint from being collected", command_pin},
     {"unpin", "let a checkpoint be collected again", command_unpin},
+    {"gc", "remove checkpoints that nobody needs any more", command_gc},
     {"workers", "ranks, hosts, devices and what they do", command_workers},
     {"status", "the server's state", command_status},
     {"limits", "what users may have, and what they have had", command_limits},

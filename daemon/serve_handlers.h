@@ -16,6 +16,7 @@ void handle_control(struct session *session, Islr__Envelope *m);          // ser
 void handle_get_limits(struct session *session, Islr__Envelope *m);       // serve_limits.c
 void handle_set_limits(struct session *session, Islr__Envelope *m);       // serve_limits.c
 void handle_fetch(struct session *session, Islr__Envelope *m);            // serve_fetch.c
+void handle_collect(struct session *session, Islr__Envelope *m);          // serve_gc.c
 void handle_list_workers(struct session *session, Islr__Envelope *m);     // serve_workers.c
 void handle_get_status(struct session *session, Islr__Envelope *m);       // serve_status.c
 void handle_create_token(struct session *session, Islr__Envelope *m);     // serve_token.c

@@ -34,6 +34,7 @@ static const struct handler {
     {ISLR__ENVELOPE__BODY_SET_LIMITS, ROLE_ADMIN, 0, handle_set_limits},
     {ISLR__ENVELOPE__BODY_LIST_CHECKPOINTS, ROLE_WORKER, 0, handle_list_checkpoints},
     {ISLR__ENVELOPE__BODY_FETCH, ROLE_WORKER, 0, handle_fetch},
+    {ISLR__ENVELOPE__BODY_COLLECT, ROLE_SUBMITTER, 0, handle_collect},
     {ISLR__ENVELOPE__BODY_LIST_WORKERS, ROLE_VIEWER, 0, handle_list_workers},
     {ISLR__ENVELOPE__BODY_GET_STATUS, ROLE_VIEWER, 0, handle_get_status},
     {ISLR__ENVELOPE__BODY_CREATE_TOKEN, ROLE_ADMIN, 0, handle_create_token},

@@ -33,9 +33,9 @@ static void expect(struct outcome o, int code, const char *out, const char *err)
 
 static void every_command_has_help(void **state)
 {
-    static const char *const names[] = {"compare", "plot",        "soup", "submit", "list",  "show",    "watch",
-                                        "logs",    "metrics",     "wait", "cancel", "hold",  "release", "retry",
-                                        "set",     "checkpoints", "pull", "pin",    "unpin", "workers", "status"};
+    static const char *const names[] = {
+        "compare", "gc",   "plot",    "soup",  "submit", "list",        "show", "watch", "logs",  "metrics", "wait",
+        "cancel",  "hold", "release", "retry", "set",    "checkpoints", "pull", "pin",   "unpin", "workers", "status"};
     struct scripted s = {0};
     (void)state;
     scripted_open(&s);

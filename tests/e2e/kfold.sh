@@ -42,6 +42,12 @@ expect 0 ctl compare "$group" --json
 # A soup of the folds' soups, made by a worker, knows its ingredients.
 expect 0 ctl soup "$group" --wait
 [ "$(ctl show @last --json | json checkpoints 0 members | tr -cd , | wc -c)" = 1 ] || fail "the soup has not two ingredients"
+# Collection says what it takes, and leaves the soups and all that is in them.
+would=$(ctl gc --dry-run --json | json count)
+[ "$would" -gt 0 ] && [ "$(ctl gc --json | json count)" = "$would" ] || fail "gc does not take what it said"
+[ "$(ctl gc --json | json count)" = 0 ] || fail "gc takes more the second time"
+[ "$(ctl show 2 --json | tr , '\n' | grep -c '"what": "distilled"')" = 4 ] || fail "a soup's ingredients are gone"
+rm -r "$scratch/fold-0" && expect 0 ctl pull 2:all -o "$scratch/fold-0"
 ctl show "$group" --json >"$scratch/show.json"
 "$python" "$here/check_kfold.py" "$scratch/recordings/train.csv" "$scratch/pulled" "$scratch/show.json" 2 \
     >"$scratch/last.log" 2>&1 || fail "the joined predictions do not give the recorded figures"
