@@ -47,6 +47,7 @@ struct work_arguments {
     int64_t threads;
     double alone_minutes;
     int64_t spool_mib;
+    struct option_list allowed;
 };
 
 static int find_server(const struct work_arguments *a, struct address *out, struct error *e)
@@ -92,6 +93,14 @@ static char *find_scratch(const char *given, const struct address *server)
     return scratch;
 }
 
+static int allow(const struct work_arguments *a, struct work_allowed *allowed, struct error *e)
+{
+    for (size_t i = 0; i < a->allowed.count; i++)
+        if (work_allowed_add(allowed, a->allowed.items[i], e))
+            return -1;
+    return 0;
+}
+
 static void describe(const struct trainer *t, const struct device_info *info, Islr__Register *facts)
 {
     facts->device = (char *)t->backend->op->kind;
@@ -118,11 +127,12 @@ static int work(const struct work_arguments *a, struct comm *world, struct error
                              .spool_max = (uint64_t)a->spool_mib << 20};
     char *token = NULL;
     trainer.backend = device_open(a->device, trainer.threads, world, e);
-    int failed =
-        !trainer.backend || find_server(a, &o.address, e) || (!(token = find_token(a, &o.address, e)) && e->code);
+    int failed = !trainer.backend || find_server(a, &o.address, e) || allow(a, &o.allowed, e) ||
+                 (!(token = find_token(a, &o.address, e)) && e->code);
     if (comm_agree(world, failed, e)) {
         if (trainer.backend)
             trainer.backend->op->close(trainer.backend);
+        work_allowed_free(&o.allowed);
         free(token);
         return -1;
     }
@@ -134,6 +144,7 @@ static int work(const struct work_arguments *a, struct comm *world, struct error
     int rc = work_serve(&o, e);
     free(scratch);
     free(token);
+    work_allowed_free(&o.allowed);
     trainer.backend->op->close(trainer.backend);
     return rc;
 }
@@ -150,6 +161,8 @@ int command_work(int argc, char **argv)
          &a.fingerprint, .default_shown = "$ISLR_FINGERPRINT"},
         {0, "ca", "FILE", "or: what the server's certificate must be valid by", OPTION_STRING, &a.ca_file,
          .default_shown = "$ISLR_CA"},
+        {0, "allow", "DIR", "jobs read files below it and nowhere else; may be given several times", OPTION_LIST,
+         &a.allowed},
         {0, "device", "auto|cpu|cuda", "what to compute on", OPTION_CHOICE, &a.device},
         {0, "threads", "N", "CPU threads of each rank; 0: its share of the cores", OPTION_INT, &a.threads, .max = 4096},
         {0, "scratch", "DIR", "where runs keep their files while they are worked on", OPTION_STRING, &a.scratch,
@@ -178,8 +191,10 @@ int command_work(int argc, char **argv)
         "A server that goes away is waited for, and training goes on meanwhile. ISLR_HOST names this machine in place "
         "of its host name."};
     int code;
-    if (!options_parse(&usage, argc, argv, &code))
+    if (!options_parse(&usage, argc, argv, &code)) {
+        option_list_free(&a.allowed);
         return code;
+    }
     signal(SIGPIPE, SIG_IGN);
     struct error e = {ERR_NONE, ""};
     struct comm *world = comm_open_world(&e);
@@ -188,6 +203,7 @@ int command_work(int argc, char **argv)
         fprintf(stderr, "islrd work: rank %d: %s\n", world ? comm_rank(world) : 0, e.text);
     if (rc && world && comm_size(world) > 1)
         comm_abort(world, e.code);
+    option_list_free(&a.allowed);
     alarm(CLOSE_SECONDS); // closing waits for the other ranks, which may not have been told to end
     comm_close(world);
     return rc ? (int)e.code : 0;

@@ -7,6 +7,7 @@
 #include "core/comm/comm.h"
 #include "core/rpc/address.h"
 #include "core/train/sink.h"
+#include "daemon/work_allow.h"
 #include "daemon/work_net.h"
 
 // What a job runs in. Collective over comm; returns 0, or -1 with ERR_INTERRUPTED when sink->should_stop() said so and
@@ -35,6 +36,7 @@ struct work_options {
     struct comm *world;
     struct work_job_runner runner;
     int catch_signals;
+    struct work_allowed allowed;
     uint64_t alone_ms;  // work_net.h
     uint64_t spool_max; // work_sink.h
 };

@@ -62,17 +62,24 @@ static int find_of_run(struct retrieval *r, uint64_t run, const char *what, stru
     return rc;
 }
 
+int work_input_refers(const char *text)
+{
+    size_t digits = strspn(text, "0123456789");
+    return *text == '@' || !strncmp(text, "sha256:", 7) || (digits && text[digits] == ':');
+}
+
 // 1: it is no reference but a file's path.
 static int find(struct retrieval *r, const char *text, struct input *in, struct error *e)
 {
     char *end;
+    if (!work_input_refers(text))
+        return 1;
     if (!strncmp(text, "sha256:", 7))
         return find_hash(r, text + 7, in, e);
+    if (*text == '@')
+        return error_set(e, ERR_INVALID, "'%s' is not known to a worker: name the run's number", text);
     errno = 0;
     unsigned long long run = strtoull(text, &end, 10);
-    if (*text < '0' || *text > '9' || *end != ':')
-        return *text == '@' ? error_set(e, ERR_INVALID, "'%s' is not known to a worker: name the run's number", text)
-                            : 1;
     if (errno || !run)
         return error_set(e, ERR_INVALID, "'%s' does not name a run", text);
     return find_of_run(r, run, end + 1, in, e);

@@ -158,7 +158,8 @@ int work_run_task(const struct work_options *o, struct work_net *n, struct work_
     double before = comm_timeout(a.gang);
     pulse_doing(comm_pulse(a.gang), "restore");
     comm_set_timeout(a.gang, COMM_LONG_SECONDS);
-    int restored = !comm_agree(a.gang, a.first && open_place(&a, &why), &why);
+    int failed = work_allowed_check(&o->allowed, t->job, &why) || (a.first && open_place(&a, &why));
+    int restored = !comm_agree(a.gang, failed, &why);
     comm_set_timeout(a.gang, before);
     int rc = restored ? run_job(&a, &why) : -1;
     int lost = rc && device_is_lost(o, &why);

@@ -364,6 +364,7 @@ static void rank(void *context)
                              .log = &log,
                              .facts = &facts,
                              .world = b->world,
+                             .allowed = b->allowed,
                              .alone_ms = BENCH_ALONE_MS,
                              .spool_max = b->spool_max,
                              .runner = {b, run_job}};

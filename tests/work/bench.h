@@ -61,8 +61,9 @@ struct bench {
     uint64_t last_seq;
     int assign_ok, assign_fault, progress;
     uint64_t progress_step;
-    uint64_t spool_max;       // of the rank; set before bench_open()
-    const char *init_student; // of the job that is assigned; NULL: ""
+    uint64_t spool_max;          // of the rank; set before bench_open()
+    struct work_allowed allowed; // of work_options, from the start
+    const char *init_student;    // of the job that is assigned; NULL: ""
     // its moods
     unsigned hang_up_every; // at every n-th message of these kinds, before or after it was made durable in turns
     unsigned messages;

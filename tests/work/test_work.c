@@ -262,6 +262,47 @@ static void failure_is_told(void **state)
     bench_close(&b);
 }
 
+static int at_once(struct bench *b, const struct work_job *j, struct error *e)
+{
+    (void)b;
+    (void)j;
+    (void)e;
+    return 0;
+}
+
+// A job that names a file outside of what the worker allows, directly or through a link, fails before it begins.
+static void jobs_read_what_is_allowed(void **state)
+{
+    struct bench b = {0};
+    char root[] = "/tmp/islr-allow-XXXXXX", inside[64], link_out[64];
+    struct error e;
+    (void)state;
+    assert_non_null(mkdtemp(root));
+    snprintf(inside, sizeof inside, "%s/model", root);
+    snprintf(link_out, sizeof link_out, "%s/link", root);
+    assert_int_equal(file_write_atomic(inside, "x", 1, &e), 0);
+    assert_int_equal(symlink("/etc/passwd", link_out), 0);
+    assert_int_equal(work_allowed_add(&b.allowed, "/no/such/directory", &e), -1);
+    assert_int_equal(work_allowed_add(&b.allowed, root, &e), 0);
+    bench_open(&b, at_once);
+    const char *const paths[] = {"/etc/passwd", link_out, inside, "/tmp/../etc/passwd"};
+    for (uint64_t i = 0; i < 4; i++) {
+        b.finished = 0;
+        b.init_student = paths[i];
+        bench_assign(&b, i + 1, 1, NULL, 0);
+        rig_run_until(&b.rig, &b.finished);
+        int allowed = paths[i] == inside;
+        assert_int_equal(b.outcome == ISLR__FINISHED__OUTCOME__OUTCOME_SUCCEEDED, allowed);
+        if (!allowed)
+            assert_non_null(strstr(b.reason, "init.student"));
+        assert_false(b.retryable);
+    }
+    assert_int_equal(atomic_load(&b.jobs), 1);
+    bench_close(&b);
+    work_allowed_free(&b.allowed);
+    file_remove_tree(root, NULL);
+}
+
 static void abandoned_when_it_comes_back(void **state)
 {
     struct bench b = {.abandon = 1};
@@ -661,6 +702,7 @@ int main(void)
         cmocka_unit_test(alone_for_too_long),
         cmocka_unit_test(too_much_to_deliver),
         cmocka_unit_test(failure_is_told),
+        cmocka_unit_test(jobs_read_what_is_allowed),
         cmocka_unit_test(abandoned_when_it_comes_back),
         cmocka_unit_test(assignments_are_taken_once),
         cmocka_unit_test(files_are_delivered),
