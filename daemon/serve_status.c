@@ -1,5 +1,9 @@
 // GetStatus: the server as a whole.
+#include <stdio.h>
+#include <unistd.h>
+
 #include "core/store/artifact_row.h"
+#include "core/store/library.h"
 #include "daemon/serve_handlers.h"
 #include "daemon/serve_read.h"
 
@@ -25,6 +29,26 @@ static void count_workers(const struct server *s, Islr__Status *status)
     }
 }
 
+// 0: it cannot be found out.
+static uint64_t resident_bytes(void)
+{
+    unsigned long long total, resident = 0;
+    FILE *f = fopen("/proc/self/statm", "re");
+    if (f && fscanf(f, "%llu %llu", &total, &resident) != 2)
+        resident = 0;
+    if (f)
+        fclose(f);
+    return resident * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+static void count_memory(const struct server *s, Islr__Status *status)
+{
+    status->has_connections = status->has_memory_bytes = status->has_database_bytes = 1;
+    status->connections = listener_peers(s->listener) + (s->network ? listener_peers(s->network) : 0);
+    status->memory_bytes = resident_bytes();
+    status->database_bytes = store_sqlite_memory();
+}
+
 static void count_done(struct read_job *job)
 {
     struct counting *c = (struct counting *)job;
@@ -46,6 +70,7 @@ static void count_done(struct read_job *job)
     status.ended =
         of[ISLR__RUN_STATE__RUN_SUCCEEDED] + of[ISLR__RUN_STATE__RUN_FAILED] + of[ISLR__RUN_STATE__RUN_CANCELLED];
     count_workers(s, &status);
+    count_memory(s, &status);
     status.notes = health_notes(s, &job->pool, &status.n_notes);
     status.draining = schedule_draining(&s->schedule);
     status.directory = s->directory;

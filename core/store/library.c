@@ -1,4 +1,4 @@
-// Versions of the store's libraries: see library.h.
+// The store's libraries: see library.h.
 #include "core/store/library.h"
 
 #include <sqlite3.h>
@@ -12,4 +12,9 @@ const char *store_sqlite_version(void)
 const char *store_zstd_version(void)
 {
     return ZSTD_versionString();
+}
+
+uint64_t store_sqlite_memory(void)
+{
+    return (uint64_t)sqlite3_memory_used();
 }

@@ -50,12 +50,17 @@ static void on_closed(struct link *l)
     c->closed = 1;
 }
 
-static void dial(struct rig *r, struct client *c, const struct address *a)
+static void dial_for(struct rig *r, struct client *c, const struct address *a, uint64_t ms)
 {
     static const struct link_events events = {on_up, on_message, NULL, on_down, on_closed};
-    struct link_options options = {.address = *a, .dial_ms = 1000};
+    struct link_options options = {.address = *a, .dial_ms = ms};
     memset(c, 0, sizeof *c);
     c->link = link_open(&r->loop, &options, &events, c);
+}
+
+static void dial(struct rig *r, struct client *c, const struct address *a)
+{
+    dial_for(r, c, a, 0);
 }
 
 static void hang_up(struct rig *r, struct client *c)
@@ -330,7 +335,7 @@ static void changed_bytes_are_noticed(void **state)
         struct client c;
         rig_open_tls(&r);
         relay_open(&line, &r.loop, &r.address);
-        dial(&r, &c, &line.address);
+        dial_for(&r, &c, &line.address, 1000); // some changes only make it wait for more
         while (!c.down && !c.up)
             uv_run(&r.loop, UV_RUN_ONCE);
         if (c.up) {

@@ -1,6 +1,7 @@
 // What the server's tests share: see rig.h.
 #include "tests/serve/rig.h"
 
+#include <signal.h>
 #include <stdio.h>
 
 #include "core/base/file.h"
@@ -34,6 +35,7 @@ void rig_start_server(struct rig *rig)
 
 static void open_rig(struct rig *rig, int listening)
 {
+    signal(SIGPIPE, SIG_IGN); // as in a server and its clients
     memset(rig, 0, sizeof *rig);
     rig->listening = listening;
     strcpy(rig->directory, "/tmp/islr-serve-XXXXXX");
