@@ -190,12 +190,14 @@ void model_forward(const struct model *m, struct workspace *w, struct stream *s,
 {
     int clips = v->clips, n = v->rows[0].count;
     mlp_forward(m, w, s, v, mode, encoder_input(m, w, v, 0, 0));
+    pulse_beat(mode->pulse);
     struct mat last = mat_part(w->last, 0, n, 0, w->last.columns);
     for (int i = 0; i < ENCODERS; i++) {
         if (v->mixes[i])
             queue(s, mixup_forward, .rows = v->rows[i], .x = encoder_input(m, w, v, i, 0),
                   .y = encoder_input(m, w, v, i, 1), .partner = v->partner, .coefficient = v->coefficient[i]);
         encoder_forward(m, w, s, v, mode, i, i + 1 < ENCODERS ? encoder_input(m, w, v, i + 1, 0) : last);
+        pulse_beat(mode->pulse);
     }
     struct mat pooled = mat_part(w->pooled, 0, clips, 0, w->pooled.columns);
     queue(s, mean_forward, .rows = v->rows[ENCODERS], .x = last, .y = pooled);

@@ -3,6 +3,7 @@
 #ifndef ISLR_NN_MODEL_H
 #define ISLR_NN_MODEL_H
 
+#include "core/base/pulse.h"
 #include "core/nn/arena.h"
 #include "core/nn/layout.h"
 #include "core/nn/view.h"
@@ -47,6 +48,7 @@ struct forward_mode {
     int group;            // clips that share batch statistics
     uint64_t seed;
     const struct step_scalars *scalars; // device; NULL without dropout
+    struct pulse *pulse;                // a beat for every part of the model; NULL: nobody looks
 };
 
 // Activations of one model for batches of up to `clips` clips. Without `keep` nothing is kept for a backward pass and

@@ -28,7 +28,8 @@ static int forward_batch(const struct evaluator *v, const uint32_t *clips, int c
     struct view view = view_build(
         v->views, s, &(struct view_input){.clips = count, .frames = m->config.max_len, .x = v->x, .length = length});
     free(length);
-    model_forward(m, v->space, s, &view, &(struct forward_mode){.constant_weights = v->constant_weights});
+    model_forward(m, v->space, s, &view,
+                  &(struct forward_mode){.constant_weights = v->constant_weights, .pulse = comm_pulse(v->comm)});
     s->op->download(s, logits, v->space->logits.data, (size_t)count * (size_t)m->config.classes * sizeof *logits);
     return s->op->synchronize(s, e);
 }
@@ -43,7 +44,6 @@ static int forward_part(const struct evaluator *v, const uint32_t *clips, uint32
     for (uint32_t i = 0; i < count && !rc; i += (uint32_t)v->clips) {
         int n = count - i < (uint32_t)v->clips ? (int)(count - i) : v->clips;
         rc = forward_batch(v, clips + i, n, plans, device, logits + (size_t)i * (size_t)v->model->config.classes, e);
-        pulse_beat(comm_pulse(v->comm));
     }
     if (device)
         b->op->release(b, device);

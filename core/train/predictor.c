@@ -192,7 +192,7 @@ static int forward(struct predictor *p, struct voter *v, int count, struct error
     s->op->upload(s, v->x, v->host_x, (size_t)count * (size_t)max_len * LANDMARKS * 3 * sizeof(float));
     struct view view = view_build(
         &v->views, s, &(struct view_input){.clips = count, .frames = max_len, .x = v->x, .length = v->frames});
-    model_forward(&v->model, &v->space, s, &view, &(struct forward_mode){.constant_weights = 1});
+    model_forward(&v->model, &v->space, s, &view, &(struct forward_mode){.constant_weights = 1, .pulse = p->pulse});
     s->op->download(s, p->logits, v->space.logits.data, (size_t)count * (size_t)p->classes * sizeof *p->logits);
     return s->op->synchronize(s, e);
 }
@@ -210,7 +210,6 @@ int predictor_run(struct predictor *p, const struct sources *s, int logits, floa
         for (size_t k = 0; k < p->count; k++) {
             if (forward(p, &p->voters[k], (int)n, e))
                 return -1;
-            pulse_beat(p->pulse);
             if (!logits)
                 softmax_rows(p->logits, n, p->classes);
             for (size_t c = 0; c < n * (size_t)p->classes; c++)

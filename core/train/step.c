@@ -40,6 +40,7 @@ static int create_learners(struct step_space *t, enum dtype type, struct error *
                                     .scalars = t->scalars + i};
         if (learner_create(&t->learner[i], i, &o, e))
             return -1;
+        t->learner[i].mode.pulse = comm_pulse(t->comm);
         size_t size = backward_space_size(&t->learner[i].model, t->clips);
         backward = size > backward ? size : backward;
     }
@@ -185,9 +186,7 @@ static void forward_and_backward(struct step_space *t, struct reduce_pass *passe
                                       .smoothing = (float)t->job->train->smoothing,
                                       .group_weight = 1.0f / (float)t->total_groups};
     struct learner *teacher = &t->learner[TEACHER];
-    struct pulse *pulse = comm_pulse(t->comm);
     learner_forward(teacher, t->stream);
-    pulse_beat(pulse);
     targets.teacher = teacher->space.logits.data;
     for (int i = 0; i < LEARNERS; i++) {
         struct learner *l = &t->learner[i];
@@ -196,7 +195,6 @@ static void forward_and_backward(struct step_space *t, struct reduce_pass *passe
         if (i == DISTILLED)
             l->mode.train = l->mode.dropout = !t->frozen;
         learner_forward(l, t->stream);
-        pulse_beat(pulse);
         struct gradient_watch watch = reduce_pass_begin(&passes[i], &t->reducer, l->gradient, l->model.layout.size);
         learner_backward(l, &t->backward, t->stream, &targets, &watch);
     }
