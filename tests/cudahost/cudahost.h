@@ -20,6 +20,7 @@ struct backend *backend_cudahost_open(int order, struct error *e);
 //   CUDAHOST_DEVICES=N                    how many devices there are (1)
 //   CUDAHOST_CAPABILITY=M.N               their compute capability (9.0)
 //   CUDAHOST_MEMORY_MIB=N                 the memory of each (8192)
+//   CUDAHOST_FAULT_FILE=PATH              once this file is there, it is removed and the device is in error
 //   CUDAHOST_GEMM=none|product            what the matrix library does: see gemm.cc
 int cudahost_configure(struct error *e);
 

@@ -149,8 +149,17 @@ cudaError_t cudaStreamDestroy(cudaStream_t s)
     return result(runtime.sticky);
 }
 
+// CUDAHOST_FAULT_FILE: is it there, then it is gone and so is the device.
+static void meet_fault()
+{
+    const char *path = getenv("CUDAHOST_FAULT_FILE");
+    if (path && !unlink(path))
+        runtime.sticky = cudaErrorIllegalAddress;
+}
+
 cudaError_t cudaStreamSynchronize(cudaStream_t s)
 {
+    meet_fault();
     return result(runtime.streams.count(s) ? run_stream(s) : cudaErrorInvalidValue);
 }
 

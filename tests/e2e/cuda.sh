@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # islrd on a CUDA device, where there is none: over the host model of a card (tests/cudahost). A run in fp16 that is
 # killed goes on with its loss scale and ends with the same bits; two ranks train over NCCL's stand-in; a card with too
-# little memory and ranks of two kinds are refused.
+# little memory and ranks of two kinds are refused; a worker whose card fails ends, and another goes on with its run.
 . "$(dirname "$0")/lib.sh"
 make_recordings 8
 cat >"$scratch/job.yaml" <<JOB
@@ -43,3 +43,14 @@ said 'has 6[0-9] MiB free of 64 MiB, and this run needs'
 said 'student: gradients and moments'
 expect 2 "$ISLRD" run "$scratch/job.yaml" --device cpu --out "$scratch/six"
 said 'train.precision is fp16: the CPU trains in fp32 or bf16'
+
+CUDAHOST_FAULT_FILE=$scratch/fault start up "$ISLRD" up -n 1 --device cuda --dir "$scratch/server" --socket "$scratch/socket"
+until_true 60 "a worker" workers_up 1
+submit train.steps=12
+until_true 90 "a few steps" eval '[ "$(ctl metrics "$run" --csv -m lr | wc -l)" -gt 3 ]'
+touch "$scratch/fault"
+until_true 60 "the fault" eval '[ ! -e "$scratch/fault" ]'
+expect 0 ctl wait "$run" --timeout 200
+[ "$(state_of "$run")" = succeeded ] || fail "run $run is $(state_of "$run")"
+ctl show "$run" >"$scratch/last.log"
+said 'CUDA device 0 \(host model\): .*this rank.s device can do no more'
