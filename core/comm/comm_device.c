@@ -17,7 +17,7 @@ enum { PIECE = 4 << 20 };        // elements that one exchange is of: 16 MiB
 #define YIELD_SECONDS     200e-6 // for so long a wait yields the core, then it sleeps between two looks
 #define SLEEP_SECONDS     50e-6
 
-enum way { WAY_OFF, WAY_ORDERED, WAY_FAST };
+enum way { WAY_OFF, WAY_ORDERED, WAY_BF16, WAY_FAST };
 
 struct comm_device {
     struct comm *comm;
@@ -28,7 +28,8 @@ struct comm_device {
     enum way way;
     float *incoming; // device [ranks, slot]: contributions to this rank's segment of a piece
     size_t slot;
-    uint64_t begun; // sums
+    uint16_t *rounded, *arrived; // device [PIECE], [ranks, slot]: what travels as bf16
+    uint64_t begun;              // sums
     struct deadline *deadline;
     struct error failed;
 };
@@ -201,62 +202,108 @@ static size_t segment(const struct comm_device *d, size_t count, int rank)
     return count * (size_t)rank / (size_t)comm_size(d->comm);
 }
 
+// What travels: a piece and where the others' contributions to this rank's segment of it go.
+struct cargo {
+    char *data, *incoming; // device [count], [ranks, slot]
+    size_t count, element;
+    int type;
+};
+
 // Every rank gets the others' contributions to its segment.
-static int exchange(struct comm_device *d, float *data, size_t count)
+static int exchange(struct comm_device *d, const struct cargo *c)
 {
     void *stream = d->backend->op->native_stream(d->stream);
     int me = comm_rank(d->comm), rc = d->nccl.group_start();
-    size_t own = segment(d, count, me + 1) - segment(d, count, me);
+    size_t own = segment(d, c->count, me + 1) - segment(d, c->count, me);
     for (int r = 0; r < comm_size(d->comm) && !rc; r++) {
-        size_t from = segment(d, count, r), to = segment(d, count, r + 1);
+        size_t from = segment(d, c->count, r), to = segment(d, c->count, r + 1);
         if (r == me)
             continue;
         if (to > from)
-            rc = d->nccl.send(data + from, to - from, NCCL_FLOAT, r, d->channel, stream);
+            rc = d->nccl.send(c->data + from * c->element, to - from, c->type, r, d->channel, stream);
         if (!rc && own)
-            rc = d->nccl.recv(d->incoming + (size_t)r * d->slot, own, NCCL_FLOAT, r, d->channel, stream);
+            rc = d->nccl.recv(c->incoming + (size_t)r * d->slot * c->element, own, c->type, r, d->channel, stream);
     }
     int end = d->nccl.group_end();
     return settle(d, rc ? rc : end, "an exchange of gradients", NULL);
 }
 
 // Every rank gets the others' segments.
-static int share(struct comm_device *d, float *data, size_t count)
+static int share(struct comm_device *d, const struct cargo *c)
 {
     void *stream = d->backend->op->native_stream(d->stream);
     int me = comm_rank(d->comm), rc = d->nccl.group_start();
-    size_t start = segment(d, count, me), own = segment(d, count, me + 1) - start;
+    size_t start = segment(d, c->count, me), own = segment(d, c->count, me + 1) - start;
     for (int r = 0; r < comm_size(d->comm) && !rc; r++) {
-        size_t from = segment(d, count, r), to = segment(d, count, r + 1);
+        size_t from = segment(d, c->count, r), to = segment(d, c->count, r + 1);
         if (r == me)
             continue;
         if (own)
-            rc = d->nccl.send(data + start, own, NCCL_FLOAT, r, d->channel, stream);
+            rc = d->nccl.send(c->data + start * c->element, own, c->type, r, d->channel, stream);
         if (!rc && to > from)
-            rc = d->nccl.recv(data + from, to - from, NCCL_FLOAT, r, d->channel, stream);
+            rc = d->nccl.recv(c->data + from * c->element, to - from, c->type, r, d->channel, stream);
     }
     int end = d->nccl.group_end();
     return settle(d, rc ? rc : end, "sharing sums of gradients", NULL);
 }
 
-static void sum_piece(struct comm_device *d, float *data, size_t count, float divisor)
+// Puts this rank's contribution beside the others' and adds up: what `incoming` has, in fp32, to its segment of data.
+static void add_up(struct comm_device *d, const struct cargo *c, float *data, float divisor)
 {
-    int me = comm_rank(d->comm);
-    size_t start = segment(d, count, me), own = segment(d, count, me + 1) - start;
     struct stream *s = d->stream;
-    if (d->way == WAY_FAST) {
-        int rc = d->nccl.all_reduce(data, data, count, NCCL_FLOAT, NCCL_SUM, d->channel, s->op->native_stream(s));
-        if (!settle(d, rc, "a sum of gradients", NULL) && divisor != 1)
-            queue(s, sum_ranks, .parts = data, .stride = count, .count = count, .ranks = 1, .divisor = divisor,
-                  .out = data);
-        return;
-    }
-    if (exchange(d, data, count))
-        return;
-    s->op->copy(s, d->incoming + (size_t)me * d->slot, data + start, own * sizeof *data);
+    int me = comm_rank(d->comm);
+    size_t start = segment(d, c->count, me), own = segment(d, c->count, me + 1) - start;
+    s->op->copy(s, c->incoming + (size_t)me * d->slot * c->element, c->data + start * c->element, own * c->element);
+    if (c->type == NCCL_BFLOAT16)
+        queue(s, convert, .x = d->arrived, .y = d->incoming, .from = DTYPE_BF16, .to = DTYPE_F32,
+              .count = (size_t)comm_size(d->comm) * d->slot);
     queue(s, sum_ranks, .parts = d->incoming, .stride = d->slot, .count = own, .ranks = comm_size(d->comm),
           .divisor = divisor, .out = data + start);
-    share(d, data, count);
+}
+
+static void sum_ordered(struct comm_device *d, float *data, size_t count, float divisor)
+{
+    struct cargo c = {(char *)data, (char *)d->incoming, count, sizeof *data, NCCL_FLOAT};
+    if (exchange(d, &c))
+        return;
+    add_up(d, &c, data, divisor);
+    share(d, &c);
+}
+
+static void sum_bf16(struct comm_device *d, float *data, size_t count, float divisor)
+{
+    struct cargo c = {(char *)d->rounded, (char *)d->arrived, count, sizeof *d->rounded, NCCL_BFLOAT16};
+    struct stream *s = d->stream;
+    size_t start = segment(d, count, comm_rank(d->comm)), end = segment(d, count, comm_rank(d->comm) + 1);
+    queue(s, convert, .x = data, .y = d->rounded, .from = DTYPE_F32, .to = DTYPE_BF16, .count = count);
+    if (exchange(d, &c))
+        return;
+    add_up(d, &c, data, divisor);
+    queue(s, convert, .x = data + start, .y = d->rounded + start, .from = DTYPE_F32, .to = DTYPE_BF16,
+          .count = end - start);
+    if (share(d, &c))
+        return;
+    // The own segment too: all ranks have the rounded sum.
+    queue(s, convert, .x = d->rounded, .y = data, .from = DTYPE_BF16, .to = DTYPE_F32, .count = count);
+}
+
+static void sum_by_nccl(struct comm_device *d, float *data, size_t count, float divisor)
+{
+    struct stream *s = d->stream;
+    int rc = d->nccl.all_reduce(data, data, count, NCCL_FLOAT, NCCL_SUM, d->channel, s->op->native_stream(s));
+    if (!settle(d, rc, "a sum of gradients", NULL) && divisor != 1)
+        queue(s, sum_ranks, .parts = data, .stride = count, .count = count, .ranks = 1, .divisor = divisor,
+              .out = data);
+}
+
+static void sum_piece(struct comm_device *d, float *data, size_t count, float divisor)
+{
+    if (d->way == WAY_FAST)
+        sum_by_nccl(d, data, count, divisor);
+    else if (d->way == WAY_BF16)
+        sum_bf16(d, data, count, divisor);
+    else
+        sum_ordered(d, data, count, divisor);
 }
 
 void comm_device_sum(struct comm_device *d, struct stream *after, float *data, size_t count, float divisor)
@@ -314,12 +361,14 @@ static int way_wanted(enum way *way, struct error *e)
     const char *text = getenv("ISLR_NCCL");
     if (!text || !*text || !strcmp(text, "ordered"))
         *way = WAY_ORDERED;
+    else if (!strcmp(text, "bf16"))
+        *way = WAY_BF16;
     else if (!strcmp(text, "fast"))
         *way = WAY_FAST;
     else if (!strcmp(text, "off"))
         *way = WAY_OFF;
     else
-        return error_set(e, ERR_INVALID, "ISLR_NCCL is '%s': it must be ordered, fast or off", text);
+        return error_set(e, ERR_INVALID, "ISLR_NCCL is '%s': it must be ordered, bf16, fast or off", text);
     return 0;
 }
 
@@ -338,12 +387,15 @@ static int connect_ranks(struct comm_device *d, struct error *e)
 
 static int create(struct comm_device *d, struct error *e)
 {
+    const struct backend_ops *op = d->backend->op;
     size_t ranks = (size_t)comm_size(d->comm);
     d->slot = (PIECE + ranks - 1) / ranks;
-    d->stream = d->backend->op->stream_create(d->backend, e);
-    if (d->stream && d->way == WAY_ORDERED)
-        d->incoming = d->backend->op->allocate(d->backend, ranks * d->slot * sizeof(float), e);
-    return d->stream && (d->incoming || d->way == WAY_FAST) ? 0 : error_prefix(e, "sums of gradients");
+    if (!(d->stream = op->stream_create(d->backend, e)) ||
+        (d->way != WAY_FAST && !(d->incoming = op->allocate(d->backend, ranks * d->slot * sizeof *d->incoming, e))) ||
+        (d->way == WAY_BF16 && (!(d->rounded = op->allocate(d->backend, PIECE * sizeof *d->rounded, e)) ||
+                                !(d->arrived = op->allocate(d->backend, ranks * d->slot * sizeof *d->arrived, e)))))
+        return error_prefix(e, "sums of gradients");
+    return 0;
 }
 
 // Is there a stream that NCCL could use?
@@ -400,7 +452,9 @@ int comm_device_open(struct comm *c, struct backend *b, struct comm_device **out
         return -1;
     }
     snprintf(note, COMM_DEVICE_NOTE, "gradients travel by %s%s", nccl_library_version(&d->nccl, version),
-             d->way == WAY_FAST ? ", which adds them up in its own order" : "");
+             d->way == WAY_FAST   ? ", which adds them up in its own order"
+             : d->way == WAY_BF16 ? " as bf16"
+                                  : "");
     *out = d;
     return 0;
 }
@@ -416,8 +470,10 @@ void comm_device_close(struct comm_device *d)
     } else {
         abort_channel(d);
     }
-    if (d->incoming)
-        d->backend->op->release(d->backend, d->incoming);
+    void *const owned[] = {d->incoming, d->rounded, d->arrived};
+    for (size_t i = 0; i < sizeof owned / sizeof *owned; i++)
+        if (owned[i])
+            d->backend->op->release(d->backend, owned[i]);
     if (d->stream)
         d->backend->op->stream_destroy(d->stream);
     deadline_destroy(d->deadline);
@@ -426,7 +482,7 @@ void comm_device_close(struct comm_device *d)
 
 size_t comm_device_size(int ranks)
 {
-    return ranks > 1 ? ((size_t)PIECE + 2 * (size_t)ranks) * sizeof(float) : 0;
+    return ranks > 1 ? ((size_t)PIECE + 2 * (size_t)ranks) * (sizeof(float) + 2 * sizeof(uint16_t)) : 0;
 }
 
 int comm_device_library(char text[COMM_DEVICE_LIBRARY], struct error *e)

@@ -9,7 +9,7 @@
 #include "core/base/error.h"
 
 enum nccl_result { NCCL_SUCCESS = 0, NCCL_IN_PROGRESS = 7 }; // all others are failures
-enum nccl_type { NCCL_FLOAT = 7 };
+enum nccl_type { NCCL_FLOAT = 7, NCCL_BFLOAT16 = 9 };
 enum nccl_operation { NCCL_SUM = 0 };
 
 #define NCCL_CONFIG_MAGIC   0xcafebeefu

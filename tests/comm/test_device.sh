@@ -30,6 +30,8 @@ for ranks in 2 3; do
     launch 60 $ranks sums
     [ $status -eq 0 ] && [ "$(grep -c 'all sums are right' "$said")" -eq $ranks ] || fail "sums of $ranks ranks"
     said_line "gradients travel by NCCL" || fail "what is used is not said"
+    ISLR_NCCL=bf16 launch 60 $ranks sums
+    [ $status -eq 0 ] && [ "$(grep -c 'all sums are right' "$said")" -eq $ranks ] || fail "bf16 sums of $ranks ranks"
 done
 
 # Without NCCL on one rank, or by wish, there is none: for the caller to take another way.

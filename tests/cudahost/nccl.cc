@@ -131,13 +131,13 @@ static int queue_group(struct group *g)
 
 static int add_transfer(bool send, void *data, size_t count, int type, int peer, struct nccl_comm *c, void *stream)
 {
-    if (type != NCCL_FLOAT || peer < 0 || peer >= c->ranks || peer == c->rank || !open_group)
+    if ((type != NCCL_FLOAT && type != NCCL_BFLOAT16) || peer < 0 || peer >= c->ranks || peer == c->rank || !open_group)
         return INVALID_USAGE;
     if (open_group->comm && (open_group->comm != c || open_group->stream != stream))
         return INVALID_USAGE;
     open_group->comm = c;
     open_group->stream = static_cast<cudaStream_t>(stream);
-    open_group->transfers.push_back({send, static_cast<char *>(data), count * sizeof(float), 0, peer});
+    open_group->transfers.push_back({send, static_cast<char *>(data), count * (type == NCCL_FLOAT ? 4 : 2), 0, peer});
     return NCCL_SUCCESS;
 }
 
