@@ -9,7 +9,8 @@
 //    that adds them up, and the results back: every rank sends and receives 2(n-1)/n of the data, as with a ring. The
 //    result is that of comm_reduce_begin() to the bit. ISLR_NCCL=bf16 sends contributions and results as bf16, half the
 //    bytes, added up in the same way: the same bits in every repetition, but not those of fp32. ISLR_NCCL=fast has NCCL
-//    add up, in fp32 and in its own order.
+//    add up, in fp32 and in its own order (the same in every run only with the same wiring, and
+//    NCCL_ALGO=Ring and NCCL_NVLS_ENABLE=0).
 //  * No wait is without end. comm_device_wait() takes the place of the stream's synchronize; it watches NCCL's
 //    asynchronous errors and the communicator's deadline. A failure names the ranks that are missing or behind, as far
 //    as these can be asked, and gives up NCCL's communicator; where that hangs, the process is left (within
