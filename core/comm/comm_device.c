@@ -448,8 +448,9 @@ int comm_device_open(struct comm *c, struct backend *b, struct comm_device **out
     }
     d->deadline = deadline_create();
     if (comm_agree(c, create(d, e), e) || comm_agree(c, connect_ranks(d, e), e)) {
+        struct error first = *e;
         comm_device_close(d);
-        return -1;
+        return error_set(e, first.code, "%s (ISLR_NCCL=off does without NCCL, through host memory)", first.text);
     }
     snprintf(note, COMM_DEVICE_NOTE, "gradients travel by %s%s", nccl_library_version(&d->nccl, version),
              d->way == WAY_FAST   ? ", which adds them up in its own order"
