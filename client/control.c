@@ -193,7 +193,7 @@ int command_set(int argc, char **argv)
     const struct option_row options[] = {OPTION_SERVER(&address), OPTION_JSON(&json, "{\"runs\": [NUMBER]}"), {0}};
     const struct option_operand operands[] = {
         {"RUN", "its number or @last", .value = &name},
-        {"priority=P", "higher ones start first; 0 by default", .value = &setting},
+        {"priority=P", "higher ones start first and may have lower ones make room; 0 by default", .value = &setting},
         {0}};
     const struct usage usage = {"islrctl set", "change a run's priority", options, operands,
                                 "islrctl set 12 priority=10"};

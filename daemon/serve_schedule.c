@@ -11,7 +11,7 @@
 #include "daemon/serve_offer.h"
 #include "daemon/serve_server.h"
 
-enum { REST = 4 }; // a long queue costs milliseconds: a pass is followed by a rest of so many times its duration
+enum { REST = 4 }; // a long queue costs milliseconds: a pass is followed by a rest of so many times its work
 
 // ---- acting ---------------------------------------------------------------------------------------------------------
 
@@ -64,7 +64,7 @@ static void run_pass(uv_timer_t *timer)
     s->schedule.told = 0;
     if (s->stopping || s->quiet || schedule_draining(&s->schedule))
         return;
-    double begun = clock_seconds();
+    double begun = clock_cpu_seconds();
     struct offer *o = offer_make(s);
     int64_t again = -1;
     if (offer_is_open(o)) {
@@ -76,7 +76,7 @@ static void run_pass(uv_timer_t *timer)
     look_again(s, again, o->ready_ms);
     offer_free(o);
     uv_update_time(s->loop);
-    s->schedule.rest_until = uv_now(s->loop) + (uint64_t)(REST * 1e3 * (clock_seconds() - begun));
+    s->schedule.rest_until = uv_now(s->loop) + (uint64_t)(REST * 1e3 * (clock_cpu_seconds() - begun));
 }
 
 void schedule_open(struct server *s)

@@ -170,9 +170,28 @@ static void check_training(const struct checker *c, const Islr__JobSpec *job)
             groups, t->batch, t->group);
 }
 
+// With a min_ranks of its own (its default, 1, is none) a run takes any number from there on that shares the groups evenly.
+static void check_elastic(const struct checker *c, const Islr__JobSpec *job)
+{
+    const Islr__Resources *r = job->resources;
+    const Islr__Train *t = job->train;
+    if (job->kind != ISLR__JOB_SPEC__KIND__KIND_TRAIN || r->min_ranks < 2 || r->min_ranks >= r->ranks)
+        return;
+    if (!t->group || t->batch % t->group || r->ranks > t->batch / t->group)
+        return; // said elsewhere
+    uint32_t groups = t->batch / t->group, n = r->min_ranks;
+    while (n <= r->ranks && groups % n)
+        n++;
+    if (n > r->ranks)
+        check_fault(c, "resources.min_ranks resources.ranks train.batch train.group",
+                    "numbers between which one shares the groups evenly",
+                    "no number of ranks from %u to %u shares %u groups evenly", r->min_ranks, r->ranks, groups);
+}
+
 static void check_resources(const struct checker *c, const Islr__JobSpec *job)
 {
     const Islr__Resources *r = job->resources;
+    check_elastic(c, job);
     if (r->ranks && r->min_ranks > r->ranks)
         check_fault(c, "resources.min_ranks resources.ranks", "at most resources.ranks", "%u of at most %u ranks",
                     r->min_ranks, r->ranks);

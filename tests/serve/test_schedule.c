@@ -386,6 +386,47 @@ static void test_time_limit_over_restart(void **state)
     world_close(&rank, 1);
 }
 
+// ---- trying again ---------------------------------------------------------------------------------------------------
+
+static uint32_t take_next(struct actor *rank, uint64_t run)
+{
+    Islr__Envelope *m = rank_take(rank, 1);
+    uint32_t attempt = m->assign->attempt;
+    assert_int_equal(m->assign->run, run);
+    envelope_free(m);
+    return attempt;
+}
+
+// What may pass is tried again: at once, then after longer and longer waits, and not for ever. What cannot is not.
+static void test_trying_again(void **state)
+{
+    (void)state;
+    struct actor rank;
+    Islr__JobSpec *job = job_tiny(1, 1);
+    job->retry->max_attempts = 3;
+    uint64_t run = client_submit(&client, job);
+    world_open(&rank, &rig, 1, "w");
+    rank_finish(&rank, run, take_next(&rank, run), FAILED, 1);
+    uint64_t second = uv_now(&rig.loop);
+    rank_finish(&rank, run, take_next(&rank, run), FAILED, 1);
+    assert_true(uv_now(&rig.loop) - second < 900);
+    second = uv_now(&rig.loop);
+    Islr__Envelope *d = client_show(&client, run);
+    assert_non_null(strstr(d->run_detail->summary->reason, "attempt 2 of 3 failed: as the test says; tried again in "));
+    envelope_free(d);
+    uint32_t attempt = take_next(&rank, run); // nothing else happens meanwhile
+    assert_in_range(uv_now(&rig.loop) - second, 900, 9000);
+    rank_finish(&rank, run, attempt, FAILED, 1);
+    client_wait_state(&client, run, ISLR__RUN_STATE__RUN_FAILED);
+    expect_reason(run, "attempt 3 of 3 failed: as the test says");
+    client_control(&client, ISLR__CONTROL__VERB__VERB_RETRY, run); // by hand: with all its attempts again
+    rank_finish(&rank, run, take_next(&rank, run), FAILED, 1);
+    rank_finish(&rank, run, take_next(&rank, run), FAILED, 0); // not finite, data that is missing or damaged, ..
+    client_wait_state(&client, run, ISLR__RUN_STATE__RUN_FAILED);
+    expect_reason(run, "as the test says");
+    world_close(&rank, 1);
+}
+
 // A small run is let past one that waits for all ranks only if it is sure to end before.
 static void test_backfill(void **state)
 {
@@ -511,6 +552,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_usage, setup, teardown),
         cmocka_unit_test_setup_teardown(test_time_limit, setup, teardown),
         cmocka_unit_test_setup_teardown(test_time_limit_over_restart, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_trying_again, setup, teardown),
         cmocka_unit_test_setup_teardown(test_backfill, setup, teardown),
         cmocka_unit_test_setup_teardown(test_every_verb_on_every_state, setup, teardown),
     };

@@ -154,6 +154,9 @@ static const struct single singles[] = {
     {DATA "resources: {ranks: 16}\n", NULL,
      "job.yaml:2: resources.ranks: 16 ranks for 8 groups (batch 256, group 32); allowed: at most one rank for each "
      "group of the batch\n"},
+    {DATA "resources: {ranks: 7, min_ranks: 5}\n", NULL,
+     "job.yaml:2: resources.min_ranks: no number of ranks from 5 to 7 shares 8 groups evenly; allowed: numbers between "
+     "which one shares the groups evenly\n"},
     {DATA "resources: {ranks: 2, min_ranks: 3}\n", NULL,
      "job.yaml:2: resources.min_ranks: 3 of at most 2 ranks; allowed: at most resources.ranks\n"},
     // kinds
