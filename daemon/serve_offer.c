@@ -57,6 +57,7 @@ static uint32_t add_busy(struct making *m, struct run *r)
     }
     int64_t ran = r->world ? m->now - r->begun_at : 0;
     int64_t settled = m->server->settle_ms - ran;
+    int ending = r->busy && r->world; // the database is being told
     m->offer->busy[m->busy_count] = r;
     m->busy[m->busy_count++] =
         (struct scheduler_busy){.id = r->id,
@@ -64,7 +65,7 @@ static uint32_t add_busy(struct making *m, struct run *r)
                                 .left_ms = r->limit_ms > 0 ? limit_left_ms(r, (double)ran) : -1,
                                 .settled_ms = settled > 0 ? settled : 0,
                                 .ran_ms = ran,
-                                .stopping = r->stop_asked || r->now.state == ISLR__RUN_STATE__RUN_STOPPING};
+                                .stopping = ending || r->stop_asked || r->now.state == ISLR__RUN_STATE__RUN_STOPPING};
     m->users[r->owner->index].runs++;
     r->offered = (uint32_t)m->busy_count;
     return r->offered;

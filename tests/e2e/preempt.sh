@@ -44,7 +44,7 @@ for model in student teacher distilled soup; do
 done
 
 # Time: it saves, fails for that reason, is not tried again by itself, and goes on when asked to.
-submit resources.ranks=2 train.epochs=4000 limits.minutes=0.02
+submit resources.ranks=2 train.epochs=4000 limits.minutes=0.1
 until_true 60 "its time is up" eval '[ "$(state_of $run)" = failed ]'
 reason_of "$run" | grep -q 'limits.minutes' || fail "it failed because: $(reason_of "$run")"
 [ "$(attempts_of "$run")" = 1 ] || fail "a run whose time was up was tried again"
