@@ -1,6 +1,7 @@
-// Disentangled attention, forward: backend.h, struct attention_forward; attention.cuh says how. A block takes a tile of
+// Disentangled attention, forward: backend.h, struct attention_forward. What suits tensor cores goes to attention_mma.cu;
+// here are the kernels for the rest - fp32, which is exact, and very long clips: attention.cuh says how. A block takes a tile of
 // the queries of one head of one clip, and all its keys, tile by tile.
-#include "kernels/cuda/attention.cuh"
+#include "kernels/cuda/attention_mma.cuh"
 
 // The row's scores become probabilities; a row's threads hold its columns x, x+HALF, .. and nobody else's. Returns in
 // max and sum what the backward needs.
@@ -106,6 +107,11 @@ void cuda_attention_forward(struct stream *s, const struct attention_forward *a)
     assert(size * a->heads == hidden && a->qkv.columns == 3 * hidden && a->rel.columns == 3 * hidden);
     score_input in = {a->qkv, a->rel, a->slot, frames, hidden, size};
     float factor = 1 / sqrtf(3 * static_cast<float>(size));
+    with_type(a->qkv.type, [&](auto t) { queue_zero_tail<decltype(t)>(s, a->rows, a->context); });
+    if (mma_suits(s, a->qkv.type, frames, size)) {
+        queue_mma_forward(s, a, in, factor);
+        return;
+    }
     with_type(a->qkv.type, [&](auto t) {
         using T = decltype(t);
         with_tile(frames, [&](auto tile) {
@@ -115,6 +121,5 @@ void cuda_attention_forward(struct stream *s, const struct attention_forward *a)
             launch_shape shape = {grid, dim3(tile_sizes<TILE>::THREADS), sizeof(float) * TILE * step};
             LAUNCH(s, shape, attention_forward_kernel<TILE, T>, *a, in, factor, step);
         });
-        queue_zero_tail<T>(s, a->rows, a->context);
     });
 }

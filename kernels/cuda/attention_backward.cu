@@ -1,4 +1,5 @@
-// Disentangled attention, backward: backend.h, struct attention_backward; attention.cuh says how. With P the
+// Disentangled attention, backward: backend.h, struct attention_backward. What suits tensor cores goes to
+// attention_mma_backward.cu; here are the kernels for the rest: attention.cuh says how. With P the
 // probabilities times dropout and dS the gradient of the scores before the scale:
 //
 //     dv_j = sum over i of P[i,j] dcontext_i
@@ -8,7 +9,7 @@
 // Scratch: P and dS of the clips at hand [clips, heads, L, L] each, which the first kernel writes and the others read;
 // and relative gradients by distance [which, heads, chunks, 2L-1, s], which the last kernel adds up, in order, to the
 // rows that distances share. Batches whose P and dS would take too much go through in parts.
-#include "kernels/cuda/attention.cuh"
+#include "kernels/cuda/attention_mma.cuh"
 
 namespace
 {
@@ -196,7 +197,7 @@ __global__ void __launch_bounds__(tile_sizes<TILE>::THREADS) rows_backward_kerne
 // A block takes a tile of distances and a slice of columns, of one head and one of the two gradients, over the clips of
 // a chunk.
 
-enum { KEY_RELATIVE, QUERY_RELATIVE, CHUNKS = 8 };
+enum { CHUNKS = 8 };
 
 // The chunk's clips of this part: [first, end).
 __device__ static inline int chunk_first(const struct work &w, int chunk)
@@ -252,20 +253,30 @@ __global__ void __launch_bounds__(tile_sizes<TILE>::THREADS) relative_backward_k
 }
 
 // drel: a block takes a row; a thread adds up the distances that share it, of all chunks, for its columns.
-template <class T> __global__ void __launch_bounds__(THREADS) relative_rows_kernel(struct work w)
+template <class T>
+__global__ void __launch_bounds__(THREADS)
+    relative_rows_kernel(struct attention_backward a, int frames, const float *relative, int chunks)
 {
-    int row = blockIdx.x, hidden = w.in.hidden, size = w.in.size, distances = 2 * w.in.frames - 1;
+    int row = blockIdx.x, hidden = a.dcontext.columns, size = hidden / a.heads, distances = 2 * frames - 1;
     for (int c = threadIdx.x; c < 2 * hidden; c += blockDim.x) {
         int which = c < hidden ? QUERY_RELATIVE : KEY_RELATIVE, head = c % hidden / size;
-        const float *from = w.relative + static_cast<size_t>(which * w.a.heads + head) * w.chunks * distances * size +
-                            c % hidden % size;
+        const float *from =
+            relative + static_cast<size_t>(which * a.heads + head) * chunks * distances * size + c % hidden % size;
         float sum = 0;
         for (int e = 0; e < distances; e++)
-            for (int chunk = 0; chunk < w.chunks && w.in.slot[e] == row; chunk++)
+            for (int chunk = 0; chunk < chunks && a.slot[e] == row; chunk++)
                 sum += from[(static_cast<size_t>(chunk) * distances + e) * size];
-        *mat_at<T>(w.a.drel, row, c) = from_float<T>(sum);
+        *mat_at<T>(a.drel, row, c) = from_float<T>(sum);
     }
-    zero_columns<T>(w.a.drel, row, 2 * hidden, 3 * hidden);
+    zero_columns<T>(a.drel, row, 2 * hidden, 3 * hidden);
+}
+
+void queue_relative_rows(struct stream *s, const struct attention_backward *a, const float *relative, int chunks)
+{
+    int frames = a->rows.frames;
+    launch_shape shape = {dim3(static_cast<unsigned>(2 * frames)), dim3(THREADS), 0};
+    with_type(a->drel.type,
+              [&](auto t) { LAUNCH(s, shape, relative_rows_kernel<decltype(t)>, *a, frames, relative, chunks); });
 }
 
 // ---- launcher -----------------------------------------------------------------------------------------------------
@@ -290,6 +301,13 @@ void cuda_attention_backward(struct stream *s, const struct attention_backward *
     int hidden = a->dcontext.columns, size = hidden / a->heads, frames = a->rows.frames, clips = a->rows.clips;
     assert(size * a->heads == hidden && a->qkv.columns == 3 * hidden && a->drel.columns == 3 * hidden);
     assert(a->drel.rows == 2 * frames && a->dqkv.type == a->qkv.type && a->drel.type == a->qkv.type);
+    score_input in = {a->qkv, a->rel, a->slot, frames, hidden, size};
+    float factor = 1 / sqrtf(3 * static_cast<float>(size));
+    with_type(a->dqkv.type, [&](auto t) { queue_zero_tail<decltype(t)>(s, a->rows, a->dqkv); });
+    if (mma_suits(s, a->qkv.type, frames, size)) {
+        queue_mma_backward(s, a, in, factor);
+        return;
+    }
     size_t clip_floats = static_cast<size_t>(a->heads) * frames * frames;
     size_t most = MATRICES_MOST / (2 * clip_floats * sizeof(float));
     int part = most < 1 ? 1 : most < static_cast<size_t>(clips) ? static_cast<int>(most) : clips;
@@ -299,16 +317,7 @@ void cuda_attention_backward(struct stream *s, const struct attention_backward *
     float *memory = static_cast<float *>(cuda_scratch(s, sizeof(float) * (2 * matrices + relative)));
     if (!memory)
         return;
-    struct work w = {*a,
-                     {a->qkv, a->rel, a->slot, frames, hidden, size},
-                     1 / sqrtf(3 * static_cast<float>(size)),
-                     0,
-                     0,
-                     memory,
-                     memory + matrices,
-                     memory + 2 * matrices,
-                     parts * CHUNKS,
-                     0};
+    struct work w = {*a, in, factor, 0, 0, memory, memory + matrices, memory + 2 * matrices, parts * CHUNKS, 0};
     with_type(a->qkv.type, [&](auto t) {
         using T = decltype(t);
         with_tile(frames, [&](auto tile) {
@@ -319,8 +328,6 @@ void cuda_attention_backward(struct stream *s, const struct attention_backward *
                 queue_part<decltype(tile)::value, T>(s, w);
             }
         });
-        LAUNCH(s, (launch_shape{dim3(static_cast<unsigned>(2 * frames)), dim3(THREADS), 0}), relative_rows_kernel<T>,
-               w);
-        queue_zero_tail<T>(s, a->rows, a->dqkv);
     });
+    queue_relative_rows(s, a, w.relative, w.chunks);
 }

@@ -49,6 +49,14 @@ template <class T> class pointer
     template <class I> reference<T> operator[](I i) const { return {array, at + static_cast<ptrdiff_t>(i)}; }
     reference<T> operator*() const { return {array, at}; }
     template <class I> pointer operator+(I i) const { return pointer(array, at + static_cast<ptrdiff_t>(i)); }
+    ptrdiff_t index() const { return at; }
+    T at_index(ptrdiff_t i) const { return reference<T>(array, i); }
+    // A copy of x to element i that is under way until copies_wait().
+    void begin_copy(int i, T x) const
+    {
+        static_assert(sizeof(T) == sizeof(uint32_t), "copies move words");
+        copy_begin(array, at + i, x);
+    }
     // Where `bytes` that are accessed at once begin.
     void check_alignment(size_t bytes) const
     {

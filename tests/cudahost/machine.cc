@@ -21,16 +21,27 @@ struct now now;
 
 enum state { NEW, READY, AT_BLOCK, AT_WARP, ENDED };
 
+// A word on its way to shared memory.
+struct copy {
+    struct shared_array *array;
+    ptrdiff_t at;
+    uint32_t word;
+    int group;
+};
+
 struct thread {
     struct fiber *fiber; // while it runs
     enum state state;
     struct site where; // AT_BLOCK, AT_WARP
     unsigned mask;     // AT_WARP
     int exchanges;     // made so far: which half of the warp's values is next
+    int groups;        // of copies that were ended
+    std::vector<struct copy> copies;
 };
 
 struct warp {
     uint64_t value[2][WARP]; // a lane can be one exchange ahead of another, never two
+    uint32_t words[2][WARP][EXCHANGE_WORDS];
 };
 
 // The one device.
@@ -163,6 +174,17 @@ const uint64_t *warp_exchange(unsigned mask, uint64_t value, const struct site &
     return values;
 }
 
+const uint32_t (*warp_exchange_words(unsigned mask, const uint32_t *words, int count,
+                                     const struct site &where))[EXCHANGE_WORDS]
+{
+    check_mask(mask, where);
+    struct thread &t = device.thread[now.thread];
+    auto *all = device.warp[now.warp].words[t.exchanges++ % 2];
+    memcpy(all[now.thread % WARP], words, static_cast<size_t>(count) * sizeof *words);
+    wait(AT_WARP, where, mask);
+    return all;
+}
+
 static bool same_place(const struct thread &a, const struct thread &b)
 {
     return a.state == b.state && a.mask == b.mask && a.where.line == b.where.line &&
@@ -200,6 +222,8 @@ static bool release_lanes(int first, int end)
 static void thread_main(void *)
 {
     (*device.body)();
+    if (!device.thread[now.thread].copies.empty())
+        end_kernel("ended with copies under way that it had not waited for");
 }
 
 static void run_thread(int i)
@@ -287,7 +311,8 @@ static void run_block()
     device.shared_bytes = device.grid->shared_bytes;
     for (int i = 0; i < device.threads; i++) {
         device.thread[i].state = NEW;
-        device.thread[i].exchanges = 0;
+        device.thread[i].exchanges = device.thread[i].groups = 0;
+        device.thread[i].copies.clear();
     }
     int warps = (device.threads + WARP - 1) / WARP;
     do {
@@ -353,6 +378,8 @@ void shared_array_enter(struct shared_array *a, size_t count)
     if (device.shared_bytes > SHARED_BYTES_MOST)
         end_kernel("the block has %zu bytes of shared memory with %s, more than 48 KiB", device.shared_bytes, a->name);
     a->count = count ? count : device.grid->shared_bytes / a->element_size;
+    for (size_t i = 0; i < a->count && i < a->capacity; i++)
+        a->elements[i].awaited = 0; // of a block that was ended
     if (a->capacity >= a->count)
         return;
     free(a->data);
@@ -360,6 +387,31 @@ void shared_array_enter(struct shared_array *a, size_t count)
     a->data = static_cast<char *>(aligned_alloc(16, (a->count * a->element_size + 15) / 16 * 16));
     a->elements = static_cast<struct element *>(calloc(a->count, sizeof *a->elements));
     a->capacity = a->count;
+}
+
+void copy_begin(struct shared_array *a, ptrdiff_t at, uint32_t word)
+{
+    struct thread &t = device.thread[now.thread];
+    shared_write(a, at);
+    a->elements[at].awaited = 1;
+    t.copies.push_back({a, at, word, t.groups});
+}
+
+void copies_end_group()
+{
+    device.thread[now.thread].groups++;
+}
+
+void copies_wait(int groups_left)
+{
+    struct thread &t = device.thread[now.thread];
+    size_t done = 0;
+    while (done < t.copies.size() && t.copies[done].group < t.groups - groups_left) {
+        const struct copy &c = t.copies[done++];
+        c.array->elements[c.at].awaited = 0;
+        memcpy(shared_write(c.array, c.at), &c.word, sizeof c.word);
+    }
+    t.copies.erase(t.copies.begin(), t.copies.begin() + static_cast<ptrdiff_t>(done));
 }
 
 void shared_fail(const struct shared_array *a, ptrdiff_t at, const char *what, int other)

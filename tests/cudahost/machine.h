@@ -5,6 +5,8 @@
 //  * threads of a block or lanes of a warp that wait at different barriers, or wait for one that has ended;
 //  * reads of shared memory that nobody of the block wrote;
 //  * accesses to shared memory by two threads, one of them writing, with no barrier between them;
+//  * accesses to shared memory that a copy beside the computation is on its way to, and threads that end without having
+//    waited for theirs;
 //  * accesses outside a shared array or not aligned to their width; more shared memory than a block has.
 // The order in which blocks and threads run can be turned round (cudahost_order()): results may not depend on it.
 #ifndef ISLR_TESTS_CUDAHOST_MACHINE_H
@@ -62,6 +64,11 @@ void warp_barrier(unsigned mask, const struct site &where);
 // Gives `value` to the other lanes of the mask; what each of the 32 lanes gave. Valid until the lane's next call.
 const uint64_t *warp_exchange(unsigned mask, uint64_t value, const struct site &where);
 
+// The same with up to EXCHANGE_WORDS words of 32 bits for each lane.
+enum { EXCHANGE_WORDS = 6 };
+const uint32_t (*warp_exchange_words(unsigned mask, const uint32_t *words, int count,
+                                     const struct site &where))[EXCHANGE_WORDS];
+
 [[noreturn]] void end_kernel(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 // ---- shared memory ------------------------------------------------------------------------------------------------
@@ -71,6 +78,7 @@ enum { NOBODY = -1, MANY = -2 };
 struct element {
     uint64_t written, read;
     int16_t writer, reader, reader_warp;
+    int16_t awaited; // a copy to it is under way
 };
 
 struct now {
@@ -110,6 +118,8 @@ static inline struct element *shared_element(const struct shared_array *a, ptrdi
 static inline const char *shared_read(const struct shared_array *a, ptrdiff_t at)
 {
     struct element *e = shared_element(a, at);
+    if (e->awaited)
+        shared_fail(a, at, "is read while a copy to it is under way, begun by", e->writer);
     if (e->written < now.block_start)
         shared_fail(a, at, "is read, but nobody wrote it", NOBODY);
     if (!is_ordered(e->written, e->writer, e->writer / WARP))
@@ -128,6 +138,8 @@ static inline const char *shared_read(const struct shared_array *a, ptrdiff_t at
 static inline char *shared_write(const struct shared_array *a, ptrdiff_t at)
 {
     struct element *e = shared_element(a, at);
+    if (e->awaited)
+        shared_fail(a, at, "is written while a copy to it is under way, begun by", e->writer);
     if (e->written >= now.block_start && !is_ordered(e->written, e->writer, e->writer / WARP))
         shared_fail(a, at, "is written without a barrier since it was written by", e->writer);
     if (e->read >= now.block_start && e->reader != NOBODY && !is_ordered(e->read, e->reader, e->reader_warp))
@@ -136,6 +148,14 @@ static inline char *shared_write(const struct shared_array *a, ptrdiff_t at)
     e->written = now.time;
     return a->data + static_cast<size_t>(at) * a->element_size;
 }
+
+// ---- copies beside the computation --------------------------------------------------------------------------------
+
+// Begins to write a word to an element; it is written, for this thread, when copies_wait(n) has returned, which waits
+// for all but the thread's last n groups.
+void copy_begin(struct shared_array *a, ptrdiff_t at, uint32_t word);
+void copies_end_group();
+void copies_wait(int groups_left);
 
 } // namespace cudahost
 
