@@ -79,17 +79,21 @@ def variant_tensors(pair, variant):
     return out, error
 
 
+def write_pair(pair):
+    variants = VARIANTS if pair == "tiny" else ("plain", "groups")
+    tensors, metadata = {}, {"steps": STEPS, "batch": BATCH, "clips": CLIPS}
+    for variant in variants:
+        new, error = variant_tensors(pair, variant)
+        tensors |= new
+        keys = ("groups", "ousm", "mixup", "train_mode_until")
+        metadata[f"variant/{variant}"] = dict(zip(keys, VARIANTS[variant]))
+        if error:
+            metadata[f"fp32_error/{variant}"] = error
+    sizes = {f"sizes/{n}": asdict(s) for n, s in zip(("student", "distilled"), PAIRS[pair])}
+    golden.write(f"train-{pair}", tensors, **metadata, **sizes)
+
+
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    for pair in sys.argv[1:] or PAIRS:
-        variants = VARIANTS if pair == "tiny" else ("plain", "groups")
-        tensors, metadata = {}, {"steps": STEPS, "batch": BATCH, "clips": CLIPS}
-        for variant in variants:
-            new, error = variant_tensors(pair, variant)
-            tensors |= new
-            keys = ("groups", "ousm", "mixup", "train_mode_until")
-            metadata[f"variant/{variant}"] = dict(zip(keys, VARIANTS[variant]))
-            if error:
-                metadata[f"fp32_error/{variant}"] = error
-        sizes = {f"sizes/{n}": asdict(s) for n, s in zip(("student", "distilled"), PAIRS[pair])}
-        golden.write(f"train-{pair}", tensors, **metadata, **sizes)
+    for wanted in sys.argv[1:] or PAIRS:
+        write_pair(wanted)
