@@ -12,9 +12,9 @@
 #include "core/spec/spec.h"
 #include "daemon/work_delivery.h"
 
-// How long a rank waits for others in a collective once its run is to stop: ranks that are well come to the next step's
-// end and save there, which takes what it takes. Where one will not come any more, the others need not wait for it long.
-enum { LEAVE_MS = 120000, GONE_MS = 2000 };
+// Where a rank of the gang will not come any more, the others need not wait for it in collectives longer than this. Ranks
+// that are well come to the next step's end and save there, which takes what it takes.
+enum { GONE_MS = 2000 };
 
 void work_task_free(struct work_task *t)
 {
@@ -31,11 +31,11 @@ struct peer *work_net_peer(const struct work_net *n)
     return n->registered ? link_peer(n->link) : NULL;
 }
 
-// The lock is held.
+// The lock is held. patience_ms 0: the other ranks are well.
 static void ask_to_stop(struct work_net *n, struct work_task *t, int patience_ms)
 {
     atomic_store(&t->stop, 1);
-    if (!t->patience_ms || patience_ms < t->patience_ms)
+    if (patience_ms)
         t->patience_ms = patience_ms;
     if (t == n->current)
         atomic_store(&n->options.pulse->patience_ms, t->patience_ms);
@@ -66,7 +66,7 @@ void work_net_end(struct work_net *n, const struct error *why)
         n->why = *why;
     n->ended = 1;
     if (n->current)
-        ask_to_stop(n, n->current, LEAVE_MS);
+        ask_to_stop(n, n->current, 0);
     uv_cond_broadcast(&n->changed);
     uv_mutex_unlock(&n->lock);
 }
@@ -176,7 +176,7 @@ static void on_stop(struct work_net *n, const Islr__Stop *stop)
     static const char *const whys[] = {"cancelled", "makes room for another", "the server drains", "abandoned"};
     log_info(n->options.log, "run %llu is to stop: %s", (unsigned long long)stop->run,
              (unsigned)stop->why < 4 ? whys[stop->why] : "?");
-    stop_task(n, stop->run, stop->attempt, stop->gone ? GONE_MS : LEAVE_MS);
+    stop_task(n, stop->run, stop->attempt, stop->gone ? GONE_MS : 0);
     if (stop->why == ISLR__STOP__WHY__WHY_ABANDON)
         work_delivery_abandon(n, stop->run, stop->attempt);
 }
@@ -265,7 +265,7 @@ static void alone_for_long(uv_timer_t *timer)
     if (n->current) {
         log_warn(n->options.log, "run %llu: the server has been away for %s: the run is saved and ends here",
                  (unsigned long long)n->current->run, clock_format((double)n->options.alone_ms / 1e3, time));
-        ask_to_stop(n, n->current, LEAVE_MS);
+        ask_to_stop(n, n->current, 0);
     }
     uv_mutex_unlock(&n->lock);
 }
@@ -358,6 +358,7 @@ void work_net_done(struct work_net *n, struct work_task *t)
     d->attempt = t->attempt;
     uv_mutex_lock(&n->lock);
     n->current = NULL;
+    atomic_store(&n->options.pulse->patience_ms, 0);
     uv_mutex_unlock(&n->lock);
     work_task_free(t);
     work_net_post(n, &d->mail);

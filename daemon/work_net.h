@@ -31,7 +31,7 @@ struct work_task {
     size_t fold_count;
     char server_id[64];
     atomic_int stop; // should_stop(): set by the network thread
-    int patience_ms; // with other ranks, once it is to stop; 0: not yet
+    int patience_ms; // with ranks that will not come any more; 0: none such is known
 };
 void work_task_free(struct work_task *t);
 
