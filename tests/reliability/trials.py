@@ -117,6 +117,20 @@ class World:
         if self.workers.poll() is not None:
             self.start_workers()
 
+    def catch(self, role):
+        """A client that is at work, at some moment of it."""
+        seen = None
+        for _ in range(3000):
+            with self.lock:
+                p = self.clients.get(role)
+            if p and p.poll() is None and (seen is None or p is not seen):
+                time.sleep(random.choice((0, random.uniform(0, 0.01), random.uniform(0, 0.05))))
+                if p.poll() is None:
+                    return [p.pid]
+                seen = p
+            time.sleep(0.001)
+        return []
+
     def kill(self, victim):
         """Returns whether there was something to kill."""
         pids = []
@@ -128,9 +142,7 @@ class World:
         if "mpirun" in victim:
             pids.append(self.workers.pid)
         if "client" in victim:
-            with self.lock:
-                p = self.clients.get(victim)
-            pids += [p.pid] if p and p.poll() is None else []
+            pids += self.catch(victim)
         for pid in pids:
             try:
                 os.kill(pid, signal.SIGKILL)
@@ -168,6 +180,7 @@ class Trials:
         self.lock = threading.Lock()
         self.steps = 3 * a.epochs  # of a run: 48 clips to train on, 16 a batch
         self.current = None  # the run that is being trained
+        self.pullable = None  # one that has ended
         self.last_seen = {}  # run: figures of its training steps at the last look
 
     def guarded(self, work):
@@ -228,8 +241,16 @@ class Trials:
             if len(rows) > len(known):
                 self.rows[run] = rows
 
+    def keep_pulling(self):
+        """What the newest run that has ended has left, over and over."""
+        while not self.stop.is_set():
+            if self.pullable:
+                self.pull(self.pullable)
+                self.counts["pulls"] += 1
+            self.stop.wait(0.1)
+
     def pull(self, run):
-        out = os.path.join(self.world.directory, f"pulled-{run}")
+        out = os.path.join(self.world.directory, "pulled")
         while True:
             code, _ = self.world.ctl("pull", f"{run}:all", "-o", out, role="pulling client")
             if code == 0:
@@ -245,7 +266,7 @@ class Trials:
         shutil.rmtree(out)
 
     def keep_training(self):
-        n, pulling = 0, None
+        n = 0
         while not self.stop.is_set():
             n += 1
             run = self.submit(f"trained-{n}", role="submitting client")
@@ -253,12 +274,8 @@ class Trials:
             ended = []
             self.follow(run, ended)
             self.check_ended(run, ended[0])
-            if pulling:
-                pulling.join()
-            pulling = threading.Thread(target=self.guarded, args=(lambda r=run: self.pull(r),), daemon=True)
-            pulling.start()
+            self.pullable = run
             self.counts["runs trained"] += 1
-        pulling.join()
 
     # ---- looking ----
 
@@ -339,7 +356,7 @@ class Trials:
 
     def run(self):
         threads = [threading.Thread(target=self.guarded, args=(w,), daemon=True)
-                   for w in (self.keep_submitting, self.keep_training)]
+                   for w in (self.keep_submitting, self.keep_training, self.keep_pulling)]
         for t in threads:
             t.start()
         killed = collections.Counter()
@@ -358,7 +375,7 @@ class Trials:
             self.world.stand_up()
             if sum(killed.values()) % 10 == 0:
                 print(f"{sum(killed.values())} kills, {dict(self.counts)}", file=sys.stderr)
-        while threads[1].is_alive() or threads[0].is_alive():  # the run under way is trained to its end
+        while any(t.is_alive() for t in threads):  # the run under way is trained to its end
             self.stop.set()
             self.world.stand_up()
             time.sleep(0.2)
