@@ -83,7 +83,7 @@ const struct bound *bound_find(const char *field)
 {
     size_t n = strcspn(field, "[");
     for (const struct bound *l = bounds; l->field; l++)
-        if (!strncmp(l->field, field, n) && !l->field[n])
+        if (*l->field == *field && !strncmp(l->field, field, n) && !l->field[n])
             return l;
     return NULL;
 }

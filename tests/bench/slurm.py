@@ -226,7 +226,8 @@ class Islr:
         began = time.time()
         run = str(self.output("submit", self.job)["run"])
         subprocess.run([self.islrctl, "wait", run], env=self.env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        when = next(e["time"] for e in self.output("show", run)["events"] if e["state"] == "running")
+        # it has nothing to train on, so it may have failed before all ranks had said that they have it
+        when = next(e["time"] for e in self.output("show", run)["events"] if e["state"] in ("running", "failed"))
         return datetime.datetime.fromisoformat(when.replace("Z", "+00:00")).timestamp() - began
 
     def idle(self):
