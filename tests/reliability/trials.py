@@ -2,11 +2,11 @@
 
 usage: trials.py ISLRD ISLRCTL [--trials 200] [--seed S] [--epochs 14] [--keep]
 
-A real server, two real ranks under mpirun, and real clients work on small real training runs without a pause: runs are
-submitted (with idempotency keys; most of them held, so that the queue grows), one is trained, a client follows its
-figures from the beginning, another pulls what the run before has left. Each trial kills one of them with SIGKILL at a
-random moment - the server, a rank, mpirun, all three, the submitting, following or pulling client - lets whatever stood
-it up stand it up again, and looks:
+A real server, two real ranks under mpirun (MPIRUN in the environment: how ranks are launched), and real clients work on
+small real training runs without a pause: runs are submitted (with idempotency keys; most of them held, so that the queue
+grows), one is trained, a client follows its figures from the beginning, another pulls what the run before has left. Each
+trial kills one of them with SIGKILL at a random moment - the server, a rank, mpirun, all three, the submitting, following
+or pulling client - lets whatever stood it up stand it up again, and looks:
 
   * every run that was acknowledged is there, once, under the number that was said; a key that was tried again after its
     client or the server was killed has one run; numbers only grow;
@@ -37,7 +37,7 @@ import threading
 import time
 import traceback
 
-MPIRUN = ["mpirun", "--oversubscribe", "--bind-to", "none"]
+MPIRUN = os.environ.get("MPIRUN", "mpirun --oversubscribe --bind-to none").split()
 MODELS = ("student", "teacher", "distilled", "soup")
 VICTIMS = {"server": 5, "rank": 3, "mpirun": 2, "server and mpirun": 1, "submitting client": 3, "following client": 2,
            "pulling client": 2}
