@@ -61,12 +61,12 @@ static char *ask_token(struct error *e)
         error_set(e, ERR_INVALID, "a token is needed: $ISLR_TOKEN, or --token-file FILE (-: standard input)");
         return NULL;
     }
-    fprintf(stderr, "token: ");
     quiet = before;
     quiet.c_lflag &= ~(tcflag_t)ECHO;
-    tcsetattr(STDIN_FILENO, TCSAFLUSH, &quiet);
+    tcsetattr(STDIN_FILENO, TCSADRAIN, &quiet); // before it is asked for: what is pasted at once is not shown either
+    fprintf(stderr, "token: ");
     int rc = read_line(line);
-    tcsetattr(STDIN_FILENO, TCSAFLUSH, &before);
+    tcsetattr(STDIN_FILENO, TCSADRAIN, &before);
     fprintf(stderr, "\n");
     if (!rc && *line)
         return xstrdup(line);

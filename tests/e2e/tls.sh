@@ -77,6 +77,40 @@ ISLR_TOKEN=islr_1_00 expect 5 ctl status
 expect 5 ctl status --server "tls:localhost:${at##*:}" # another name: not the one that is known
 ISLR_CA=$scratch/server/tls.pem ISLR_TOKEN=$(cat "$scratch/ann.token") expect 0 ctl status --server "tls:localhost:${at##*:}"
 
+# With somebody there to ask: the certificate is shown and accepted by "yes" and nothing else, the token is not echoed.
+login_by_hand() {
+    HOME=$scratch/hand python3 - "$ISLRCTL" "$at" "$1" "$(cat "$scratch/ann.token")" <<'PYTHON'
+import os, pty, sys
+program, at, answer, token = sys.argv[1:]
+pid, terminal = pty.fork()
+if pid == 0:
+    os.execv(program, ["islrctl", "login", at])
+said = b""
+def until(text):
+    global said
+    while text not in said:
+        said += os.read(terminal, 4096)
+until(b"(yes/no)? ")
+os.write(terminal, answer.encode() + b"\n")
+if answer == "yes":
+    until(b"token: ")
+    os.write(terminal, token.encode() + b"\n")
+try:
+    while part := os.read(terminal, 4096):
+        said += part
+except OSError: # how a terminal ends
+    pass
+assert token.encode() not in said, said
+print(said.decode())
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+PYTHON
+}
+mkdir "$scratch/hand"
+expect 5 login_by_hand y
+said "$fingerprint"
+expect 0 login_by_hand yes
+said 'as ann \(submitter\)'
+
 # Workers over the network train as on the socket, and only with a worker's token.
 expect 5 "$ISLRD" work --server "$at" --threads 1 --scratch "$scratch/work" --fingerprint "$fingerprint" \
     --token-file "$scratch/ann.token"

@@ -196,6 +196,37 @@ static void throttling_loses_nothing(void **state)
     rig_close(&r);
 }
 
+// A client that stops reading while it is sent a huge backlog: what waits for it at the server is bounded, then it is
+// hung up on.
+static void slow_readers_are_dropped(void **state)
+{
+    struct rig r = {0};
+    struct client c;
+    static uint8_t bytes[RPC_CHUNK_MAX];
+    struct error e;
+    size_t sent = 0, most = 0;
+    (void)state;
+    rig_open_tls(&r);
+    dial(&r, &c, &r.address);
+    rig_run_until(&r, &c.up);
+    peer_throttle(link_peer(c.link), 1);
+    Islr__Chunk chunk = ISLR__CHUNK__INIT;
+    chunk.has_data = 1;
+    chunk.data = (ProtobufCBinaryData){sizeof bytes, bytes};
+    Islr__Envelope m = ENVELOPE(CHUNK, chunk, &chunk);
+    while (r.server && !peer_send(r.server, &m, &e) && sent < (1u << 30)) {
+        sent += sizeof bytes;
+        most = peer_queued(r.server) > most ? peer_queued(r.server) : most;
+        uv_run(&r.loop, UV_RUN_NOWAIT);
+    }
+    rig_run_until(&r, &r.ended);
+    assert_non_null(strstr(r.ended_why.text, "reads too slowly"));
+    assert_true(most > RPC_QUEUE_HIGH && most <= RPC_QUEUE_MAX);
+    assert_true(sent < (64u << 20)); // the rest is in the kernel's buffers
+    hang_up(&r, &c);
+    rig_close(&r);
+}
+
 // ---- trust ----------------------------------------------------------------------------------------------------------
 
 static void another_certificate_is_refused(void **state)
@@ -448,6 +479,7 @@ int main(void)
         cmocka_unit_test(carries_everything),
         cmocka_unit_test(any_pieces_will_do),
         cmocka_unit_test(throttling_loses_nothing),
+        cmocka_unit_test(slow_readers_are_dropped),
         cmocka_unit_test(another_certificate_is_refused),
         cmocka_unit_test(a_ca_file_vouches_for_hosts),
         cmocka_unit_test(a_new_certificate_is_for_new_connections),
