@@ -10,8 +10,9 @@
 #include "core/rpc/tls_internal.h"
 
 enum {
-    PIECE = 16 << 10,     // plaintext of a TLS record at most
-    RECORD_OVERHEAD = 256 // ciphertext of a record is longer by no more (RFC 8446, 5.2)
+    PIECE = 16 << 10,      // plaintext of a TLS record at most
+    RECORD_OVERHEAD = 256, // ciphertext of a record is longer by no more (RFC 8446, 5.2)
+    ANSWERS_MAX = 64 << 10 // bytes that the protocol itself says after the handshake, in answer to key updates
 };
 
 struct tls_transport {
@@ -25,6 +26,7 @@ struct tls_transport {
     int soon_closed;
     uint8_t *waiting; // written before the handshake was over
     size_t waiting_size;
+    size_t answered; // of ANSWERS_MAX
 
     int secure;    // the handshake is over
     int reading;   // the user's wish
@@ -106,6 +108,15 @@ static void fail(struct tls_transport *t, const char *doing)
     end(t, t->check.why.code ? &t->check.why : &why);
 }
 
+// The other end may ask for new keys as often as it likes and not read what it gets: that must not pile up here.
+static int answer(struct tls_transport *t, struct error *e)
+{
+    t->answered += BIO_ctrl_pending(SSL_get_wbio(t->ssl));
+    if (t->answered > ANSWERS_MAX)
+        return error_set(e, ERR_UNREACHABLE, "the other end asks for new TLS keys without end");
+    return flush(t, e);
+}
+
 static void drain(struct tls_transport *t)
 {
     uint8_t buffer[PIECE];
@@ -123,7 +134,7 @@ static void drain(struct tls_transport *t)
             end(t, &none);
         else if (reason != SSL_ERROR_WANT_READ)
             fail(t, "reading from the TLS connection failed");
-        else if (flush(t, &e)) // answers of the protocol's own, to a key update
+        else if (answer(t, &e))
             end(t, &e);
         break;
     }

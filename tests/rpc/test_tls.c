@@ -5,10 +5,14 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
+
+#include <openssl/err.h>
+#include <openssl/ssl.h>
 
 #include "core/base/memory.h"
 #include "core/rpc/protocol.h"
@@ -440,6 +444,41 @@ static void half_open_ones_are_dropped(void **state)
     rig_close(&r);
 }
 
+static void step(struct rig *r, SSL *ssl, int (*what)(SSL *ssl))
+{
+    while (what(ssl) != 1 && !r->ended) {
+        assert_true(SSL_want_read(ssl) || SSL_want_write(ssl));
+        uv_run(&r->loop, UV_RUN_NOWAIT);
+    }
+}
+
+// A stranger who asks for new keys over and over, each of which is to be answered, and never reads.
+static void new_keys_without_end(void **state)
+{
+    struct rig r = {0};
+    (void)state;
+    rig_open_tls(&r);
+    int fd = rig_connect_raw(&r);
+    fcntl(fd, F_SETFL, O_NONBLOCK);
+    SSL_CTX *context = SSL_CTX_new(TLS_client_method());
+    SSL *ssl = SSL_new(context);
+    SSL_set_fd(ssl, fd);
+    step(&r, ssl, SSL_connect);
+    for (int i = 0; i < 100000 && !r.ended; i++) {
+        ERR_clear_error();
+        if (SSL_key_update(ssl, SSL_KEY_UPDATE_REQUESTED) != 1)
+            break;
+        step(&r, ssl, SSL_do_handshake);
+        uv_run(&r.loop, UV_RUN_NOWAIT);
+    }
+    rig_run_until(&r, &r.ended);
+    assert_non_null(strstr(r.ended_why.text, "new TLS keys"));
+    SSL_free(ssl);
+    SSL_CTX_free(context);
+    close(fd);
+    rig_close(&r);
+}
+
 static void a_plain_server_is_no_tls_server(void **state)
 {
     struct rig r = {0};
@@ -489,6 +528,7 @@ int main(void)
         cmocka_unit_test(a_cut_is_no_goodbye),
         cmocka_unit_test(strangers_talk_nonsense),
         cmocka_unit_test(half_open_ones_are_dropped),
+        cmocka_unit_test(new_keys_without_end),
         cmocka_unit_test(a_plain_server_is_no_tls_server),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
