@@ -50,7 +50,7 @@ static double step_rate(const struct live *l)
 
 void live_format(const struct live *l, char *text, size_t size)
 {
-    char left[32];
+    char left[32], curve[SPARK_SIZE];
     double rate = step_rate(l);
     snprintf(text, size, "run %llu", (unsigned long long)l->run);
     if (l->state != ISLR__RUN_STATE__RUN_RUNNING || !l->step) {
@@ -68,7 +68,7 @@ void live_format(const struct live *l, char *text, size_t size)
     else
         add(text, size, "  step %llu", (unsigned long long)l->step);
     if (!isnan(l->loss))
-        add(text, size, "  loss %.4g", l->loss);
+        add(text, size, "  loss %.4g %s", l->loss, spark_text(&l->curve, curve));
     if (!isnan(l->distilled))
         add(text, size, "  distilled %.4g", l->distilled);
     if (!isnan(l->clips_per_second))
@@ -94,6 +94,16 @@ void live_clear(struct live *l)
     l->drawn = false;
 }
 
+// To so many columns, every character being one wide.
+static void cut(char *text, int most)
+{
+    for (int n = 0; *text; text++)
+        if (((unsigned char)*text & 0xc0) != 0x80 && n++ == most) {
+            *text = 0;
+            return;
+        }
+}
+
 static void draw(struct live *l)
 {
     char text[256];
@@ -102,9 +112,7 @@ static void draw(struct live *l)
         fprintf(stderr, "%s\n", text);
         return;
     }
-    int width = columns();
-    if ((int)strlen(text) >= width)
-        text[width > 1 ? width - 1 : 1] = 0;
+    cut(text, columns() - 1);
     if (l->drawn && !strcmp(text, l->line))
         return;
     strcpy(l->line, text);
@@ -117,27 +125,33 @@ static void draw(struct live *l)
 
 // ---- what happens ---------------------------------------------------------------------------------------------------
 
+static void add_sample(struct live *l, int64_t time_ms, uint64_t step)
+{
+    unsigned last = (l->sample_count + LIVE_SAMPLES - 1) % LIVE_SAMPLES;
+    if (l->sample_count && step <= l->samples[last].step)
+        l->sample_count = 0; // an attempt that began again from its resume point
+    if (l->sample_count && time_ms < l->samples[last].time_ms + 1000)
+        return;
+    l->samples[l->sample_count % LIVE_SAMPLES].time_ms = time_ms;
+    l->samples[l->sample_count % LIVE_SAMPLES].step = step;
+    l->sample_count++;
+}
+
 static void note_step(struct live *l, const Islr__Record *r)
 {
     const Islr__MetricPoint *m = r->metric;
     l->step = m->step;
     l->epoch = m->epoch;
     for (size_t i = 0; i < m->n_names && i < m->n_values; i++) {
-        if (!strcmp(m->names[i], "loss/student"))
+        if (!strcmp(m->names[i], "loss/student")) {
             l->loss = m->values[i];
-        else if (!strcmp(m->names[i], "loss/distilled"))
+            spark_add(&l->curve, l->loss);
+        } else if (!strcmp(m->names[i], "loss/distilled"))
             l->distilled = m->values[i];
         else if (!strcmp(m->names[i], "clips_per_second"))
             l->clips_per_second = m->values[i];
     }
-    unsigned last = (l->sample_count + LIVE_SAMPLES - 1) % LIVE_SAMPLES;
-    if (l->sample_count && m->step <= l->samples[last].step)
-        l->sample_count = 0; // an attempt that began again from its resume point
-    if (l->sample_count && r->time_ms < l->samples[last].time_ms + 1000)
-        return;
-    l->samples[l->sample_count % LIVE_SAMPLES].time_ms = r->time_ms;
-    l->samples[l->sample_count % LIVE_SAMPLES].step = m->step;
-    l->sample_count++;
+    add_sample(l, r->time_ms, m->step);
 }
 
 static void print_evaluation(const Islr__MetricPoint *m)
@@ -209,6 +223,8 @@ static void on_progress(void *context, const Islr__Progress *p)
     l->steps = p->steps;
     l->epochs = p->epochs;
     if (p->step >= l->step) {
+        if (isnan(l->loss) && p->step > l->step)
+            add_sample(l, clock_wall_ms(), p->step); // a group, which has no steps of its own
         l->step = p->step;
         l->epoch = p->epoch;
     }

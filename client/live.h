@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "client/follower.h"
+#include "client/spark.h"
 
 enum { LIVE_SAMPLES = 32 };
 
@@ -25,6 +26,7 @@ struct live {
         uint64_t step;
     } samples[LIVE_SAMPLES]; // a ring of the last steps, a second or more apart
     unsigned sample_count;
+    struct spark curve; // of the student's loss
     // what is drawn
     bool terminal, drawn;
     char line[256]; // drawn last

@@ -12,7 +12,7 @@ static const struct command commands[] = {
     {"submit", "hand a job to the server", command_submit},
     {"list", "the queue and what has run", command_list},
     {"show", "everything about one run", command_show},
-    {"watch", "follow a run: progress, rate, time left", command_watch},
+    {"watch", "a run as it goes, or a live screen of all", command_watch},
     {"logs", "what a run has said", command_logs},
     {"metrics", "a run's figures", command_metrics},
     {"wait", "until runs have ended", command_wait},

@@ -114,10 +114,11 @@ static void print_summary(const Islr__RunSummary *s)
     if (s->started_ms) {
         int64_t until = s->ended_ms ? s->ended_ms : clock_wall_ms();
         printf("started    %s", text_time(s->started_ms, time));
-        printf("%s%s, %s, %u rank%s, attempt %u\n", s->ended_ms ? ", ended " : "",
-               s->ended_ms ? text_time(s->ended_ms, time) : "",
-               clock_format((double)(until - s->started_ms) / 1000, took), s->ranks, s->ranks == 1 ? "" : "s",
-               s->attempt);
+        printf("%s%s, %s", s->ended_ms ? ", ended " : "", s->ended_ms ? text_time(s->ended_ms, time) : "",
+               clock_format((double)(until - s->started_ms) / 1000, took));
+        if (s->attempt) // a group has none of its own until it joins its folds
+            printf(", %u rank%s, attempt %u", s->ranks, s->ranks == 1 ? "" : "s", s->attempt);
+        putchar('\n');
     }
     if (s->group && *s->group) {
         printf("%-9s  %u runs, %u ended", s->group, s->children, s->children_ended);

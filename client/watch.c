@@ -6,6 +6,7 @@
 #include "client/command.h"
 #include "client/live.h"
 #include "client/run.h"
+#include "client/screen.h"
 
 int watch_run(const struct server *s, uint64_t run, bool patient, bool quiet, struct follow_result *result)
 {
@@ -65,16 +66,18 @@ int follow_printed(const char *address, const char *name, const struct follower_
 
 int command_watch(int argc, char **argv)
 {
-    const char *address = NULL, *name = "@last";
+    const char *address = NULL, *name = NULL;
     const struct option_row options[] = {OPTION_SERVER(&address), {0}};
-    const struct option_operand operands[] = {{"RUN", "its number or @last", .optional = true, .value = &name}, {0}};
+    const struct option_operand operands[] = {
+        {"RUN", "its number or @last; none: a screen of all that have not ended", .optional = true, .value = &name},
+        {0}};
     const struct usage usage = {
         "islrctl watch",
-        "follow a run: its log, evaluations and progress, until it ends",
+        "a run's log, evaluations and progress until it ends, or a live screen of all",
         options,
         operands,
-        "islrctl watch 12",
-        "Ends with the run's own exit code: 0 succeeded, 1 failed, 130 cancelled. Ctrl-c leaves "
+        "islrctl watch 12\nislrctl watch",
+        "With a RUN it ends with the run's own exit code: 0 succeeded, 1 failed, 130 cancelled. Ctrl-c leaves "
         "the run alone. A server that goes away is waited for."};
     int code;
     struct server s;
@@ -85,6 +88,11 @@ int command_watch(int argc, char **argv)
         return code;
     if (server_find(address, &s, &e))
         return client_fail(&e);
+    if (!name) {
+        code = screen_run(&s);
+        server_free(&s);
+        return code;
+    }
     struct caller *c = caller_open(&s.address, s.token, &e);
     code = !c || run_find(c, name, &run, &e) ? client_fail(&e) : 0;
     caller_close(c);

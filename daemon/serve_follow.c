@@ -187,6 +187,14 @@ void follow_progress(struct server *s, uint64_t run, const Islr__Progress *p)
     }
 }
 
+int follow_wants_progress(const struct server *s, uint64_t run)
+{
+    const struct follower *f = s->follows.by_run[run % FOLLOW_BUCKETS];
+    while (f && (f->run != run || !f->progress))
+        f = f->next;
+    return f != NULL;
+}
+
 void follow_tick(struct server *s)
 {
     for (int i = 0; i < FOLLOW_BUCKETS; i++) {

@@ -19,8 +19,9 @@ struct follows {
 
 void follow_wake(struct server *s, uint64_t run); // the run has new records
 void follow_progress(struct server *s, uint64_t run, const Islr__Progress *p);
-void follow_drained(struct session *session); // its connection takes data again
-void follow_forget(struct session *session);  // its connection is gone
-void follow_tick(struct server *s);           // progress that was held back
+void follow_drained(struct session *session);                    // its connection takes data again
+void follow_forget(struct session *session);                     // its connection is gone
+int follow_wants_progress(const struct server *s, uint64_t run); // somebody does
+void follow_tick(struct server *s);                              // progress that was held back
 
 #endif

@@ -4,6 +4,7 @@
 
 #include "core/base/memory.h"
 #include "core/store/text.h"
+#include "daemon/serve_group.h"
 #include "daemon/serve_handlers.h"
 #include "daemon/serve_server.h"
 
@@ -54,4 +55,6 @@ void handle_progress(struct session *session, Islr__Envelope *m)
         keep_steps(s, r);
     }
     follow_progress(s, r->id, p);
+    r->clips_per_second = p->clips_per_second;
+    group_progressed(s, r);
 }

@@ -55,7 +55,9 @@ struct run {
     int stop_asked;         // the server has had it stopped: its time is up, or it has to make room
     // what its first rank said last
     uint64_t step, steps;
-    uint64_t steps_stored; // of which the database knows
+    double clips_per_second;
+    uint64_t group_told_at; // loop time: its group's followers were told of its progress
+    uint64_t steps_stored;  // of which the database knows
 };
 
 struct runs {

@@ -11,6 +11,7 @@ static const char SQL_BEGIN[] = "BEGIN";
 static const char SQL_END[] = "COMMIT";
 static const char SQL_RUN[] = "SELECT " RUN_SUMMARY_COLUMNS ", j.spec, j.hash FROM runs r"
                               " JOIN jobs j ON j.id = r.job_id WHERE r.id = ?";
+static const char SQL_SUMMARY[] = "SELECT " RUN_SUMMARY_COLUMNS " FROM runs r WHERE r.id = ?";
 static const char SQL_ATTEMPTS[] = "SELECT number, started_ms, ended_ms, outcome, reason, resumed_from_step"
                                    " FROM attempts WHERE run_id = ? ORDER BY number";
 static const char SQL_RANKS[] = "SELECT rank, host, pid, device FROM attempt_ranks WHERE run_id = ? AND attempt = ?"
@@ -242,6 +243,21 @@ int run_read_detail(struct store_reader *reader, uint64_t run, struct pool *pool
              checkpoint_list(reader, run, pool, &d->checkpoints, &d->n_checkpoints, e);
     db_run(db, NULL, SQL_END);
     return rc ? -1 : 0;
+}
+
+int run_read_summary(struct store_reader *reader, uint64_t run, struct pool *pool, Islr__RunSummary **out,
+                     struct error *e)
+{
+    struct db *db = store_reader_db(reader);
+    sqlite3_stmt *q = db_query(db, e, SQL_SUMMARY, db_uint(run));
+    int rc = q ? db_step(db, q, e) : -1;
+    if (rc == 0)
+        return error_set(e, ERR_NOT_FOUND, "there is no run %llu", (unsigned long long)run);
+    if (rc < 0)
+        return -1;
+    *out = run_summary_make(q, pool);
+    db_reset(q);
+    return run_summary_group(db, *out, e);
 }
 
 int run_read_newest(struct store_reader *reader, const char *user, uint64_t *run, struct error *e)

@@ -22,6 +22,9 @@ int run_read_list_packed(struct store_reader *reader, const Islr__ListRuns *filt
 int run_read_detail(struct store_reader *reader, uint64_t run, struct pool *pool, Islr__RunDetail **out,
                     struct error *e);
 
+int run_read_summary(struct store_reader *reader, uint64_t run, struct pool *pool, Islr__RunSummary **out,
+                     struct error *e);
+
 // A run's state and what belongs to it. ERR_NOT_FOUND.
 int run_read_now(struct store_reader *reader, uint64_t run, struct run_now *out, struct error *e);
 

@@ -348,6 +348,23 @@ static void plots_show_curves(void **state)
     scripted_close(&s);
 }
 
+static void watch_shows_all(void **state)
+{
+    struct scripted s = {.runs = 3, .records = 400, .state = ISLR__RUN_STATE__RUN_RUNNING, .silent = 0};
+    (void)state;
+    scripted_open(&s);
+    // not on a terminal: once
+    expect(RUN(&s, "watch"), 0, "3 running", NULL);
+    expect(RUN(&s, "watch"), 0, "######......  50%", NULL);
+    expect(RUN(&s, "watch"), 0, "3.25 ", NULL); // the loss, and its curve
+    assert_true(s.follows >= 3);
+    struct outcome o = scripted_run_on_terminal(&s, 1500, (const char *const[]){"watch", NULL});
+    assert_non_null(strstr(o.out, "\x1b[H\x1b[J"));
+    assert_null(strstr(o.out, "\x1b[31m")); // a run's name does not paint the screen
+    outcome_free(&o);
+    scripted_close(&s);
+}
+
 static void soups_are_jobs(void **state)
 {
     struct scripted s = {.runs = 9, .state = ISLR__RUN_STATE__RUN_SUCCEEDED, .group = 9, .members = 2};
@@ -430,6 +447,7 @@ int main(void)
         cmocka_unit_test(controls_are_sent),
         cmocka_unit_test(compare_runs_and_groups),
         cmocka_unit_test(plots_show_curves),
+        cmocka_unit_test(watch_shows_all),
         cmocka_unit_test(soups_are_jobs),
         cmocka_unit_test(sweeps_are_combinations),
         cmocka_unit_test(workers_and_status),
