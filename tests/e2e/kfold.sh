@@ -27,12 +27,10 @@ expect 0 ctl pull "$group:summary" -o "$scratch/pulled"
 for file in predictions.npy predictions.csv summary.json; do
     cmp "$scratch/direct/$file" "$scratch/pulled/$file" || fail "$file differs from the one of islrd run"
 done
-for fold in 0 1; do
-    expect 0 ctl pull "$((fold + 2)):all" -o "$scratch/fold-$fold"
-    for model in student teacher distilled soup; do
-        cmp "$scratch/direct/fold-$fold/final/$model.safetensors" "$scratch/fold-$fold/final/$model.safetensors" ||
-            fail "fold $fold: $model differs from the one of islrd run"
-    done
+expect 0 ctl pull "$group:all" -o "$scratch/whole"
+for file in predictions.npy predictions.csv summary.json fold-{0,1}/predictions.npy \
+    fold-{0,1}/final/{student,teacher,distilled,soup}.safetensors; do
+    cmp "$scratch/direct/$file" "$scratch/whole/$file" || fail "$file differs from the one of islrd run"
 done
 expect 0 ctl plot "$group" -o "$scratch/curves.svg"
 python3 -c 'import sys, xml.dom.minidom
@@ -47,7 +45,8 @@ would=$(ctl gc --dry-run --json | json count)
 [ "$would" -gt 0 ] && [ "$(ctl gc --json | json count)" = "$would" ] || fail "gc does not take what it said"
 [ "$(ctl gc --json | json count)" = 0 ] || fail "gc takes more the second time"
 [ "$(ctl show 2 --json | tr , '\n' | grep -c '"what": "distilled"')" = 4 ] || fail "a soup's ingredients are gone"
-rm -r "$scratch/fold-0" && expect 0 ctl pull 2:all -o "$scratch/fold-0"
+expect 0 ctl pull "$group:soup" -o "$scratch/soups"
+cmp "$scratch/direct/fold-1/final/soup.safetensors" "$scratch/soups/fold-1/soup.safetensors" || fail "another soup"
 ctl show "$group" --json >"$scratch/show.json"
 "$python" "$here/check_kfold.py" "$scratch/recordings/train.csv" "$scratch/pulled" "$scratch/show.json" 2 \
     >"$scratch/last.log" 2>&1 || fail "the joined predictions do not give the recorded figures"
