@@ -101,8 +101,8 @@ static int tell_member(struct db *db, struct run_now *g, const struct run_now *m
                 run_state_name(member->state), *member->reason ? ": " : "", member->reason);
     db_reset(q);
     g->last_seq++;
-    rc = db_run(db, e, SQL_LINE, db_uint(g->run), db_uint(g->last_seq), db_int(time_ms), db_uint(g->attempt),
-                db_text(line));
+    rc = db_run(db, e, SQL_LINE, db_uint(g->run), db_uint(g->last_seq), db_int(run_row_time(g, time_ms)),
+                db_uint(g->attempt), db_text(line));
     free(line);
     return rc;
 }

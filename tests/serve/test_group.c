@@ -97,6 +97,20 @@ static void join(struct actor *rank, uint64_t group, Islr__Finished__Outcome out
     rank_finish(rank, group, attempt, outcome, 0);
 }
 
+static void progress(struct actor *rank, uint64_t run, uint64_t step, uint64_t steps)
+{
+    Islr__Progress p = ISLR__PROGRESS__INIT;
+    Islr__Envelope m = ENVELOPE(PROGRESS, progress, &p);
+    p.has_run = p.has_attempt = p.has_step = p.has_steps = p.has_clips_per_second = 1;
+    p.run = run;
+    p.attempt = 1;
+    p.step = step;
+    p.steps = steps;
+    p.clips_per_second = 30;
+    p.doing = (char *)"train";
+    actor_send(rank, &m);
+}
+
 // ---- folds ----------------------------------------------------------------------------------------------------------
 
 static void test_side_by_side(void **state)
@@ -112,6 +126,19 @@ static void test_side_by_side(void **state)
         folds[i] = take_fold(&ranks[i], group);
     expect(group, ISLR__RUN_STATE__RUN_RUNNING, "0 of 3 runs done");
     rank_records(&ranks[1], folds[1], 1, 1, 50);
+    progress(&ranks[1], folds[1], 50, 90); // of one fold: the others are taken to be as long
+    Islr__Envelope *told = actor_next(&client, ISLR__ENVELOPE__BODY_PROGRESS);
+    while (!told->progress->steps) { // the first may come before the number of steps is stored
+        envelope_free(told);
+        rig_for(&rig, 1100);
+        progress(&ranks[1], folds[1], 50, 90);
+        told = actor_next(&client, ISLR__ENVELOPE__BODY_PROGRESS);
+    }
+    assert_int_equal(told->progress->run, group);
+    assert_int_equal(told->progress->step, 50);
+    assert_int_equal(told->progress->steps, K * 90);
+    assert_string_equal(told->progress->doing, "3 of 3 runs at work, 0 done");
+    envelope_free(told);
     rank_finish(&ranks[1], folds[1], 1, OK, 0);
     rank_finish(&ranks[2], folds[2], 1, OK, 0);
     expect(group, ISLR__RUN_STATE__RUN_RUNNING, "2 of 3 runs done");
@@ -303,7 +330,8 @@ static void test_large_sweep(void **state)
     client_control(&client, ISLR__CONTROL__VERB__VERB_CANCEL, 1);
     client_wait_state(&client, 1001, ISLR__RUN_STATE__RUN_CANCELLED);
     client_wait_state(&client, 1, ISLR__RUN_STATE__RUN_CANCELLED);
-    s = sweep_make(4000, cross_validated(1)); // 16,000 runs
+    s = sweep_make(11, cross_validated(1));
+    s.submit.job->data->k = 1000; // 11,011 runs
     m.submit = &s.submit;
     assert_non_null(strstr(actor_call_fault(&client, &m, ERR_INVALID), "at most 10000 runs"));
     sweep_free(&s);

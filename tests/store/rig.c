@@ -84,6 +84,7 @@ uint32_t rig_start(struct rig *rig, uint64_t run, size_t ranks)
     struct run_start r = {.run = run, .world = "w1", .ranks = gang, .rank_count = ranks, .time_ms = 3000};
     run_start_prepare(&r);
     rig_call(rig, &r.op, STORE_DONE);
+    free(r.folds);
     free(r.spec);
     struct run_began b = {.run = run, .attempt = r.now.attempt, .time_ms = 3001};
     run_began_prepare(&b);
