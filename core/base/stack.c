@@ -207,8 +207,8 @@ static char *tell(struct stack *list, size_t n, char brief[STACK_BRIEF])
 
 char *stack_describe(char brief[STACK_BRIEF])
 {
-    struct stack *list = xcalloc(THREADS_MAX, sizeof *list); // not freed: a late answer may still be written there
-    size_t n = list_threads(list);
+    struct stack *list = xcalloc(THREADS_MAX, sizeof *list);
+    size_t n = list_threads(list), silent = 0;
     for (size_t i = 0; i < n; i++)
         ask(&list[i]);
     wait_for_answers(list, n);
@@ -219,5 +219,10 @@ char *stack_describe(char brief[STACK_BRIEF])
         list[i].as = (int)k;
     }
     brief[0] = 0;
-    return tell(list, n, brief);
+    char *text = tell(list, n, brief);
+    for (size_t i = 0; i < n; i++)
+        silent += !atomic_load(&list[i].count);
+    if (!silent) // else a late answer may still be written there
+        free(list);
+    return text;
 }

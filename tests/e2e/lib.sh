@@ -94,6 +94,9 @@ checkpoint: {soup_last: 3, resume_minutes: 0.002}
 JOB
 }
 
+# bound SECONDS: so many, or three times as many where programs are slow.
+bound() { [ -z "${ISLR_E2E_SHORT:-}" ] && echo "$1" || echo $(($1 * 3)); }
+
 # Hashes of a finished run's models, by name.
 hashes() { (cd "$1/final" && sha256sum student.safetensors teacher.safetensors distilled.safetensors soup.safetensors); }
 

@@ -35,15 +35,15 @@ WORLD
 chmod +x "$scratch/agent" "$scratch/world"
 
 make_recordings 48
-write_job 400
-start server "$ISLRD" serve --dir "$scratch/server" --socket "$scratch/socket" --lease-seconds 10 --hang-seconds 5
+write_job
+start server "$ISLRD" serve --dir "$scratch/server" --socket "$scratch/socket" --lease-seconds "$(bound 10)" --hang-seconds "$(bound 5)"
 until_true 20 "the server" ctl status
 start world nsenter --net=/var/run/netns/$one unshare --uts "$scratch/world"
 until_true 40 "two workers" workers_up 2
 ctl workers | grep -q nodea && ctl workers | grep -q nodeb || fail "the two machines are not there: $(ctl workers)"
 attempt() { ctl show "$run" --json | json attempts "$@"; }
 at_step() { [ "$(ctl show "$run" --json | json step)" -ge "$1" ]; }
-submit
+submit train.epochs=2000
 until_true 60 "it trains" at_step 3
 
 began=$SECONDS
@@ -55,7 +55,7 @@ for rank in "rank 0 \(host nodea, pid [0-9]+\) waits [0-9]+ s in a [a-z]+ for ra
     "rank 1 \(host nodeb, pid [0-9]+\) waits [0-9]+ s in a [a-z]+ for rank 0 on nodea"; do
     grep -qE "no rank gets anywhere: .*$rank" <<<"$reason" || fail "not said: $rank: $reason"
 done
-until_true 40 "the ranks end" eval '[ "$(ctl status --json | json workers)" = 0 ]'
+until_true 60 "the ranks end" eval '[ "$(ctl status --json | json workers)" = 0 ]'
 start next "${mpirun[@]}" -np 1 "$ISLRD" work --threads 1
 until_true 60 "the run goes on elsewhere" eval '[ "$(attempt 1 resumed_from_step)" -gt 0 ]'
 expect 0 ctl cancel "$run"

@@ -8,7 +8,7 @@ make_recordings
 write_job 40
 expect 0 "${mpirun[@]}" -np 1 "$ISLRD" run "$scratch/job.yaml" --threads 1 --out "$scratch/whole"
 
-start server "$ISLRD" serve --dir "$scratch/server" --socket "$scratch/socket" --lease-seconds 3
+start server "$ISLRD" serve --dir "$scratch/server" --socket "$scratch/socket" --lease-seconds "$(bound 3)"
 until_true 20 "the server" ctl status
 start proxy "$here/partition.py" "$scratch/far" "$scratch/socket" && proxy=$pid
 until_true 20 "the proxy" test -S "$scratch/far"
@@ -60,7 +60,7 @@ for cut in USR1 USR2; do
     until_true 60 "it trains" at_step 3
     work "near-$cut" "$scratch/socket" && near=$pid
     kill -$cut "$proxy"
-    until_true 30 "the world that is cut off is given up" eval '[ "$(attempt 0 outcome)" = lost ]'
+    until_true 60 "the world that is cut off is given up" eval '[ "$(attempt 0 outcome)" = lost ]'
     attempt 0 reason | grep -q "rank 0 (host far, pid [0-9]*) is gone: nothing was heard of it" ||
         fail "it is lost for another reason: $(attempt 0 reason)"
     until_true 30 "the run goes on near" eval 'attempt 1 ranks | grep -q near'

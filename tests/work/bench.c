@@ -52,9 +52,11 @@ static void take_record(struct bench *b, const Islr__Record *r)
     if (r->seq <= b->records)
         return;                               // again: it was durable and the acknowledgement got lost
     assert_int_equal(r->seq, b->records + 1); // never a hole
+    if (!(b->records & (b->records - 1))) {   // 0, 1, 2, 4, ..
+        b->first_values = xrealloc(b->first_values, 2 * b->records + 1, sizeof *b->first_values);
+        b->lines = xrealloc(b->lines, 2 * b->records + 1, sizeof *b->lines);
+    }
     b->records++;
-    b->first_values = xrealloc(b->first_values, b->records, sizeof *b->first_values);
-    b->lines = xrealloc(b->lines, b->records, sizeof *b->lines);
     b->first_values[b->records - 1] = r->what_case == ISLR__RECORD__WHAT_METRIC ? r->metric->values[0] : 0;
     b->lines[b->records - 1] = r->what_case == ISLR__RECORD__WHAT_LOG ? xstrdup(r->log) : NULL;
 }
@@ -232,6 +234,9 @@ static void on_message(struct rig *r, struct peer *p, Islr__Envelope *m)
     case ISLR__ENVELOPE__BODY_PROGRESS:
         b->progress++;
         b->progress_step = m->progress->step;
+        return;
+    case ISLR__ENVELOPE__BODY_PULSE:
+    case ISLR__ENVELOPE__BODY_LEAVING:
         return;
     case ISLR__ENVELOPE__BODY_FETCH:
         serve_fetch(b, p, m);
