@@ -17,6 +17,12 @@ struct style {
 };
 static const struct style yaml_style = {true, ": ", ", "}, json_style = {false, ":", ","};
 
+// Jobs are written often (their hash is of their JSON), so what is constant is not formatted.
+static void add(struct strbuf *b, const char *text)
+{
+    strbuf_add(b, text, strlen(text));
+}
+
 static bool digits_only(const char *text)
 {
     return *text && text[strspn(text, "0123456789")] == 0 && (text[0] != '0' || !text[1]);
@@ -42,7 +48,7 @@ static void write_text(struct strbuf *b, const struct style *s, const ProtobufCF
     // A fold's number is written as one, as users write it.
     bool number = !strcmp(f->name, "fold") && digits_only(text);
     if (number || (s->yaml && plain_text(text)))
-        strbuf_printf(b, "%s", text);
+        add(b, text);
     else
         emit_string(b, text);
 }
@@ -65,7 +71,7 @@ static void write_value(struct strbuf *b, const struct style *s, const ProtobufC
         emit_double(b, *(const double *)value);
         break;
     case PROTOBUF_C_TYPE_BOOL:
-        strbuf_printf(b, "%s", *(const protobuf_c_boolean *)value ? "true" : "false");
+        add(b, *(const protobuf_c_boolean *)value ? "true" : "false");
         break;
     case PROTOBUF_C_TYPE_ENUM:
         name = field_enum_name(f->descriptor, *(const int *)value);
@@ -87,25 +93,29 @@ static void write_field(struct strbuf *b, const struct style *s, const ProtobufC
         write_value(b, s, message, f, 0);
         return;
     }
-    strbuf_printf(b, "[");
+    add(b, "[");
     for (size_t i = 0; i < *field_count(message, f); i++) {
         if (i)
-            strbuf_printf(b, "%s", s->comma);
+            add(b, s->comma);
         write_value(b, s, message, f, i);
     }
-    strbuf_printf(b, "]");
+    add(b, "]");
 }
 
 // {a: 1, b: 2}
 static void write_flow(struct strbuf *b, const struct style *s, const ProtobufCMessage *message)
 {
-    strbuf_printf(b, "{");
+    add(b, "{");
     for (unsigned i = 0; i < message->descriptor->n_fields; i++) {
         const ProtobufCFieldDescriptor *f = &message->descriptor->fields[i];
-        strbuf_printf(b, s->yaml ? "%s%s%s" : "%s\"%s\"%s", i ? s->comma : "", f->name, s->colon);
+        add(b, i ? s->comma : "");
+        add(b, s->yaml ? "" : "\"");
+        add(b, f->name);
+        add(b, s->yaml ? "" : "\"");
+        add(b, s->colon);
         write_field(b, s, message, f);
     }
-    strbuf_printf(b, "}");
+    add(b, "}");
 }
 
 void write_json_field(struct strbuf *b, const ProtobufCMessage *message, const ProtobufCFieldDescriptor *field)
