@@ -140,8 +140,8 @@ class Build:
         if done.returncode == 0:
             return None
         said = done.stdout + done.stderr
-        m = re.search(r"(kernel [\w<>,: ]+, block .*|\S.*(?:off|differ|overwritten|relative|not finite|error).*)", said)
-        return m.group(1)[:160] if m else f"exit status {done.returncode}"
+        m = re.search(r"kernel .*, block .*", said) or re.search(r"\S.*(?:off by|differ|overwritten|not finite).*", said)
+        return m.group(0)[:200] if m else f"exit status {done.returncode}"
 
 
 def attempt(build, mutant):
