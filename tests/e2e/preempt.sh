@@ -61,3 +61,15 @@ done
 expect 3 ctl set 4711 priority=3
 expect 2 ctl set "$urgent" priority=3
 said 'succeeded'
+
+# Limits hold at once, and what was used is shown.
+expect 0 ctl limits --everyone running=8 queued=1 # one waits: it is held
+expect 5 ctl submit "$scratch/job.yaml"
+said 'runs waiting, .* the limit is 1'
+expect 2 ctl limits running=8
+said 'whose limits'
+expect 2 ctl limits --everyone runing=8
+said "'runing' is no limit"
+[ "$(ctl limits --json | json users 0 limits running)" = 8 ] || fail "limits does not show what was set"
+python3 -c "import sys; sys.exit(not $(ctl limits --json | json users 1 used_seconds) > 1)" ||
+    fail "limits does not show what was used"
