@@ -50,7 +50,7 @@ void handle_progress(struct session *session, Islr__Envelope *m)
         return;
     r->step = p->step;
     r->steps = p->steps;
-    if (r->steps && r->steps != r->steps_stored) {
+    if (r->steps && r->steps != r->steps_stored && !r->now.group) { // a group's are its members'
         r->steps_stored = r->steps; // asked for once; again when that failed and they change
         keep_steps(s, r);
     }

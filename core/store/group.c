@@ -18,6 +18,8 @@ static const char SQL_SEEN[] = "UPDATE runs SET reason = ?, last_seq = ? WHERE i
 static const char SQL_STARTED[] = "UPDATE runs SET started_ms = ? WHERE id = ? AND started_ms = 0";
 static const char SQL_JOINING[] = "UPDATE runs SET joining = 1 WHERE id = ?";
 static const char SQL_PRIORITY[] = "UPDATE runs SET priority = ? WHERE id = ?";
+static const char SQL_STEPS[] = "UPDATE runs SET (step, steps) = (SELECT coalesce(sum(min(step, steps)), 0),"
+                                " coalesce(sum(steps), 0) FROM runs WHERE parent_id = ?1) WHERE id = ?1";
 static const char SQL_MEMBERS[] = "SELECT id FROM runs WHERE parent_id = ? AND state BETWEEN ? AND ? ORDER BY id";
 
 enum { STATES = 8 };
@@ -131,6 +133,11 @@ int group_settle(struct db *db, uint64_t group, const struct run_now *member, in
     if (state != g.state)
         return run_row_put(db, &g, state, reason, time_ms, e);
     return db_run(db, e, SQL_SEEN, db_text(reason), db_uint(g.last_seq), db_uint(group));
+}
+
+int group_keep_steps(struct db *db, uint64_t group, struct error *e)
+{
+    return db_run(db, e, SQL_STEPS, db_uint(group));
 }
 
 // ---- a word to all members ------------------------------------------------------------------------------------------

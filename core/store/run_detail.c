@@ -137,7 +137,10 @@ int run_summary_group(struct db *db, Islr__RunSummary *s, struct error *e)
         s->children_failed += run_state_ended(state) && state != ISLR__RUN_STATE__RUN_SUCCEEDED ? count : 0;
         s->children_running += run_state_live(state) ? count : 0;
     }
-    return rc < 0 ? -1 : add_work(db, s, e);
+    // What has not begun has no steps; those of a group that has ended are its own (group_keep_steps()).
+    if (rc < 0 || !s->started_ms || run_state_ended(s->state))
+        return rc;
+    return add_work(db, s, e);
 }
 
 static int read_summary(struct db *db, uint64_t run, struct pool *pool, Islr__RunDetail *d, struct error *e)

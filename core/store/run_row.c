@@ -58,6 +58,8 @@ int run_row_put(struct db *db, struct run_now *row, Islr__RunState to, const cha
         db_run(db, e, SQL_EVENT, db_uint(row->run), db_int(time_ms), db_int(to), db_uint(row->attempt),
                db_uint(row->last_seq), db_text(row->reason)))
         return -1;
+    if (row->group && run_state_ended(to) && group_keep_steps(db, row->run, e))
+        return -1;
     return row->parent ? group_settle(db, row->parent, row, 0, time_ms, e) : 0;
 }
 

@@ -138,6 +138,10 @@ static void test_folds(void **state)
     expect(rig, group, ISLR__RUN_STATE__RUN_QUEUED, "none of its runs has begun");
     uint32_t attempt = rig_start(rig, group + 1, 1);
     expect(rig, group, ISLR__RUN_STATE__RUN_RUNNING, "0 of 3 runs done");
+    rig_add_records(rig, group + 1, attempt, 1, 30);
+    struct run_steps steps = {.run = group + 1, .steps = 90};
+    run_steps_prepare(&steps);
+    rig_call(rig, &steps.op, STORE_DONE);
     rig_end(rig, group + 1, attempt, ATTEMPT_SUCCEEDED, 0);
     expect(rig, group, ISLR__RUN_STATE__RUN_RUNNING, "1 of 3 runs done");
     assert_int_equal(end(rig, group + 2, ATTEMPT_FAILED).parent, group);
@@ -170,6 +174,11 @@ static void test_folds(void **state)
     expect(rig, group + 2, ISLR__RUN_STATE__RUN_SUCCEEDED, "");
     assert_int_equal(end(rig, group, ATTEMPT_SUCCEEDED).state, ISLR__RUN_STATE__RUN_SUCCEEDED);
     struct pool pool = {0};
+    Islr__ListRuns filter = ISLR__LIST_RUNS__INIT;
+    Islr__RunSummary **runs;
+    assert_int_equal(count_list(rig, filter, &pool, &runs), 1);
+    assert_int_equal(runs[0]->step, 29); // of the fold that said how many it has; its last record is a line
+    assert_int_equal(runs[0]->steps, 90);
     struct record_page page = rig_read(rig, group, 0, 1 << 20, &pool); // without holes
     assert_int_equal(page.state, ISLR__RUN_STATE__RUN_SUCCEEDED);
     int told = 0;
