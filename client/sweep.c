@@ -235,8 +235,10 @@ static int make_base(struct maker *m, size_t *choice)
     int invalid = alone.count > 0;
     faults_free(&alone);
     choose(m, 0, choice);
-    if (!m->sweep->base && invalid)
+    if (!m->sweep->base && invalid) {
         m->sweep->base = load_combination(m, choice);
+        m->whole = 1; // a value's difference from this base would undo the other axes' values
+    }
     return m->sweep->base ? 0 : -1;
 }
 

@@ -409,7 +409,20 @@ static void sweeps_are_combinations(void **state)
     // a value that is only right beside others
     expect(RUN(&s, "submit", job, "--sweep", "train.batch=21,42", "--sweep", "train.group=7"), 0, "8\n", NULL);
     int submits = s.submits;
-    struct outcome o = RUN(&s, "submit", job, "--sweep", "train.lr=1,-2,x", "--sweep", "train.bach=1,2");
+    // the file alone is wrong, and either value mends it: each run has both of its own
+    struct outcome o = RUN(&s, "submit", job, "train.batch=20", "train.group=8", "--sweep", "train.batch=16,24",
+                           "--sweep", "train.group=4,2", "--dry-run", "--json");
+    assert_int_equal(o.code, 0);
+    json_t *j = parse(o.out);
+    for (size_t i = 0; i < 4; i++) {
+        json_t *run = json_array_get(json_object_get(j, "runs"), i);
+        json_t *train = json_object_get(json_object_get(run, "job"), "train");
+        assert_int_equal(json_integer_value(json_object_get(train, "batch")), i < 2 ? 16 : 24);
+        assert_int_equal(json_integer_value(json_object_get(train, "group")), i % 2 ? 2 : 4);
+    }
+    json_decref(j);
+    outcome_free(&o);
+    o = RUN(&s, "submit", job, "--sweep", "train.lr=1,-2,x", "--sweep", "train.bach=1,2");
     assert_int_equal(o.code, 2);
     assert_non_null(strstr(o.err, "train.lr=-2")); // every fault, once
     assert_non_null(strstr(o.err, "train.lr=x"));
@@ -421,7 +434,8 @@ static void sweeps_are_combinations(void **state)
     assert_non_null(strstr(o.out, "# 3 runs:\n# 1  train.seed=1\n"));
     outcome_free(&o);
     o = RUN(&s, "submit", job, "--sweep", "train.seed=1..3", "--dry-run", "--json");
-    json_t *j = parse(o.out), *third = json_array_get(json_object_get(j, "runs"), 2);
+    j = parse(o.out);
+    json_t *third = json_array_get(json_object_get(j, "runs"), 2);
     assert_string_equal(json_string_value(json_object_get(third, "label")), "train.seed=3");
     assert_int_equal(
         json_integer_value(json_object_get(json_object_get(json_object_get(third, "job"), "train"), "seed")), 3);
