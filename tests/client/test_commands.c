@@ -411,14 +411,14 @@ static void sweeps_are_combinations(void **state)
     int submits = s.submits;
     // the file alone is wrong, and either value mends it: each run has both of its own
     struct outcome o = RUN(&s, "submit", job, "train.batch=20", "train.group=8", "--sweep", "train.batch=16,24",
-                           "--sweep", "train.group=4,2", "--dry-run", "--json");
+                           "--sweep", "train.group=4,8", "--dry-run", "--json");
     assert_int_equal(o.code, 0);
     json_t *j = parse(o.out);
     for (size_t i = 0; i < 4; i++) {
         json_t *run = json_array_get(json_object_get(j, "runs"), i);
         json_t *train = json_object_get(json_object_get(run, "job"), "train");
         assert_int_equal(json_integer_value(json_object_get(train, "batch")), i < 2 ? 16 : 24);
-        assert_int_equal(json_integer_value(json_object_get(train, "group")), i % 2 ? 2 : 4);
+        assert_int_equal(json_integer_value(json_object_get(train, "group")), i % 2 ? 8 : 4);
     }
     json_decref(j);
     outcome_free(&o);
