@@ -68,7 +68,7 @@ void live_format(const struct live *l, char *text, size_t size)
     else
         add(text, size, "  step %llu", (unsigned long long)l->step);
     if (!isnan(l->loss))
-        add(text, size, "  loss %.4g %s", l->loss, spark_text(&l->curve, curve));
+        add(text, size, "  loss %.4g", l->loss);
     if (!isnan(l->distilled))
         add(text, size, "  distilled %.4g", l->distilled);
     if (!isnan(l->clips_per_second))
@@ -77,6 +77,8 @@ void live_format(const struct live *l, char *text, size_t size)
         add(text, size, "  %s left", clock_format((double)(l->steps - l->step) / rate, left));
     if (*l->doing && strcmp(l->doing, "train"))
         add(text, size, "  (%s)", l->doing);
+    if (l->curve.count > 1) // last: it is what a narrow terminal can do without
+        add(text, size, "  %s", spark_text(&l->curve, curve));
 }
 
 static int columns(void)
