@@ -3,8 +3,8 @@
 # Says what it installs; does nothing, quickly, when all is there.
 #
 # usage: deploy/deps.sh [--tests]
-#   --tests   also what the tests use: cmocka, and a Python environment in .deps/python with numpy and pyarrow (tests
-#             check our files with it; islr itself needs no Python)
+#   --tests   also what the tests use: cmocka, openssl, clang's libFuzzer, and a Python environment in .deps/python with
+#             numpy and pyarrow (tests check our files with it; islr itself needs no Python)
 #
 # Arrow C++ (the parquet reader) comes from its own packages where `pkg-config parquet` finds them; otherwise headers
 # and libraries are taken out of the pyarrow wheel and put into .deps/arrow. ISLR_ARROW_WHEEL=FILE gives a wheel that is
@@ -18,7 +18,8 @@ SHA256_aarch64=22a96a225de107eb9acd1ad9a818198ca832df2a4c0952412f754a7ed2105a98
 BUILD_PACKAGES="build-essential meson ninja-build pkg-config ca-certificates python3 python3-pip
     libdnnl-dev libopenmpi-dev openmpi-bin libuv1-dev libprotobuf-c-dev protobuf-c-compiler libfyaml-dev
     libjansson-dev libsqlite3-dev libssl-dev libzstd-dev"
-TEST_PACKAGES="libcmocka-dev python3-venv"
+TEST_PACKAGES="libcmocka-dev python3-venv openssl"
+FUZZ_PACKAGES="clang libclang-rt-dev" # libFuzzer; with the tests, where the system has them
 
 root=$(cd "$(dirname "$0")/.." && pwd)
 deps=$root/.deps
@@ -40,6 +41,13 @@ missing_packages() {
     for package in "$@"; do
         test "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null)" = installed || echo "$package"
     done
+}
+
+known_packages() {
+    for package in "$@"; do
+        apt-cache show "$package" >/dev/null 2>&1 && echo "$package"
+    done
+    return 0
 }
 
 install_packages() {
@@ -136,6 +144,7 @@ scratch=$(mktemp -d "$deps/tmp-XXXXXX")
 # shellcheck disable=SC2086
 if [ $tests = yes ]; then
     install_packages $BUILD_PACKAGES $TEST_PACKAGES
+    install_packages $(known_packages $(missing_packages $FUZZ_PACKAGES))
 else
     install_packages $BUILD_PACKAGES
 fi

@@ -33,7 +33,7 @@ void rig_unlisten(struct rig *r); // also hangs up
 void rig_close(struct rig *r);    // everything must be closed but what the rig made
 void rig_welcome(struct peer *p, uint64_t id);
 
-// Runs the loop until *flag is true; fails the test after ten seconds.
+// Runs the loop until *flag is true; fails the test after forty seconds.
 void rig_run_until(struct rig *r, const int *flag);
 void rig_run_for(struct rig *r, unsigned ms);
 

@@ -8,7 +8,7 @@
 #include "core/base/memory.h"
 #include "core/spec/spec.h"
 
-enum { PATIENCE_MS = 10000 };
+enum { PATIENCE_MS = 40000 }; // sanitizers on a machine with other things to do
 
 // ---- the server -----------------------------------------------------------------------------------------------------
 

@@ -34,7 +34,7 @@ void rig_stop_server(struct rig *rig);
 void rig_start_server(struct rig *rig);
 void rig_close(struct rig *rig); // all actors must be closed
 
-// Runs the loop until *flag is set; fails the test, saying what was waited for, after ten seconds.
+// Runs the loop until *flag is set; fails the test, saying what was waited for, after forty seconds.
 void rig_until(struct rig *rig, const int *flag, const char *what);
 void rig_for(struct rig *rig, unsigned ms);
 
