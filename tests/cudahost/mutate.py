@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Breaks the CUDA kernels on purpose, one small fault at a time, and looks whether the operation tests over the host
 model notice: dropped barriers and waits, lane masks that miss a lane, bounds and indices that are off by one, guards
-that are gone. Run by hand; a survivor is either a fault that makes no difference (say why in docs/cudahost.md) or a test
+that are gone. Run by hand; a survivor is either a fault that makes no difference (say why in docs/cuda.md) or a test
 that is missing.
 
 usage: mutate.py BUILD [--file NAME.cu]... [--kind KIND]... [--list] [--jobs N]
