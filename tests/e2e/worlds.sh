@@ -4,14 +4,18 @@
 . "$(dirname "$0")/lib.sh"
 export XDG_CACHE_HOME=$scratch/cache
 make_recordings
-write_job 60
-sed -i 's/^train: {/train: {precision: fp32, /' "$scratch/job.yaml"
+write_job
+# Long enough for worlds to come and go meanwhile.
+epochs=150
+[ -z "${ISLR_E2E_SHORT:-}" ] || epochs=50
+steps=$((epochs * 3))
+sed -i "s/^train: {epochs: 4/train: {precision: fp32, epochs: $epochs/" "$scratch/job.yaml"
 expect 0 "${mpirun[@]}" -np 2 "$ISLRD" run "$scratch/job.yaml" --threads 1 --out "$scratch/whole"
 
 start_server
 # start_world NAME RANKS: sets $pid.
 start_world() {
-    start "$1" env ISLR_HOST="$1" "${mpirun[@]}" --mca odls_base_sigkill_timeout 5 -np "$2" "$ISLRD" work --threads 1
+    start "$1" env ISLR_HOST="$1" "${mpirun[@]}" --mca odls_base_sigkill_timeout "$(bound 2)" -np "$2" "$ISLRD" work --threads 1
 }
 start_world alpha 2 && alpha=$pid
 start_world beta 1 && beta=$pid
@@ -48,7 +52,7 @@ until_true 60 "it goes on in beta" eval '[ "$(attempt 1 resumed_from_step)" -ge 
 first=$(attempt 1 resumed_from_step)
 [ "$(attempt 1 ranks | grep -o beta | wc -l)" = 1 ] || fail "the run is not on the one rank of beta"
 
-# A third world joins while it trains; beta is terminated, with time to save (twice 5 s, see islrd work --help).
+# A third world joins while it trains; beta is terminated, with time to save (see islrd work --help).
 start_world gamma 2 && gamma=$pid
 until_true 60 "it trains in beta" at_step $((first + 5))
 both_there() { [ "$(ctl workers | grep -c " gamma ")" = 2 ]; }
