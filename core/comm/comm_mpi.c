@@ -3,18 +3,21 @@
 #include "core/comm/comm_mpi.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/uio.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "core/base/hash.h"
 #include "core/base/memory.h"
 
-#define ABORT_SECONDS   10
+#define ABORT_SECONDS 10
+enum { ABORT_TURNS = 15, ABORT_TURN_MS = 200 };
 #define BROADCAST_SMALL ((size_t)64 << 10) // up to here the root sends all to each
 
 static struct comm_mpi *mpi_of(struct comm *c)
@@ -386,12 +389,25 @@ static void mpi_close(struct comm *base)
         free(world);
 }
 
+// What ends one rank often ends them all in the same moment, and mpirun (Open MPI 4.1) may crash over aborts that come
+// together, its exit code with it. So ranks do it one after the other: the first one's mpirun ends the rest.
+static void wait_for_turn(void)
+{
+    int rank;
+    MPI_Comm_rank(MPI_COMM_WORLD, &rank);
+    int turn = rank < ABORT_TURNS ? rank : ABORT_TURNS;
+    struct timespec left = {.tv_sec = turn * ABORT_TURN_MS / 1000, .tv_nsec = turn * ABORT_TURN_MS % 1000 * 1000000L};
+    while (nanosleep(&left, &left) && errno == EINTR)
+        ;
+}
+
 static void mpi_abort(struct comm *c, int exit_code)
 {
     (void)c;
     fflush(NULL);
     signal(SIGALRM, SIG_DFL);
     alarm(ABORT_SECONDS);
+    wait_for_turn();
     MPI_Abort(MPI_COMM_WORLD, exit_code);
     _exit(exit_code);
 }
