@@ -5,7 +5,7 @@
 
 static const struct {
     int rows, columns, odd;
-} shapes[] = {{5, 64, 0}, {3, 37, 1}, {2, 200, 0}, {300, 20, 1}, {4, 1, 0}};
+} shapes[] = {{5, 64, 0}, {3, 37, 1}, {2, 200, 0}, {300, 20, 1}, {4, 1, 0}, {3, 33, 1}};
 enum { SHAPES = sizeof shapes / sizeof *shapes };
 
 enum { STEP = 9 };

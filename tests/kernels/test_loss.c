@@ -14,7 +14,8 @@ static const struct setting {
     {8, 4, 250, 1, 0.3, 5, 0, 1, 1, 0.5},      {32, 32, 250, 3, 0.3, 0.03, 1, 3, 1, 1},
     {6, 3, 5, 0, 0, 2, 1, 2, 1, 0.5},          {6, 6, 37, 3, 0.3, -1, 0, 1, 1, 1},
     {4, 4, 2, 1, 0.1, 5, 1, 10, 1024, 1},      {12, 4, 250, 3, 0.3, 5, 1, 30, 256, 0.125},
-    {64, 32, 16, 3, 0.3, 0, 0, 0.1, 1, 0.125},
+    {64, 32, 16, 3, 0.3, 0, 0, 0.1, 1, 0.125}, {4, 2, 300, 1, 0.3, 5, 1, 2, 1, 0.5},
+    {300, 300, 5, 3, 0.3, 5, 0, 1, 1, 1},
 };
 enum { SETTINGS = sizeof settings / sizeof *settings };
 
@@ -69,7 +70,9 @@ static int is_dropped(const struct reference *r, int clip)
 static void evaluate(struct reference *r)
 {
     const struct setting *s = &r->s;
-    double p[256], q[256];
+    enum { CLASSES_MOST = 512 };
+    double p[CLASSES_MOST], q[CLASSES_MOST];
+    assert_true(s->classes <= CLASSES_MOST);
     memset(r->losses, 0, sizeof(double) * (size_t)(s->clips / s->group * 3));
     for (int b = 0; b < s->clips; b++) {
         softmax(r->logits + b * s->classes, s->classes, p);
