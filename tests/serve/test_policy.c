@@ -471,7 +471,7 @@ static void simulate(const struct weeks *w)
 {
     struct simulation sim = {.w = w};
     for (size_t i = 0; i < w->user_count; i++) {
-        char name[8];
+        char name[24];
         snprintf(name, sizeof name, "u%zu", i);
         sim.known[i] = users_take(&sim.table, name);
         w->users[i].first_ms = -1;
