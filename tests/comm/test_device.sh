@@ -2,28 +2,7 @@
 # Sums in device memory over NCCL's stand-in: right to the bit, and where ranks stay away, fall behind, die, or NCCL
 # fails, is lost or hangs, everything ends in bounded time and what is said names who or what.
 # usage: test_device.sh RANK_DEVICE MPIRUN...
-set -u
-program=$1
-shift
-mpirun=("$@")
-said=$(mktemp)
-trap 'rm -f "$said"' EXIT
-failures=0
-host=$(uname -n)
-
-fail() {
-    echo "FAILED: $*"
-    sed 's/^/    | /' "$said"
-    failures=$((failures + 1))
-}
-
-# launch SECONDS RANKS ARGUMENTS..: runs to the end; sets $status and what was said.
-launch() {
-    timeout -k 1 "$1" "${mpirun[@]}" -np "$2" "$program" "${@:3}" >"$said" 2>&1
-    status=$?
-}
-
-said_line() { grep -qE "$1" "$said"; }
+. "$(dirname "$0")/lib.sh"
 
 export ISLR_COMM_TIMEOUT=60
 for ranks in 2 3; do

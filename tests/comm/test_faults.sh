@@ -1,28 +1,7 @@
 #!/usr/bin/env bash
 # Ranks that fail, stay away or disagree: everything ends in bounded time, and what is said names the one at fault.
 # usage: test_faults.sh RANK_FAULTS MPIRUN...
-set -u
-program=$1
-shift
-mpirun=("$@")
-said=$(mktemp)
-trap 'rm -f "$said"' EXIT
-failures=0
-host=$(uname -n)
-
-fail() {
-    echo "FAILED: $*"
-    sed 's/^/    | /' "$said"
-    failures=$((failures + 1))
-}
-
-# launch SECONDS RANKS ARGUMENTS..: runs to the end; sets $status and what was said.
-launch() {
-    timeout -k 1 "$1" "${mpirun[@]}" -np "$2" "$program" "${@:3}" >"$said" 2>&1
-    status=$?
-}
-
-said_line() { grep -qE "$1" "$said"; }
+. "$(dirname "$0")/lib.sh"
 
 export ISLR_COMM_TIMEOUT=2
 for collective in barrier broadcast broadcast-from-late sum all-gather gather group; do
