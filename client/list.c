@@ -116,16 +116,18 @@ static void begin(struct printer *p)
         table_column(&p->table, columns[i].title, columns[i].right);
 }
 
-static void finish(struct printer *p)
+// Prints what came, if it came whole.
+static void finish(struct printer *p, bool whole)
 {
-    if (p->json) {
+    if (whole && p->json) {
         json_end(&p->document, ']');
         json_end(&p->document, '}');
         json_print(&p->document, stdout);
-        free(p->document.text.text);
-    } else {
+    } else if (whole) {
         table_print(&p->table, stdout);
     }
+    free(p->document.text.text);
+    table_free(&p->table);
 }
 
 // ---- of a group -----------------------------------------------------------------------------------------------------
@@ -145,7 +147,7 @@ int list_print_members(struct caller *c, uint64_t group, struct error *e)
     struct printer p = {false};
     begin(&p);
     int rc = ask_members(c, group, &p, e);
-    finish(&p);
+    finish(&p, !rc);
     return rc;
 }
 
@@ -174,8 +176,7 @@ static int print_list(const char *address, const char *parent, Islr__ListRuns *l
     Islr__Envelope m = ENVELOPE(LIST_RUNS, list_runs, list);
     begin(p);
     code = rpc_stream(c, &m, 30000, take, p, &e) < 0 ? client_fail(&e) : 0;
-    if (!code)
-        finish(p);
+    finish(p, !code);
     caller_close(c);
     return code;
 }

@@ -208,6 +208,11 @@ void table_print(struct table *t, FILE *stream)
     }
     fwrite(out.text, 1, out.length, stream);
     free(out.text);
+    table_free(t);
+}
+
+void table_free(struct table *t)
+{
     free(t->text.text);
     free(t->cells);
     memset(t, 0, sizeof *t);

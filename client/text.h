@@ -28,7 +28,7 @@ int text_parse_time(const char *text, int64_t now_ms, int64_t *ms, struct error 
 // The same for a time to come: "12h", "30d" from now on.
 int text_parse_until(const char *text, int64_t now_ms, int64_t *ms, struct error *e);
 
-// A table with aligned columns. Zero-initialise; table_print() ends it.
+// A table with aligned columns. Zero-initialise; table_print() or table_free() ends it.
 enum { TABLE_COLUMNS = 16 };
 struct table {
     int columns;
@@ -41,5 +41,6 @@ void table_column(struct table *t, const char *title, bool right); // before the
 void table_cell(struct table *t, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void table_text(struct table *t, const char *text);
 void table_print(struct table *t, FILE *stream);
+void table_free(struct table *t); // ends it unprinted
 
 #endif

@@ -146,16 +146,18 @@ static void begin(struct printer *p)
         table_column(&p->table, columns[i], false);
 }
 
-static void finish(struct printer *p)
+// Prints what came, if it came whole.
+static void finish(struct printer *p, bool whole)
 {
-    if (!p->json) {
+    if (whole && p->json) {
+        json_end(&p->document, ']');
+        json_end(&p->document, '}');
+        json_print(&p->document, stdout);
+    } else if (whole) {
         table_print(&p->table, stdout);
-        return;
     }
-    json_end(&p->document, ']');
-    json_end(&p->document, '}');
-    json_print(&p->document, stdout);
     free(p->document.text.text);
+    table_free(&p->table);
 }
 
 static int command_list_tokens(int argc, char **argv)
@@ -182,8 +184,7 @@ static int command_list_tokens(int argc, char **argv)
     Islr__Envelope m = ENVELOPE(LIST_TOKENS, list_tokens, &list);
     begin(&p);
     code = rpc_stream(c, &m, 30000, take, &p, &e) < 0 ? client_fail(&e) : 0;
-    if (!code)
-        finish(&p);
+    finish(&p, !code);
     caller_close(c);
     return code;
 }

@@ -90,9 +90,10 @@ static void begin(struct printer *p)
         table_column(&p->table, columns[i].title, columns[i].right);
 }
 
-static void finish(struct printer *p)
+// Prints what came, if it came whole.
+static void finish(struct printer *p, bool whole)
 {
-    if (p->json) {
+    if (whole && p->json) {
         json_end(&p->document, ']');
         json_begin(&p->document, "notes", '[');
         for (char *line = p->notes.text, *end; line && (end = strchr(line, '\n')); line = end + 1) {
@@ -102,11 +103,12 @@ static void finish(struct printer *p)
         json_end(&p->document, ']');
         json_end(&p->document, '}');
         json_print(&p->document, stdout);
-        free(p->document.text.text);
-    } else {
+    } else if (whole) {
         table_print(&p->table, stdout);
         fputs(p->notes.text ? p->notes.text : "", stderr);
     }
+    free(p->document.text.text);
+    table_free(&p->table);
     free(p->notes.text);
 }
 
@@ -135,8 +137,7 @@ int command_workers(int argc, char **argv)
     Islr__Envelope m = ENVELOPE(LIST_WORKERS, list_workers, &list);
     begin(&p);
     code = rpc_stream(c, &m, 30000, take, &p, &e) < 0 ? client_fail(&e) : 0;
-    if (!code)
-        finish(&p);
+    finish(&p, !code);
     caller_close(c);
     return code;
 }
