@@ -12,6 +12,8 @@ RANDOM=$seed
 finish() {
     local status=$?
     trap - EXIT INT TERM
+    # A child that start() has just forked runs this too if a signal reaches it before it has become its program.
+    [ "$BASHPID" = $$ ] || exit $status
     # By group, and only what carries this test's directory in its environment: numbers are used again.
     for group in "${started[@]}"; do
         for member in $(pgrep -g "$group"); do
