@@ -27,6 +27,7 @@ static void print_json(const Islr__Status *s, const Islr__Welcome *w)
     json_integer(&j, "connections", s->connections);
     json_integer(&j, "memory_bytes", (int64_t)s->memory_bytes);
     json_integer(&j, "database_bytes", (int64_t)s->database_bytes);
+    json_integer(&j, "refused_reports", (int64_t)s->refused_reports);
     json_begin(&j, "notes", '[');
     for (size_t i = 0; i < s->n_notes; i++)
         json_text(&j, NULL, s->notes[i]);
@@ -52,6 +53,9 @@ static void print_text(const Islr__Status *s, const Islr__Welcome *w)
         printf("memory     %s, %s of it the database's; %u connections\n", text_bytes(s->memory_bytes, size),
                text_bytes(s->database_bytes, database), s->connections);
     }
+    if (s->refused_reports)
+        printf("refused    %llu reports of ranks on runs that are not theirs: see the server's log\n",
+               (unsigned long long)s->refused_reports);
     for (size_t i = 0; i < s->n_notes; i++)
         printf("%-10s %s\n", i ? "" : "notes", s->notes[i]);
 }
@@ -62,11 +66,11 @@ int command_status(int argc, char **argv)
     bool json = false;
     const struct option_row options[] = {
         OPTION_SERVER(&address),
-        OPTION_JSON(
-            &json,
-            "{\"version\", \"server_id\", \"user\", \"role\", \"started\", \"queued\", \"running\", "
-            "\"ended\", \"workers\", \"idle_workers\", \"draining\", \"directory\", \"artifact_bytes\", "
-            "\"connections\", \"memory_bytes\", \"database_bytes\", \"notes\": [what is amiss with worlds and ranks]}"),
+        OPTION_JSON(&json, "{\"version\", \"server_id\", \"user\", \"role\", \"started\", \"queued\", \"running\", "
+                           "\"ended\", \"workers\", \"idle_workers\", \"draining\", \"directory\", \"artifact_bytes\", "
+                           "\"connections\", \"memory_bytes\", \"database_bytes\", \"refused_reports\" (of ranks on "
+                           "runs that are not theirs, since the "
+                           "start: see the server's log), \"notes\": [what is amiss with worlds and ranks]}"),
         {0}};
     const struct usage usage = {"islrctl status", "the server's state", options, NULL, "islrctl status --json"};
     struct error e = {ERR_NONE, ""};

@@ -43,6 +43,7 @@ static int gather(struct run *r, struct beginning *b)
         if (w) {
             w->run = r->id;
             w->attempt = r->now.attempt;
+            w->has_reported |= i == 0;
         }
         missing |= !w;
     }
@@ -67,7 +68,7 @@ static void begun(struct server *s, struct run *r, struct beginning *b)
              r->gang_count, r->world);
     if (!r->job)
         attempt_end(s, &(struct attempt_report){r->id, r->now.attempt, ATTEMPT_FAILED, 0, "its job is damaged", NULL},
-                    NULL, 0);
+                    NULL, NULL);
     else if (missing)
         attempt_lost(s, r, "a rank was gone before it could be told", NULL);
     else
@@ -252,6 +253,18 @@ static void tell_stop(const struct run *r, Islr__Stop__Why why, int save, int go
             session_send(r->gang[i].worker->session, &m);
 }
 
+void attempt_tell_abandon(struct session *session, uint64_t run, uint32_t attempt)
+{
+    Islr__Stop stop = ISLR__STOP__INIT;
+    Islr__Envelope m = ENVELOPE(STOP, stop, &stop);
+    stop.has_run = stop.has_attempt = stop.has_why = stop.has_save = 1;
+    stop.run = run;
+    stop.attempt = attempt;
+    stop.why = ISLR__STOP__WHY__WHY_ABANDON;
+    stop.save = 0;
+    session_send(session, &m);
+}
+
 void attempt_stop(struct server *s, const struct run *r)
 {
     (void)s;
@@ -268,7 +281,8 @@ struct ending {
     struct run_end request;
     struct server *server;
     struct session *session; // held, or NULL
-    uint64_t id;
+    Islr__Envelope *said;    // to be answered
+    int marked;              // the run is busy with this
     char *reason, *lines;
 };
 
@@ -279,7 +293,7 @@ static void end_done(struct store_op *op)
     if (retry_later(s, op))
         return;
     server_settled(s);
-    struct run *r = runs_find(&s->runs, x->request.run);
+    struct run *r = x->marked ? runs_find(&s->runs, x->request.run) : NULL;
     if (r && r->now.attempt == x->request.attempt)
         r->busy = 0;
     if (op->status == STORE_DONE && !x->request.repeated) {
@@ -291,9 +305,12 @@ static void end_done(struct store_op *op)
     }
     if (x->session) {
         if (op->status == STORE_DONE)
-            session_reply_ok(x->session, x->id);
+            session_reply_ok(x->session, x->said->id);
+        else if (op->error.code == ERR_DENIED)
+            session_refuse(x->session, x->said, &op->error);
         else
-            session_reply_fault(x->session, x->id, &op->error);
+            session_reply_fault(x->session, x->said->id, &op->error);
+        envelope_free(x->said);
         session_drop(x->session);
     }
     free(x->reason);
@@ -301,15 +318,17 @@ static void end_done(struct store_op *op)
     free(x);
 }
 
-void attempt_end(struct server *s, const struct attempt_report *report, struct session *session, uint64_t id)
+void attempt_end(struct server *s, const struct attempt_report *report, struct session *session, Islr__Envelope *said)
 {
     struct ending *x = xcalloc(1, sizeof *x);
     struct run *r = runs_find(&s->runs, report->run);
-    if (r && r->now.attempt == report->attempt)
+    x->marked = r && r->gang_count && r->now.attempt == report->attempt;
+    if (x->marked)
         r->busy = 1;
     x->server = s;
     x->session = session ? session_hold(session) : NULL;
-    x->id = id;
+    x->said = said;
+    x->request.by = session ? &session->as : NULL;
     x->reason = xstrdup(report->reason);
     x->lines = report->lines ? xstrdup(report->lines) : NULL;
     x->request.lines = x->lines;
@@ -329,5 +348,5 @@ void attempt_lost(struct server *s, struct run *r, const char *reason, const cha
     if (r->busy || !run_state_live(r->now.state))
         return;
     tell_stop(r, ISLR__STOP__WHY__WHY_ABANDON, 0, 1);
-    attempt_end(s, &(struct attempt_report){r->id, r->now.attempt, ATTEMPT_LOST, 0, reason, lines}, NULL, 0);
+    attempt_end(s, &(struct attempt_report){r->id, r->now.attempt, ATTEMPT_LOST, 0, reason, lines}, NULL, NULL);
 }

@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "core/store/state.h"
+#include "proto/control.pb-c.h"
 
 struct run;
 struct server;
@@ -32,7 +33,14 @@ void attempt_stop(struct server *s, const struct run *r); // tells the ranks, as
 // `lines` (may be NULL) go to the run's log before its end.
 void attempt_lost(struct server *s, struct run *r, const char *reason, const char *lines);
 
-// Ends an attempt in the database; answers the session (NULL: nobody) under the id when that is done.
+// Tells the rank of this session, which has said something of that attempt, to leave it.
+void attempt_tell_abandon(struct session *session, uint64_t run, uint32_t attempt);
+
+// A rank speaks of an attempt under way that it has no part in: refused (1), and it is told to leave it.
+int attempt_refuse_foreign(struct session *session, const Islr__Envelope *m, uint64_t run, uint32_t attempt);
+
+// Ends an attempt in the database, by the word of a session's rank (`said` is its message, kept; it is answered when that
+// is done), or of the server itself (both NULL).
 struct attempt_report {
     uint64_t run;
     uint32_t attempt;
@@ -41,7 +49,7 @@ struct attempt_report {
     const char *reason;
     const char *lines; // of the server's own, for the run's log; NULL: none
 };
-void attempt_end(struct server *s, const struct attempt_report *report, struct session *session, uint64_t id);
+void attempt_end(struct server *s, const struct attempt_report *report, struct session *session, Islr__Envelope *said);
 
 // Cancels a run because the run `other`, which had to succeed first, has not.
 void attempt_cancel_for(struct server *s, uint64_t run, uint64_t other);

@@ -26,6 +26,8 @@ static void done(struct store_op *op)
         session_reply_ok(session, a->m->id);
         if (!strcmp(a->m->add_checkpoint->checkpoint->what, "resume"))
             collect_soon(s); // an older one has made room
+    } else if (op->error.code == ERR_DENIED) {
+        session_refuse(session, a->m, &op->error);
     } else {
         session_reply_fault(session, a->m->id, &op->error);
     }
@@ -46,6 +48,7 @@ void handle_add_checkpoint(struct session *session, Islr__Envelope *m)
     a->session = session_hold(session);
     a->m = peer_keep_message(session->peer);
     a->request.message = m->add_checkpoint;
+    a->request.by = &session->as;
     a->request.time_ms = server_now_ms();
     a->request.op.done = done;
     checkpoint_add_prepare(&a->request);

@@ -15,6 +15,7 @@ static void rejoin(struct run *r, struct gang_rank *rank, struct worker *w)
     rank->worker = w;
     w->run = r->id;
     w->attempt = r->now.attempt;
+    w->has_reported |= rank == r->gang;
 }
 
 int attempt_claim_holds(struct server *s, const struct worker *w, uint64_t run, uint32_t attempt)
@@ -171,6 +172,21 @@ void attempts_tick(struct server *s)
     }
 }
 
+// ---- others' runs ----------------------------------------------------------------------------------------------------
+
+int attempt_refuse_foreign(struct session *session, const Islr__Envelope *m, uint64_t run, uint32_t attempt)
+{
+    struct error e;
+    struct run *r = runs_find(&session->server->runs, run);
+    if (!r || !r->gang_count || r->now.attempt != attempt || run_rank_of(r, session->as.world, session->as.rank))
+        return 0;
+    error_set(&e, ERR_DENIED, "rank %u of world %.8s has no part in attempt %u of run %llu", session->as.rank,
+              session->as.world, attempt, (unsigned long long)run);
+    session_refuse(session, m, &e);
+    attempt_tell_abandon(session, run, attempt);
+    return 1;
+}
+
 // ---- the first rank's word ------------------------------------------------------------------------------------------
 
 void handle_finished(struct session *session, Islr__Envelope *m)
@@ -180,15 +196,15 @@ void handle_finished(struct session *session, Islr__Envelope *m)
     struct server *s = session->server;
     struct run *r = runs_find(&s->runs, f->run);
     struct error e;
-    if ((unsigned)f->outcome >= sizeof outcomes / sizeof *outcomes)
+    if ((unsigned)f->outcome >= sizeof outcomes / sizeof *outcomes) {
         error_set(&e, ERR_INVALID, "run %llu cannot have ended in the way %d", (unsigned long long)f->run, f->outcome);
-    else if (r && r->gang_count && r->now.attempt == f->attempt && r->gang[0].worker != session->worker)
-        error_set(&e, ERR_INVALID, "only the first rank of run %llu says how it has ended", (unsigned long long)f->run);
-    else {
+        session_reply_fault(session, m->id, &e);
+    } else if (r && r->gang_count && r->now.attempt == f->attempt && r->gang[0].worker != session->worker) {
+        error_set(&e, ERR_DENIED, "only the first rank of run %llu says how it has ended", (unsigned long long)f->run);
+        session_refuse(session, m, &e);
+    } else { // the database knows whose an attempt was that has ended
         struct attempt_report report = {
             f->run, f->attempt, outcomes[f->outcome], f->retryable, f->reason ? f->reason : "", NULL};
-        attempt_end(s, &report, session, m->id);
-        return;
+        attempt_end(s, &report, session, peer_keep_message(session->peer));
     }
-    session_reply_fault(session, m->id, &e);
 }

@@ -80,8 +80,10 @@ void handle_pulse(struct session *session, Islr__Envelope *m)
     struct worker *w = session->worker;
     struct server *s = session->server;
     struct run *r = w ? run_of(s, w, p->run, p->attempt) : NULL;
-    if (!r)
-        return; // it has not registered, or is told to abandon that attempt
+    if (!r) { // it is told to abandon that attempt
+        attempt_refuse_foreign(session, m, p->run, p->attempt);
+        return;
+    }
     w->step = p->step > w->step ? p->step : w->step;
     if (p->doing && *p->doing)
         text_fit(w->doing, sizeof w->doing, p->doing);

@@ -4,6 +4,7 @@
 
 #include "core/base/memory.h"
 #include "core/store/text.h"
+#include "daemon/serve_attempt.h"
 #include "daemon/serve_group.h"
 #include "daemon/serve_handlers.h"
 #include "daemon/serve_server.h"
@@ -41,8 +42,8 @@ void handle_progress(struct session *session, Islr__Envelope *m)
     const Islr__Progress *p = m->progress;
     struct server *s = session->server;
     struct worker *w = session->worker;
-    if (!w)
-        return; // it has not registered
+    if (!w || attempt_refuse_foreign(session, m, p->run, p->attempt))
+        return;
     w->step = p->step;
     text_fit(w->doing, sizeof w->doing, p->doing ? p->doing : "");
     struct run *r = runs_find(&s->runs, p->run);

@@ -4,6 +4,7 @@
 
 #include "core/base/memory.h"
 #include "core/store/record.h"
+#include "daemon/serve_attempt.h"
 #include "daemon/serve_handlers.h"
 #include "daemon/serve_server.h"
 
@@ -27,19 +28,6 @@ static void acknowledge(struct session *session, const struct record_add *r)
     session_send(session, &m);
 }
 
-// Records of an attempt that has ended: the rank has missed that, and is told.
-static void tell_abandon(struct session *session, const Islr__Records *records)
-{
-    Islr__Stop stop = ISLR__STOP__INIT;
-    Islr__Envelope m = ENVELOPE(STOP, stop, &stop);
-    stop.has_run = stop.has_attempt = stop.has_why = stop.has_save = 1;
-    stop.run = records->run;
-    stop.attempt = records->attempt;
-    stop.why = ISLR__STOP__WHY__WHY_ABANDON;
-    stop.save = 0;
-    session_send(session, &m);
-}
-
 static void taken(struct store_op *op)
 {
     struct taking *t = (struct taking *)op;
@@ -53,7 +41,10 @@ static void taken(struct store_op *op)
         if (t->request.added)
             follow_wake(s, records->run);
     } else if (op->status == STORE_REFUSED && op->error.code == ERR_NOT_FOUND) {
-        tell_abandon(session, records);
+        attempt_tell_abandon(session, records->run, records->attempt); // it has ended, which the rank has missed
+    } else if (op->status == STORE_REFUSED && op->error.code == ERR_DENIED) {
+        session_refuse(session, t->m, &op->error);
+        session_end(session, &op->error);
     } else if (op->status == STORE_REFUSED) {
         log_warn(s->log, "%s", op->error.text);
         session_end(session, &op->error); // it will come back, hear what was taken last, and send on from there
@@ -85,6 +76,7 @@ void handle_records(struct session *session, Islr__Envelope *m)
     t->session = session_hold(session);
     t->m = peer_keep_message(session->peer);
     t->request.records = m->records;
+    t->request.by = &session->as;
     t->request.op.done = taken;
     record_add_prepare(&t->request);
     struct taking **last = &session->records;

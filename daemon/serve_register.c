@@ -30,6 +30,23 @@ static int check(const Islr__Register *r, struct error *e)
     return 0;
 }
 
+// The rank that registers, known or new; NULL: it cannot be.
+static struct worker *find_rank(struct session *session, const Islr__Register *facts, struct error *e)
+{
+    struct server *s = session->server;
+    if (session->as.world && (session->as.rank != facts->rank || strcmp(session->as.world, facts->world))) {
+        error_set(e, ERR_INVALID, "rank %u has registered on this connection already", session->as.rank);
+        return NULL;
+    }
+    struct worker *w = workers_find(s, facts->world, facts->rank);
+    if (!w)
+        return worker_add(s, facts, e);
+    if (!worker_is_another(w, facts, session->user, e))
+        return w;
+    log_warn(s->log, "%s", e->text);
+    return NULL;
+}
+
 static void answer(struct session *session, const Islr__Envelope *m, uint64_t acked)
 {
     struct server *s = session->server;
@@ -37,20 +54,13 @@ static void answer(struct session *session, const Islr__Envelope *m, uint64_t ac
     struct error e;
     if (!session->peer)
         return;
-    struct worker *w = workers_find(s, facts->world, facts->rank);
-    if (session->worker && session->worker != w) {
-        error_set(&e, ERR_INVALID, "rank %u has registered on this connection already", session->worker->rank);
-        w = NULL;
-    } else if (w && worker_is_another(w, facts, &e)) {
-        log_warn(s->log, "%s", e.text);
-        w = NULL;
-    } else if (!w) {
-        w = worker_add(s, facts, &e);
-    }
+    struct worker *w = find_rank(session, facts, &e);
     if (!w) {
         session_reply_fault(session, m->id, &e);
         return;
     }
+    if (!session->as.world)
+        session->as = (struct reporter){xstrdup(facts->world), facts->rank};
     worker_connected(w, session);
     Islr__Registered r = ISLR__REGISTERED__INIT;
     Islr__Envelope reply = ENVELOPE(REGISTERED, registered, &r);
@@ -60,8 +70,8 @@ static void answer(struct session *session, const Islr__Envelope *m, uint64_t ac
     r.lease_ms = s->lease_ms;
     if (facts->run) {
         r.has_acked_seq = r.has_abandon = 1;
-        r.acked_seq = acked;
         r.abandon = !attempt_claim_holds(s, w, facts->run, facts->attempt);
+        r.acked_seq = r.abandon ? 0 : acked;
     }
     session_reply(session, m->id, &reply);
     attempt_rank_back(s, w, facts->run, facts->attempt);

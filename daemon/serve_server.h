@@ -45,6 +45,7 @@ struct server {
     uv_async_t committed; // the store's writer thread has something to deliver
     uv_timer_t tick, stopper;
     unsigned ticks;
+    int64_t clock_ahead_ms; // of the loop's time
 
     struct sessions sessions;
     struct runs runs;
@@ -56,6 +57,7 @@ struct server {
     struct waits waits;
     struct uploads uploads;
     struct retries retries;
+    uint64_t refused_reports; // since the start: of ranks on runs that are not theirs (session_refuse())
 
     int quiet; // nothing new is started: this server's last moments
     void (*on_quiet)(void *context);

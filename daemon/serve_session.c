@@ -17,37 +17,38 @@
 
 enum { WAITING_MAX = 4 }; // messages of one connection that wait for the disk; then it is not read from
 
-// Everything that a server can be asked for, and the least role that may.
+// Everything that a server can be asked for, the least role that may, and as what it must have greeted.
+enum sender { ANYONE, RANK, REGISTERED };
 static const struct handler {
     Islr__Envelope__BodyCase body;
     enum session_role role;
-    int of_workers; // only who greeted as a rank sends it
+    enum sender sender;
     void (*handle)(struct session *session, Islr__Envelope *m);
 } handlers[] = {
-    {ISLR__ENVELOPE__BODY_SUBMIT, ROLE_SUBMITTER, 0, handle_submit},
-    {ISLR__ENVELOPE__BODY_LIST_RUNS, ROLE_VIEWER, 0, handle_list_runs},
-    {ISLR__ENVELOPE__BODY_GET_RUN, ROLE_VIEWER, 0, handle_get_run},
-    {ISLR__ENVELOPE__BODY_FOLLOW, ROLE_VIEWER, 0, handle_follow},
-    {ISLR__ENVELOPE__BODY_WAIT, ROLE_VIEWER, 0, handle_wait},
-    {ISLR__ENVELOPE__BODY_CONTROL, ROLE_SUBMITTER, 0, handle_control},
-    {ISLR__ENVELOPE__BODY_GET_LIMITS, ROLE_VIEWER, 0, handle_get_limits},
-    {ISLR__ENVELOPE__BODY_SET_LIMITS, ROLE_ADMIN, 0, handle_set_limits},
-    {ISLR__ENVELOPE__BODY_LIST_CHECKPOINTS, ROLE_WORKER, 0, handle_list_checkpoints},
-    {ISLR__ENVELOPE__BODY_FETCH, ROLE_WORKER, 0, handle_fetch},
-    {ISLR__ENVELOPE__BODY_COLLECT, ROLE_SUBMITTER, 0, handle_collect},
-    {ISLR__ENVELOPE__BODY_LIST_WORKERS, ROLE_VIEWER, 0, handle_list_workers},
-    {ISLR__ENVELOPE__BODY_GET_STATUS, ROLE_VIEWER, 0, handle_get_status},
-    {ISLR__ENVELOPE__BODY_CREATE_TOKEN, ROLE_ADMIN, 0, handle_create_token},
-    {ISLR__ENVELOPE__BODY_LIST_TOKENS, ROLE_ADMIN, 0, handle_list_tokens},
-    {ISLR__ENVELOPE__BODY_REVOKE_TOKENS, ROLE_ADMIN, 0, handle_revoke_tokens},
-    {ISLR__ENVELOPE__BODY_REGISTER, ROLE_WORKER, 1, handle_register},
-    {ISLR__ENVELOPE__BODY_RECORDS, ROLE_WORKER, 1, handle_records},
-    {ISLR__ENVELOPE__BODY_PUT, ROLE_WORKER, 1, handle_put},
-    {ISLR__ENVELOPE__BODY_ADD_CHECKPOINT, ROLE_WORKER, 1, handle_add_checkpoint},
-    {ISLR__ENVELOPE__BODY_FINISHED, ROLE_WORKER, 1, handle_finished},
-    {ISLR__ENVELOPE__BODY_PROGRESS, ROLE_WORKER, 1, handle_progress},
-    {ISLR__ENVELOPE__BODY_PULSE, ROLE_WORKER, 1, handle_pulse},
-    {ISLR__ENVELOPE__BODY_LEAVING, ROLE_WORKER, 1, handle_leaving},
+    {ISLR__ENVELOPE__BODY_SUBMIT, ROLE_SUBMITTER, ANYONE, handle_submit},
+    {ISLR__ENVELOPE__BODY_LIST_RUNS, ROLE_VIEWER, ANYONE, handle_list_runs},
+    {ISLR__ENVELOPE__BODY_GET_RUN, ROLE_VIEWER, ANYONE, handle_get_run},
+    {ISLR__ENVELOPE__BODY_FOLLOW, ROLE_VIEWER, ANYONE, handle_follow},
+    {ISLR__ENVELOPE__BODY_WAIT, ROLE_VIEWER, ANYONE, handle_wait},
+    {ISLR__ENVELOPE__BODY_CONTROL, ROLE_SUBMITTER, ANYONE, handle_control},
+    {ISLR__ENVELOPE__BODY_GET_LIMITS, ROLE_VIEWER, ANYONE, handle_get_limits},
+    {ISLR__ENVELOPE__BODY_SET_LIMITS, ROLE_ADMIN, ANYONE, handle_set_limits},
+    {ISLR__ENVELOPE__BODY_LIST_CHECKPOINTS, ROLE_WORKER, ANYONE, handle_list_checkpoints},
+    {ISLR__ENVELOPE__BODY_FETCH, ROLE_WORKER, ANYONE, handle_fetch},
+    {ISLR__ENVELOPE__BODY_COLLECT, ROLE_SUBMITTER, ANYONE, handle_collect},
+    {ISLR__ENVELOPE__BODY_LIST_WORKERS, ROLE_VIEWER, ANYONE, handle_list_workers},
+    {ISLR__ENVELOPE__BODY_GET_STATUS, ROLE_VIEWER, ANYONE, handle_get_status},
+    {ISLR__ENVELOPE__BODY_CREATE_TOKEN, ROLE_ADMIN, ANYONE, handle_create_token},
+    {ISLR__ENVELOPE__BODY_LIST_TOKENS, ROLE_ADMIN, ANYONE, handle_list_tokens},
+    {ISLR__ENVELOPE__BODY_REVOKE_TOKENS, ROLE_ADMIN, ANYONE, handle_revoke_tokens},
+    {ISLR__ENVELOPE__BODY_REGISTER, ROLE_WORKER, RANK, handle_register},
+    {ISLR__ENVELOPE__BODY_RECORDS, ROLE_WORKER, REGISTERED, handle_records},
+    {ISLR__ENVELOPE__BODY_PUT, ROLE_WORKER, REGISTERED, handle_put},
+    {ISLR__ENVELOPE__BODY_ADD_CHECKPOINT, ROLE_WORKER, REGISTERED, handle_add_checkpoint},
+    {ISLR__ENVELOPE__BODY_FINISHED, ROLE_WORKER, REGISTERED, handle_finished},
+    {ISLR__ENVELOPE__BODY_PROGRESS, ROLE_WORKER, REGISTERED, handle_progress},
+    {ISLR__ENVELOPE__BODY_PULSE, ROLE_WORKER, REGISTERED, handle_pulse},
+    {ISLR__ENVELOPE__BODY_LEAVING, ROLE_WORKER, REGISTERED, handle_leaving},
 };
 
 static const char *const role_names[] = {"nobody", "worker", "viewer", "submitter", "admin"};
@@ -84,6 +85,7 @@ void session_drop(struct session *session)
         s->sessions.first = session->next;
     if (session->next)
         session->next->previous = session->previous;
+    free(session->as.world);
     free(session);
     server_check_stopped(s);
 }
@@ -139,6 +141,16 @@ void session_end(struct session *session, const struct error *why)
 {
     if (session->peer)
         peer_end(session->peer, why);
+}
+
+void session_refuse(struct session *session, const Islr__Envelope *m, const struct error *why)
+{
+    struct server *s = session->server;
+    s->refused_reports++;
+    if (!session->refused++)
+        log_warn(s->log, "refused a message (%s) of %s: %s", envelope_name(m), session->user, why->text);
+    if (m->id)
+        session_reply_fault(session, m->id, why);
 }
 
 void session_throttle(struct session *session)
@@ -249,7 +261,7 @@ static int check_message(const struct session *session, const struct handler *h,
     if (session->role < h->role)
         return error_set(e, ERR_DENIED, "%s (%s) may not do this: it takes the role %s", session->user,
                          session_role_name(session->role), session_role_name(h->role));
-    if (h->of_workers && !session->is_worker)
+    if (h->sender != ANYONE && !session->is_worker)
         return error_set(e, ERR_DENIED, "only workers send %s", envelope_name(m));
     if (session->server->stopping)
         return error_set(e, ERR_UNREACHABLE, "the server is shutting down");
@@ -265,12 +277,19 @@ static void on_message(struct peer *p, Islr__Envelope *m)
         return;
     }
     const struct handler *h = find_handler(m->body_case);
-    if (!check_message(session, h, m, &e))
+    if (check_message(session, h, m, &e)) {
+        if (m->id)
+            session_reply_fault(session, m->id, &e);
+        else
+            session_end(session, &e);
+    } else if (h->sender == REGISTERED && !session->as.world) {
+        error_set(&e, ERR_DENIED, "a rank registers before it sends %s", envelope_name(m));
+        session_refuse(session, m, &e);
+        if (!m->id)
+            session_end(session, &e);
+    } else {
         h->handle(session, m);
-    else if (m->id)
-        session_reply_fault(session, m->id, &e);
-    else
-        session_end(session, &e);
+    }
 }
 
 static void on_drained(struct peer *p)

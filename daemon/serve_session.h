@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include "core/rpc/peer.h"
+#include "core/store/reporter.h"
 
 struct server;
 struct taking;
@@ -25,9 +26,11 @@ struct session {
     int64_t expires_ms;     // the token does; 0: never
     int is_worker;          // greeted as one
     struct worker *worker;  // the rank that has registered here, NULL: none
+    struct reporter as;     // .. as which it reports, from then on to the session's end
     struct taking *records; // its messages with records, the first one on its way to the database (serve_records.c)
     unsigned records_waiting, puts_waiting;
     int throttled;
+    int refused;      // a report on what is not its
     unsigned follows; // runs that are followed through it
     struct session *next, *previous;
 };
@@ -48,6 +51,10 @@ void session_reply(struct session *session, uint64_t id, Islr__Envelope *m);
 void session_reply_ok(struct session *session, uint64_t id);
 void session_reply_fault(struct session *session, uint64_t id, const struct error *why);
 void session_end(struct session *session, const struct error *why); // a Fault without id, then the connection ends
+
+// A report on a run that is not this rank's to report on: counted, logged (once a session), answered by a Fault where it
+// has an id.
+void session_refuse(struct session *session, const Islr__Envelope *m, const struct error *why);
 
 // Stops reading from a worker that brings records or pieces of artifacts faster than the disk takes them.
 void session_throttle(struct session *session);

@@ -71,6 +71,8 @@ static void count_done(struct read_job *job)
         of[ISLR__RUN_STATE__RUN_SUCCEEDED] + of[ISLR__RUN_STATE__RUN_FAILED] + of[ISLR__RUN_STATE__RUN_CANCELLED];
     count_workers(s, &status);
     count_memory(s, &status);
+    status.has_refused_reports = 1;
+    status.refused_reports = s->refused_reports;
     status.notes = health_notes(s, &job->pool, &status.n_notes);
     status.draining = schedule_draining(&s->schedule);
     status.directory = s->directory;

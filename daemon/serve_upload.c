@@ -250,6 +250,26 @@ static void begin(struct upload *u)
 
 // ---- messages -------------------------------------------------------------------------------------------------------
 
+// Only the first rank of a gang uploads. What one whose run has just been taken from it still has on its way is not held
+// against it.
+static int check_rank(struct session *session, const Islr__Envelope *m)
+{
+    struct worker *w = session->worker;
+    struct error e;
+    if (!w)
+        return -1; // its connection is closing
+    if (worker_reports_on(w))
+        return 0;
+    error_set(&e, w->has_reported ? ERR_NOT_FOUND : ERR_DENIED,
+              "rank %u of world %.8s is not the first rank of a run: it has nothing to upload", w->rank,
+              w->world->name);
+    if (w->has_reported)
+        session_reply_fault(session, m->id, &e);
+    else
+        session_refuse(session, m, &e);
+    return -1;
+}
+
 static int check(const Islr__Put *q, const struct upload *u, struct error *e)
 {
     if (q->sha256.len != sizeof u->hash.bytes)
@@ -288,6 +308,8 @@ void handle_put(struct session *session, Islr__Envelope *m)
     struct server *s = session->server;
     struct upload *u = find(s, m->put);
     struct error e;
+    if (check_rank(session, m))
+        return;
     if (check(m->put, u, &e)) {
         session_reply_fault(session, m->id, &e);
         return;

@@ -214,13 +214,22 @@ struct worker *worker_add(struct server *s, const Islr__Register *facts, struct 
     return w;
 }
 
-int worker_is_another(const struct worker *w, const Islr__Register *facts, struct error *e)
+int worker_is_another(const struct worker *w, const Islr__Register *facts, const char *user, struct error *e)
 {
+    if (strcmp(w->user, user))
+        return error_set(e, ERR_DENIED, "rank %u of world %.8s is %s's, not %s's", w->rank, w->world->name, w->user,
+                         user);
     if (w->facts->pid == facts->pid && !strcmp(w->facts->host, facts->host))
         return 0;
     return error_set(e, ERR_INVALID,
                      "rank %u of world %s is there already (host %s, pid %u): host %s, pid %u cannot be the same one",
                      w->rank, w->world->name, w->facts->host, w->facts->pid, facts->host, facts->pid);
+}
+
+struct run *worker_reports_on(const struct worker *w)
+{
+    struct run *r = w->run ? runs_find(&w->server->runs, w->run) : NULL;
+    return r && r->gang_count && r->gang[0].worker == w ? r : NULL;
 }
 
 void worker_connected(struct worker *w, struct session *session)
@@ -232,6 +241,7 @@ void worker_connected(struct worker *w, struct session *session)
     }
     w->session = session;
     session->worker = w;
+    text_fit(w->user, sizeof w->user, session->user);
     peer_set_keepalive(session->peer, 0, w->server->lease_ms); // it was told to ping three times as often
     watch_process(w, peer_identity(session->peer));
     remember(w);

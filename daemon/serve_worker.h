@@ -13,6 +13,7 @@
 #include "daemon/serve_health.h"
 #include "proto/control.pb-c.h"
 
+struct run;
 struct server;
 struct session;
 struct world;
@@ -25,6 +26,7 @@ struct worker {
     uint64_t row;            // in the database, 0: not yet
     uint32_t rank;
     Islr__Register *facts; // as it registered
+    char user[64];         // whose it is
     int64_t since_ms;
     uint64_t deadline;      // loop time at which it is given up, while away
     uv_poll_t *process;     // watches its process; NULL: it cannot be watched
@@ -32,7 +34,8 @@ struct worker {
     int leaving;            // it has said that it is about to end
     uint64_t shunned_until; // loop time: its world gets no work before
 
-    uint64_t run; // what the server has given it, 0: idle
+    uint64_t run;     // what the server has given it, 0: idle
+    int has_reported; // it was the first rank of a gang, some time
     uint32_t attempt;
     char doing[64]; // as it said last
     uint64_t step;
@@ -71,7 +74,10 @@ struct worker *workers_find(struct server *s, const char *world, uint32_t rank);
 // For serve_register.c: a rank that was not known; -1: it contradicts its world (another size, a rank beyond it).
 struct worker *worker_add(struct server *s, const Islr__Register *facts, struct error *e);
 void worker_connected(struct worker *w, struct session *session);
-// Whether who registers as `w` is another process than the one that did before: -1 and a sentence.
-int worker_is_another(const struct worker *w, const Islr__Register *facts, struct error *e);
+// Whether who registers as `w` is another process than the one that did before, or another user's: -1 and a sentence.
+int worker_is_another(const struct worker *w, const Islr__Register *facts, const char *user, struct error *e);
+
+// The run that it is the first rank of, NULL: none.
+struct run *worker_reports_on(const struct worker *w);
 
 #endif

@@ -3,6 +3,7 @@
 
 #include "core/base/memory.h"
 #include "core/store/pool.h"
+#include "core/store/text.h"
 #include "daemon/serve_handlers.h"
 #include "daemon/serve_server.h"
 
@@ -15,7 +16,9 @@ static Islr__WorkerInfo *describe(const struct worker *w, struct pool *pool)
     i->has_worker = i->has_rank = i->has_size = i->has_pid = i->has_threads = i->has_since_ms = 1;
     i->has_run = i->has_step = i->has_last_contact_ms = 1;
     i->worker = w->id;
-    i->world = w->world->name;
+    char world[9];
+    text_fit(world, sizeof world, w->world->name); // the whole name is what its ranks prove themselves by
+    i->world = pool_text(pool, world);
     i->rank = w->rank;
     i->size = w->world->size;
     i->host = w->facts->host;

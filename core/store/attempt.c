@@ -156,6 +156,8 @@ static int apply_end(struct db *db, struct store_op *op, struct error *e)
         return -1;
     if (open < 0)
         return error_set(e, ERR_NOT_FOUND, "run %llu has no attempt %u", (unsigned long long)r->run, r->attempt);
+    if (reporter_check(db, r->by, r->run, r->attempt, e))
+        return -1;
     r->repeated = !open;
     if (!open)
         return 0;

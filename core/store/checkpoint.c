@@ -98,7 +98,8 @@ static int apply_add(struct db *db, struct store_op *op, struct error *e)
     const Islr__CheckpointInfo *c = m->checkpoint;
     int64_t open, artifact, id;
     r->existed = 0;
-    if (db_number(db, e, SQL_OPEN, -1, &open, db_uint(m->run), db_uint(m->attempt)) ||
+    if (reporter_check(db, r->by, m->run, m->attempt, e) ||
+        db_number(db, e, SQL_OPEN, -1, &open, db_uint(m->run), db_uint(m->attempt)) ||
         db_number(db, e, SQL_ARTIFACT, 0, &artifact, db_blob(c->sha256.data, c->sha256.len)) ||
         db_number(db, e, SQL_FIND, 0, &id, db_uint(m->run), db_uint(m->attempt), db_text(c->what), db_uint(c->epoch),
                   db_uint(c->step), db_int(artifact)))

@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include "core/store/pool.h"
+#include "core/store/reporter.h"
 #include "core/store/store.h"
 #include "proto/control.pb-c.h"
 
@@ -12,11 +13,12 @@
 int checkpoint_check(const Islr__AddCheckpoint *m, struct error *e);
 
 // Names an artifact as a run's checkpoint; of resume points only the newest stay (retention.h). The same checkpoint of
-// the same attempt again is `existed`. REFUSED: the attempt has ended or is none (ERR_NOT_FOUND), the artifact or a
-// soup's ingredient is not there (ERR_NOT_FOUND).
+// the same attempt again is `existed`. REFUSED: another rank reports on the attempt (ERR_DENIED), it has ended or is none
+// (ERR_NOT_FOUND), the artifact or a soup's ingredient is not there (ERR_NOT_FOUND).
 struct checkpoint_add {
     struct store_op op;
     const Islr__AddCheckpoint *message; // checked
+    const struct reporter *by;          // NULL: the server itself
     int64_t time_ms;
     // results
     uint64_t id;

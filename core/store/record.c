@@ -119,6 +119,8 @@ static int apply_add(struct db *db, struct store_op *op, struct error *e)
         return found < 0 ? -1
                          : error_set(e, ERR_NOT_FOUND, "run %llu has no attempt %u", (unsigned long long)in->run,
                                      in->attempt);
+    if (reporter_check(db, r->by, in->run, in->attempt, e))
+        return -1;
     r->acked = place.worker_seq;
     r->last_seq = place.last_seq;
     r->step = 0;

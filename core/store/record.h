@@ -4,6 +4,7 @@
 
 #include <stdint.h>
 
+#include "core/store/reporter.h"
 #include "core/store/store.h"
 #include "proto/control.pb-c.h"
 
@@ -17,10 +18,12 @@ enum {
 int record_check(const Islr__Records *records, struct error *e);
 
 // Takes the records in. Those that the attempt has delivered before are passed over, so sending twice does no harm.
-// REFUSED: the attempt has ended and these are new (ERR_NOT_FOUND), or records before them are missing (ERR_INVALID).
+// REFUSED: another rank reports on the attempt (ERR_DENIED), it has ended and these are new (ERR_NOT_FOUND), or records
+// before them are missing (ERR_INVALID).
 struct record_add {
     struct store_op op;
     const Islr__Records *records; // checked, with run and attempt
+    const struct reporter *by;    // NULL: the server itself
     // results
     uint64_t acked;    // the attempt's records up to this one are durable
     uint64_t last_seq; // of the run

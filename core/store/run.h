@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "core/base/hash.h"
+#include "core/store/reporter.h"
 #include "core/store/state.h"
 #include "core/store/store.h"
 #include "proto/control.pb-c.h"
@@ -151,9 +152,11 @@ struct run_began {
 void run_began_prepare(struct run_began *r);
 
 // The attempt has ended; where the run goes is decided by run_state_after_attempt(). An attempt that had ended before
-// stays as it was (`repeated`): a worker may say so twice. REFUSED: there is no such attempt.
+// stays as it was (`repeated`): a worker may say so twice. REFUSED: there is no such attempt (ERR_NOT_FOUND), another rank
+// reports on it (ERR_DENIED).
 struct run_end {
     struct store_op op;
+    const struct reporter *by; // NULL: the server itself
     uint64_t run;
     uint32_t attempt;
     enum attempt_outcome outcome;

@@ -15,13 +15,15 @@ enum { PATIENCE_MS = 40000 }; // sanitizers on a machine with other things to do
 void rig_start_server(struct rig *rig)
 {
     struct error e;
-    char file[100];
+    char file[100], where[100] = "127.0.0.1:0";
+    if (rig->keep_network)
+        snprintf(where, sizeof where, "127.0.0.1:%s", rig->network.port);
     struct server_options options = {.directory = rig->directory,
                                      .log = &rig->log,
                                      .lease_ms = RIG_LEASE_MS,
                                      .hang_ms = RIG_HANG_MS,
                                      .settle_ms = rig->settle_ms,
-                                     .listen = rig->listening ? "127.0.0.1:0" : NULL};
+                                     .listen = rig->listening ? where : NULL};
     rig->server = server_open(&rig->loop, &options, &e);
     if (!rig->server)
         fail_msg("%s", e.text);
@@ -532,14 +534,15 @@ struct hash rank_put(struct actor *a, const void *data, size_t size)
     return hash;
 }
 
-void rank_checkpoint(struct actor *a, uint64_t run, uint32_t attempt, const char *what, uint64_t step,
-                     const struct hash *hash)
+static void add_checkpoint(struct actor *a, uint64_t run, uint32_t attempt, const char *what, uint32_t epoch,
+                           uint64_t step, const struct hash *hash)
 {
     Islr__CheckpointInfo info = ISLR__CHECKPOINT_INFO__INIT;
     Islr__AddCheckpoint add = ISLR__ADD_CHECKPOINT__INIT;
     Islr__Envelope m = ENVELOPE(ADD_CHECKPOINT, add_checkpoint, &add);
     info.what = (char *)what;
-    info.has_step = info.has_sha256 = 1;
+    info.has_step = info.has_sha256 = info.has_epoch = 1;
+    info.epoch = epoch;
     info.step = step;
     info.sha256 = (ProtobufCBinaryData){sizeof hash->bytes, (uint8_t *)hash->bytes};
     add.has_run = add.has_attempt = 1;
@@ -547,4 +550,17 @@ void rank_checkpoint(struct actor *a, uint64_t run, uint32_t attempt, const char
     add.attempt = attempt;
     add.checkpoint = &info;
     actor_call_ok(a, &m);
+}
+
+void rank_checkpoint(struct actor *a, uint64_t run, uint32_t attempt, const char *what, uint64_t step,
+                     const struct hash *hash)
+{
+    add_checkpoint(a, run, attempt, what, 0, step, hash);
+}
+
+struct hash rank_epoch(struct actor *a, uint64_t run, uint32_t attempt, uint32_t epoch, const void *data, size_t size)
+{
+    struct hash hash = rank_put(a, data, size);
+    add_checkpoint(a, run, attempt, "distilled", epoch, 10 * epoch, &hash);
+    return hash;
 }

@@ -25,6 +25,7 @@ struct rig {
     struct log log;
     uint32_t settle_ms;     // of server_options, from the next start on
     int listening;          // on the network too
+    int keep_network;       // from the next start on at the same address
     struct address network; // then: where, and what it shows
 };
 
@@ -102,6 +103,8 @@ void rank_records(struct actor *a, uint64_t run, uint32_t attempt, uint64_t firs
                   size_t count); // and waits for the ack
 void rank_finish(struct actor *a, uint64_t run, uint32_t attempt, Islr__Finished__Outcome outcome, int retryable);
 struct hash rank_put(struct actor *a, const void *data, size_t size); // in pieces
+// Uploads it and names it as the distilled model of an epoch, which collection may take.
+struct hash rank_epoch(struct actor *a, uint64_t run, uint32_t attempt, uint32_t epoch, const void *data, size_t size);
 void rank_checkpoint(struct actor *a, uint64_t run, uint32_t attempt, const char *what, uint64_t step,
                      const struct hash *hash);
 

@@ -253,7 +253,7 @@ static void check_wrong_ends(struct actor *ranks, uint64_t run, uint32_t attempt
     f.run = run;
     f.attempt = attempt;
     f.outcome = OK;
-    actor_call_fault(&ranks[1], &m, ERR_INVALID);
+    actor_call_fault(&ranks[1], &m, ERR_DENIED);
     f.attempt = 7;
     actor_call_fault(&ranks[0], &m, ERR_NOT_FOUND);
     f.outcome = (Islr__Finished__Outcome)12;

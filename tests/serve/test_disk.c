@@ -69,14 +69,14 @@ static void check_refused(struct actor *client)
     Islr__Envelope q = ENVELOPE(GET_STATUS, get_status, &get);
     Islr__Envelope *status = actor_call(client, &q, ISLR__ENVELOPE__BODY_STATUS);
     assert_non_null(status->status->trouble);
-    assert_int_equal(status->status->running, 1);
+    assert_int_equal(status->status->running, 2);
     envelope_free(status);
 }
 
 static void test_full(void **state)
 {
     (void)state;
-    struct actor client, rank;
+    struct actor client, rank, other;
     static char line[2001], content[300000];
     memset(line, 'x', sizeof line - 1);
     memset(content, 'c', sizeof content);
@@ -85,6 +85,9 @@ static void test_full(void **state)
     rank_open(&rank, &rig, "w", 0, 1);
     envelope_free(rank_take(&rank, 1));
     client_wait_state(&client, run, ISLR__RUN_STATE__RUN_RUNNING);
+    client_submit(&client, job_tiny(0, 1));
+    rank_open(&other, &rig, "v", 0, 1);
+    envelope_free(rank_take(&other, 1));
     fill_disk();
     // enough to overflow what the log still has room for; several messages, to see that their order is kept
     for (uint64_t i = 0; i < 20; i++)
@@ -92,11 +95,9 @@ static void test_full(void **state)
     rig_for(&rig, 300);
     check_refused(&client);
     // an upload of another connection, since this one is not read from
-    struct actor other;
     struct hash hash = hash_memory(content, sizeof content);
     Islr__Put put = ISLR__PUT__INIT;
     Islr__Envelope m = ENVELOPE(PUT, put, &put);
-    rank_open(&other, &rig, "v", 1, 2);
     put.has_sha256 = put.has_total = put.has_data = put.has_offset = 1;
     put.sha256 = (ProtobufCBinaryData){sizeof hash.bytes, hash.bytes};
     put.total = sizeof content;

@@ -384,7 +384,13 @@ static void test_fence(void **state)
     actor_send(&cut, &say);
     rank_expect_stop(&cut, run, ISLR__STOP__WHY__WHY_ABANDON, 0);
 
-    late = rank_put(&cut, "later", 5);
+    Islr__Put put = ISLR__PUT__INIT;
+    Islr__Envelope bring = ENVELOPE(PUT, put, &put);
+    late = hash_memory("later", 5);
+    put.has_sha256 = put.has_total = 1;
+    put.sha256 = (ProtobufCBinaryData){sizeof late.bytes, late.bytes};
+    put.total = 5;
+    actor_call_fault(&cut, &bring, ERR_DENIED);
     Islr__CheckpointInfo info = ISLR__CHECKPOINT_INFO__INIT;
     Islr__AddCheckpoint add = ISLR__ADD_CHECKPOINT__INIT;
     Islr__Envelope name = ENVELOPE(ADD_CHECKPOINT, add_checkpoint, &add);
