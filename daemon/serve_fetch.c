@@ -31,6 +31,15 @@ static int verify(const struct read_job *job, const struct hash *hash, uint64_t 
                                                : "damaged on the server: its file is not what it was");
 }
 
+static int read_chunk(struct fetching *f, const struct hash *hash, struct error *e)
+{
+    const struct read_job *job = &f->job;
+    const Islr__Fetch *q = job->request->fetch;
+    if (q->verify && verify(job, hash, f->total, e))
+        return -1;
+    return artifact_read(&job->server->artifacts, hash, f->total, q->offset, f->data, f->size, &f->size, e);
+}
+
 static int fetch_read(struct read_job *job, struct store_reader *reader, struct error *e)
 {
     struct fetching *f = (struct fetching *)job;
@@ -53,15 +62,15 @@ static int fetch_read(struct read_job *job, struct store_reader *reader, struct 
         return error_set(e, ERR_INVALID, "the artifact has only %llu bytes", (unsigned long long)f->total);
     uint32_t wanted = q->size && q->size < RPC_CHUNK_MAX ? q->size : RPC_CHUNK_MAX;
     uint64_t left = f->total - q->offset;
-    size_t size = left < wanted ? (size_t)left : wanted;
-    f->data = pool_alloc(&job->pool, size);
-    if (q->verify && verify(job, &hash, f->total, e)) {
-        f->damaged = e->code == ERR_DAMAGED;
-        return -1;
-    }
-    if (!artifact_read(&job->server->artifacts, &hash, f->total, q->offset, f->data, size, &f->size, e))
+    f->size = left < wanted ? (size_t)left : wanted;
+    f->data = pool_alloc(&job->pool, f->size);
+    if (!read_chunk(f, &hash, e))
         return 0;
     f->damaged = e->code == ERR_DAMAGED;
+    if (f->damaged && artifact_find(reader, &hash, &f->total, &lost, NULL) == 0) {
+        f->damaged = 0; // nobody needed it any more: it was collected just now, the row first
+        error_set(e, ERR_NOT_FOUND, "the server has no artifact %s any more", hex);
+    }
     return -1;
 }
 

@@ -15,7 +15,8 @@
 #include "daemon/serve_recover.h"
 
 enum {
-    QUIET_MS = 50 // how often is looked whether all is quiet
+    QUIET_MS = 50, // how often is looked whether all is quiet
+    JUMP_MS = 5000 // of the clock between two looks: worth a word
 };
 
 static void tick(uv_timer_t *timer);
@@ -77,10 +78,26 @@ void server_quiesce(struct server *s, void (*on_quiet)(void *context), void *con
     uv_timer_start(&s->tick, tick, 0, QUIET_MS);
 }
 
+// Leases, limits and waiting go by the loop's time, which nobody can set. Times of records and tokens go by the wall
+// clock: where that is set, people see times that do not fit, and here is why.
+static void watch_clock(struct server *s)
+{
+    char text[32];
+    int64_t ahead = server_now_ms() - (int64_t)uv_now(s->loop), jump = ahead - s->clock_ahead_ms;
+    s->clock_ahead_ms = ahead;
+    if (jump > JUMP_MS)
+        log_warn(s->log, "the clock has jumped ahead by %s (or this machine has slept): tokens expire by it",
+                 clock_format((double)jump / 1e3, text));
+    else if (jump < -JUMP_MS)
+        log_warn(s->log, "the clock was set back by %s: the times of a run's events stand still until it has caught up",
+                 clock_format((double)-jump / 1e3, text));
+}
+
 static void tick(uv_timer_t *timer)
 {
     struct server *s = timer->data;
     s->ticks++;
+    watch_clock(s);
     workers_tick(s);
     health_tick(s);
     sessions_tick(&s->sessions, server_now_ms());
@@ -233,6 +250,8 @@ struct server *server_open(uv_loop_t *loop, const struct server_options *options
         uv_run(loop, UV_RUN_DEFAULT); // nothing else is on it yet
         return NULL;
     }
+    uv_update_time(loop);
+    s->clock_ahead_ms = server_now_ms() - (int64_t)uv_now(loop);
     uv_timer_start(&s->tick, tick, SERVER_TICK_MS, SERVER_TICK_MS);
     collect_soon(s);
     schedule_soon(s);

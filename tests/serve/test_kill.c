@@ -11,6 +11,7 @@
 #include "core/base/memory.h"
 #include "core/base/philox.h"
 #include "core/spec/spec.h"
+#include "core/store/fsck.h"
 
 static const char *serve_main; // the program to run, from the command line
 
@@ -227,11 +228,86 @@ static void test_folds(void **state)
     actor_close(&client);
 }
 
+// ---- collection -----------------------------------------------------------------------------------------------------
+
+static void say(void *context, enum fsck_kind kind, const char *sentence)
+{
+    (void)context;
+    if (kind == FSCK_DAMAGE)
+        print_message("%s\n", sentence);
+}
+
+static struct fsck_result look(void)
+{
+    struct fsck_result result;
+    struct error e;
+    struct fsck_options options = {.directory = rig.directory, .found = say};
+    if (fsck(&options, &result, &e))
+        fail_msg("%s", e.text);
+    assert_int_equal(result.damaged, 0);
+    return result;
+}
+
+// A run that has ended with `epochs` checkpoints, of which collection leaves the last.
+static void leave_epochs(struct actor *client, struct actor *rank, uint32_t epochs)
+{
+    char content[64];
+    uint64_t run = client_submit(client, job_tiny(1, 1));
+    Islr__Envelope *m = rank_take(rank, 1);
+    uint32_t attempt = m->assign->attempt;
+    envelope_free(m);
+    client_wait_state(client, run, ISLR__RUN_STATE__RUN_RUNNING);
+    for (uint32_t i = 1; i <= epochs; i++) {
+        snprintf(content, sizeof content, "epoch %u of run %d", i, (int)run);
+        rank_epoch(rank, run, attempt, i, content, strlen(content));
+    }
+    rank_finish(rank, run, attempt, ISLR__FINISHED__OUTCOME__OUTCOME_SUCCEEDED, 0);
+    client_wait_state(client, run, ISLR__RUN_STATE__RUN_SUCCEEDED);
+}
+
+// The server is killed while it removes what nobody needs: nothing is missing afterwards that is needed, and in the end
+// the disk holds that and nothing else.
+static void test_collection(void **state)
+{
+    (void)state;
+    enum { ROUNDS = 5, EPOCHS = 30 };
+    struct actor client, rank;
+    char world[8];
+    struct rng rng = rng_make((uint64_t)getpid(), RNG_BENCH, 1, 0, 0);
+    Islr__Collect c = ISLR__COLLECT__INIT;
+    Islr__Envelope q = ENVELOPE(COLLECT, collect, &c);
+    for (uint32_t round = 0; round < ROUNDS; round++) {
+        snprintf(world, sizeof world, "w%u", round);
+        actor_open(&client, &rig, ISLR__HELLO__ROLE__ROLE_CLIENT);
+        rank_open(&rank, &rig, world, 0, 1);
+        leave_epochs(&client, &rank, EPOCHS);
+        actor_ask(&client, &q);
+        rig_for(&rig, rng_below(&rng, 12));
+        end_server(SIGKILL);
+        actor_close(&rank);
+        actor_close(&client);
+        look();
+        start_server();
+    }
+    actor_open(&client, &rig, ISLR__HELLO__ROLE__ROLE_CLIENT);
+    envelope_free(actor_call(&client, &q, ISLR__ENVELOPE__BODY_COLLECTED));
+    actor_close(&client);
+    end_server(SIGTERM);
+    start_server(); // clears away what it did not get to
+    end_server(SIGTERM);
+    struct fsck_result result = look();
+    assert_int_equal(result.checkpoints, ROUNDS);
+    assert_int_equal(result.artifacts, ROUNDS);
+    assert_int_equal(result.notes, 0); // no file is left over
+    start_server();
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test_setup_teardown(test_server, setup, teardown),
                                        cmocka_unit_test_setup_teardown(test_rank, setup, teardown),
-                                       cmocka_unit_test_setup_teardown(test_folds, setup, teardown)};
+                                       cmocka_unit_test_setup_teardown(test_folds, setup, teardown),
+                                       cmocka_unit_test_setup_teardown(test_collection, setup, teardown)};
     if (argc != 2)
         return 2;
     serve_main = argv[1];

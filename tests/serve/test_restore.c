@@ -49,6 +49,17 @@ static void restore(const char *archive)
     rig_start_server(&rig);
 }
 
+static void settle_collection(void)
+{
+    struct artifact_store artifacts;
+    int hold;
+    artifact_store_name(&artifacts, rig.directory);
+    while ((hold = artifact_store_hold(&artifacts, ARTIFACT_KEEP)) < 0)
+        rig_for(&rig, 5);
+    close(hold);
+    artifact_store_close(&artifacts);
+}
+
 static void expect_fetch(struct actor *client, const struct hash *hash, size_t size)
 {
     Islr__Fetch fetch = ISLR__FETCH__INIT;
@@ -79,6 +90,7 @@ static void test_restore(void **state)
     rank_checkpoint(&ranks[0], run, 1, "resume", 5, &point);
     char *id = server_id(&client);
     snprintf(archive, sizeof archive, "%s.tar", rig.directory);
+    settle_collection(); // the backup waits for its end, and the server is on this thread
     struct backup_options o = {.directory = rig.directory, .out = archive};
     if (backup_write(&o, &facts, &e))
         fail_msg("%s", e.text);
