@@ -88,23 +88,27 @@ static int name_input(char **field, struct caller *c, struct error *e)
     return 0;
 }
 
-static int name_job_inputs(Islr__JobSpec *job, struct caller *c, struct error *e)
+struct naming {
+    struct caller *c;
+    struct error *e;
+};
+
+static int name_job_inputs(Islr__JobSpec *job, void *context)
 {
+    const struct naming *n = context;
     int rc = 0;
     if (job->init)
-        rc = name_input(&job->init->student, c, e) || name_input(&job->init->teacher, c, e) ||
-             name_input(&job->init->distilled, c, e);
+        rc = name_input(&job->init->student, n->c, n->e) || name_input(&job->init->teacher, n->c, n->e) ||
+             name_input(&job->init->distilled, n->c, n->e);
     for (size_t i = 0; i < job->n_models && !rc; i++)
-        rc = name_input(&job->models[i], c, e);
+        rc = name_input(&job->models[i], n->c, n->e);
     return rc ? -1 : 0;
 }
 
 static int name_inputs(struct submit *s, struct caller *c, struct error *e)
 {
-    int rc = name_job_inputs(s->job, c, e);
-    for (size_t i = 0; i < s->sweep.count && !rc; i++)
-        rc = name_job_inputs(s->sweep.variations[i]->differs, c, e);
-    return rc;
+    struct naming n = {c, e};
+    return s->sweep.count ? sweep_each(&s->sweep, name_job_inputs, &n) : name_job_inputs(s->job, &n);
 }
 
 // ---- handing it over ------------------------------------------------------------------------------------------------
@@ -139,7 +143,9 @@ static Islr__Envelope *send_once(struct submit *s, const struct server *server, 
         submit.after_any = s->after_any;
         submit.dry_run = s->dry_run;
         submit.variations = s->sweep.variations;
-        submit.n_variations = s->sweep.count;
+        submit.n_variations = s->sweep.variation_count;
+        submit.axes = s->sweep.axes;
+        submit.n_axes = s->sweep.axis_count;
         Islr__Envelope m = ENVELOPE(SUBMIT, submit, &submit);
         s->sent = true;
         answer = rpc_call(c, &m, ISLR__ENVELOPE__BODY_SUBMITTED, 0, e);
@@ -193,7 +199,7 @@ static void print_json(const struct submit *s, const struct submitted *r, const 
 }
 
 // The job that all runs share, and what each of them has instead.
-static void print_sweep_json(const struct submit *s)
+static void print_sweep_json(struct submit *s)
 {
     struct json j = {0};
     char *text = spec_to_json(s->job);
@@ -203,11 +209,13 @@ static void print_sweep_json(const struct submit *s)
     json_begin(&j, "runs", '[');
     for (size_t i = 0; i < s->sweep.count; i++) {
         Islr__JobSpec *job = sweep_job(&s->sweep, i);
+        char *label = sweep_label(&s->sweep, i);
         text = spec_to_json(job);
         json_begin(&j, NULL, '{');
-        json_text(&j, "label", s->sweep.variations[i]->label);
+        json_text(&j, "label", label);
         json_raw(&j, "job", text);
         json_end(&j, '}');
+        free(label);
         free(text);
         spec_free(job);
     }
@@ -217,7 +225,7 @@ static void print_sweep_json(const struct submit *s)
     free(j.text.text);
 }
 
-static void print_job(const struct submit *s)
+static void print_job(struct submit *s)
 {
     if (s->json && s->sweep.count) {
         print_sweep_json(s);
@@ -230,8 +238,11 @@ static void print_job(const struct submit *s)
     free(text);
     if (s->sweep.count)
         printf("# %zu runs:\n", s->sweep.count);
-    for (size_t i = 0; i < s->sweep.count; i++)
-        printf("# %zu  %s\n", i + 1, s->sweep.variations[i]->label);
+    for (size_t i = 0; i < s->sweep.count; i++) {
+        char *label = sweep_label(&s->sweep, i);
+        printf("# %zu  %s\n", i + 1, label);
+        free(label);
+    }
 }
 
 static int print_dry_run(struct submit *s, const struct server *server)

@@ -1,6 +1,7 @@
-// submit --sweep: see sweep.h. A combination is put together from what each of its values changes in the job alone, so that
-// the file is read once a value and not once a run. A preset is the exception: what the file and other values say wins
-// over it, so every combination with one is read for itself.
+// submit --sweep: see sweep.h. Most sweeps are told as their axes, whose values are read by themselves on top of the job:
+// the file is read once, and the server makes the combinations. Where values only make sense beside others - a preset,
+// over which what the file and other values say wins, or values of which one alone is no valid job - every combination is
+// read for itself and told as a variation.
 #include "client/sweep.h"
 
 #include <errno.h>
@@ -12,9 +13,9 @@
 
 struct axis {
     char *key;
-    char **arguments;        // "train.lr=1e-4"
-    Islr__JobSpec **differs; // from the base
+    char **arguments; // "train.lr=1e-4"; NULL: a range of whole numbers
     size_t count;
+    uint64_t first; // of a range
 };
 
 struct maker {
@@ -54,6 +55,11 @@ static int add_range(struct axis *a, const char *text, struct error *e)
     if (end == behind || *end || errno || last < first || last - first >= SWEEP_RUNS_MAX)
         return error_set(e, ERR_INVALID, "--sweep %s=%s: a range is FIRST..LAST, of at most %d whole numbers", a->key,
                          text, SWEEP_RUNS_MAX);
+    if (first >= 0 && spec_sweep_can_count(a->key)) {
+        a->first = (uint64_t)first;
+        a->count = (size_t)(last - first) + 1;
+        return 1;
+    }
     for (intmax_t v = first; v <= last; v++)
         if (add_value(a, xprintf("%s=%" PRIdMAX, a->key, v), e))
             return -1;
@@ -157,15 +163,23 @@ static void add_faults(struct faults *to, const struct faults *from)
     }
 }
 
+// "train.lr=1e-4", value k of the axis; free() it.
+static char *argument_of(const struct axis *a, size_t k)
+{
+    return a->arguments ? xstrdup(a->arguments[k]) : xprintf("%s=%" PRIu64, a->key, a->first + k);
+}
+
 static Islr__JobSpec *load_combination(struct maker *m, const size_t *choice)
 {
     struct faults found = {0};
     char **arguments = xcalloc(m->axis_count, sizeof *arguments);
     for (size_t i = 0; i < m->axis_count; i++)
-        arguments[i] = m->axes[i].arguments[choice[i]];
+        arguments[i] = argument_of(&m->axes[i], choice[i]);
     Islr__JobSpec *job = load(m, arguments, m->axis_count, &found);
     add_faults(m->faults, &found);
     faults_free(&found);
+    for (size_t i = 0; i < m->axis_count; i++)
+        free(arguments[i]);
     free(arguments);
     return job;
 }
@@ -173,22 +187,12 @@ static Islr__JobSpec *load_combination(struct maker *m, const size_t *choice)
 static char *label_of(const struct maker *m, const size_t *choice)
 {
     struct strbuf b = {0};
-    for (size_t i = 0; i < m->axis_count; i++)
-        strbuf_printf(&b, "%s%s", i ? "," : "", m->axes[i].arguments[choice[i]]);
-    return b.text;
-}
-
-static Islr__JobSpec *vary(struct maker *m, const size_t *choice, const char *label)
-{
-    Islr__JobSpec *job = spec_copy(m->sweep->base);
-    for (size_t i = 0; i < m->axis_count && job; i++) {
-        Islr__JobSpec *next = spec_vary(job, m->axes[i].differs[choice[i]], m->e);
-        spec_free(job);
-        job = next;
+    for (size_t i = 0; i < m->axis_count; i++) {
+        char *argument = argument_of(&m->axes[i], choice[i]);
+        strbuf_printf(&b, "%s%s", i ? "," : "", argument);
+        free(argument);
     }
-    if (job)
-        spec_validate(job, label, m->faults);
-    return job;
+    return b.text;
 }
 
 // An empty list cannot be said to stand in another one's place (spec.h); widths that follow from transfo_dim can be.
@@ -209,22 +213,28 @@ static void fill_widths(const Islr__JobSpec *base, Islr__JobSpec *job)
 static int add_combination(struct maker *m, size_t at, size_t *choice)
 {
     choose(m, at, choice);
-    char *label = label_of(m, choice);
-    Islr__JobSpec *job = m->whole ? load_combination(m, choice) : vary(m, choice, label);
+    Islr__JobSpec *job = load_combination(m, choice);
     if (job)
         fill_widths(m->sweep->base, job);
     Islr__JobSpec *differs = job ? spec_difference(m->sweep->base, job, m->e) : NULL;
     spec_free(job);
-    if (!differs) {
-        free(label);
+    if (!differs)
         return m->faults->count ? 0 : -1;
-    }
     Islr__Variation *v = xcalloc(1, sizeof *v);
     islr__variation__init(v);
     v->differs = differs;
-    v->label = label;
-    m->sweep->variations[m->sweep->count++] = v;
+    v->label = label_of(m, choice);
+    m->sweep->variations[m->sweep->variation_count++] = v;
     return 0;
+}
+
+static int make_variations(struct maker *m, size_t *choice, size_t runs)
+{
+    int rc = 0;
+    m->sweep->variations = xcalloc(runs, sizeof *m->sweep->variations);
+    for (size_t i = 0; i < runs && !rc; i++)
+        rc = add_combination(m, i, choice);
+    return rc;
 }
 
 // What all have in common: the job without the sweep or, where that is no valid one, the first combination.
@@ -242,39 +252,81 @@ static int make_base(struct maker *m, size_t *choice)
     return m->sweep->base ? 0 : -1;
 }
 
-static int make_differences(struct maker *m)
+// A value by itself. 1: it does not fit so, which is said of the combinations.
+static int add_axis_value(struct maker *m, Islr__Axis *axis, const char *argument)
 {
-    for (size_t i = 0; i < m->axis_count && !m->whole; i++) {
-        struct axis *a = &m->axes[i];
-        a->differs = xcalloc(a->count, sizeof *a->differs);
-        for (size_t k = 0; k < a->count; k++) {
-            // By itself a value may not fit: that is said of the combinations.
-            struct faults alone = {0};
-            Islr__JobSpec *job = load(m, &a->arguments[k], 1, &alone);
-            m->whole |= !job && alone.count > 0;
-            faults_free(&alone);
-            if (job)
-                fill_widths(m->sweep->base, job);
-            if (job)
-                a->differs[k] = spec_difference(m->sweep->base, job, m->e);
-            spec_free(job);
-            if (!a->differs[k] && !m->whole)
-                return -1;
-        }
-    }
+    struct faults alone = {0};
+    Islr__JobSpec *job = spec_with_argument(m->sweep->base, argument, &alone);
+    faults_free(&alone);
+    if (!job)
+        return 1;
+    spec_make_absolute(job, m->directory);
+    fill_widths(m->sweep->base, job);
+    Islr__JobSpec *differs = spec_difference(m->sweep->base, job, m->e);
+    spec_free(job);
+    if (!differs)
+        return -1;
+    axis->values[axis->n_values++] = differs;
+    axis->labels[axis->n_labels++] = xstrdup(argument);
     return 0;
+}
+
+static int make_axis(struct maker *m, const struct axis *a)
+{
+    Islr__Axis *axis = xmalloc(sizeof *axis);
+    int rc = 0;
+    islr__axis__init(axis);
+    m->sweep->axes[m->sweep->axis_count++] = axis;
+    if (!a->arguments) {
+        axis->key = xstrdup(a->key);
+        axis->has_first = axis->has_count = 1;
+        axis->first = a->first;
+        axis->count = (uint32_t)a->count;
+        return 0;
+    }
+    axis->values = xcalloc(a->count, sizeof *axis->values);
+    axis->labels = xcalloc(a->count, sizeof *axis->labels);
+    for (size_t k = 0; k < a->count && !rc; k++)
+        rc = add_axis_value(m, axis, a->arguments[k]);
+    return rc;
+}
+
+static void drop_axes(struct sweep *s)
+{
+    spec_sweep_close(&s->combinations);
+    for (size_t i = 0; i < s->axis_count; i++)
+        islr__axis__free_unpacked(s->axes[i], NULL);
+    free(s->axes);
+    s->axes = NULL;
+    s->axis_count = 0;
+}
+
+// 1: not all values fit by themselves.
+static int make_axes(struct maker *m)
+{
+    struct sweep *s = m->sweep;
+    int rc = 0;
+    s->axes = xcalloc(m->axis_count, sizeof *s->axes);
+    for (size_t i = 0; i < m->axis_count && !rc; i++)
+        rc = make_axis(m, &m->axes[i]);
+    struct spec_sweep combinations = {0};
+    if (!rc)
+        rc = spec_sweep_open(&combinations, s->base, s->axes, s->axis_count, SWEEP_RUNS_MAX, m->e);
+    if (!rc)
+        spec_sweep_check(&combinations, m->faults);
+    spec_sweep_close(&combinations);
+    if (rc)
+        drop_axes(s);
+    return rc;
 }
 
 static void free_axes(struct maker *m)
 {
     for (size_t i = 0; i < m->axis_count; i++) {
-        for (size_t k = 0; k < m->axes[i].count; k++) {
+        for (size_t k = 0; m->axes[i].arguments && k < m->axes[i].count; k++)
             free(m->axes[i].arguments[k]);
-            spec_free(m->axes[i].differs ? m->axes[i].differs[k] : NULL);
-        }
         free(m->axes[i].key);
         free(m->axes[i].arguments);
-        free(m->axes[i].differs);
     }
     free(m->axes);
 }
@@ -287,10 +339,10 @@ int sweep_make(struct sweep *s, const char *path, const struct option_list *over
     memset(s, 0, sizeof *s);
     m.faults = faults;
     m.e = e;
-    int rc = read_axes(&m, axes, &runs) || make_base(&m, choice) || make_differences(&m);
-    s->variations = rc ? NULL : xcalloc(runs, sizeof *s->variations);
-    for (size_t i = 0; i < runs && !rc; i++)
-        rc = add_combination(&m, i, choice);
+    int rc = read_axes(&m, axes, &runs) || make_base(&m, choice) ? -1 : m.whole ? 1 : make_axes(&m);
+    if (rc > 0)
+        rc = make_variations(&m, choice, runs);
+    s->count = runs;
     free_axes(&m);
     free(choice);
     if (!rc && !faults->count)
@@ -299,18 +351,44 @@ int sweep_make(struct sweep *s, const char *path, const struct option_list *over
     return faults->count ? faults_to_error(faults, e) : -1;
 }
 
-Islr__JobSpec *sweep_job(const struct sweep *s, size_t i)
+// When the first is asked for: the base may have got another name since it was made.
+static int open_combinations(struct sweep *s)
 {
-    return spec_vary(s->base, s->variations[i]->differs, NULL);
+    if (s->combinations.count)
+        return 0;
+    return spec_sweep_open(&s->combinations, s->base, s->axes, s->axis_count, SWEEP_RUNS_MAX, NULL);
+}
+
+Islr__JobSpec *sweep_job(struct sweep *s, size_t i)
+{
+    if (!s->axis_count)
+        return spec_vary(s->base, s->variations[i]->differs, NULL);
+    return open_combinations(s) ? NULL : spec_copy(spec_sweep_job(&s->combinations, i));
+}
+
+char *sweep_label(struct sweep *s, size_t i)
+{
+    if (!s->axis_count)
+        return xstrdup(s->variations[i]->label);
+    return open_combinations(s) ? NULL : spec_sweep_label(&s->combinations, i);
+}
+
+int sweep_each(struct sweep *s, int (*each_job)(Islr__JobSpec *job, void *context), void *context)
+{
+    int rc = each_job(s->base, context);
+    for (size_t i = 0; i < s->axis_count; i++)
+        for (size_t k = 0; k < s->axes[i]->n_values && !rc; k++)
+            rc = each_job(s->axes[i]->values[k], context);
+    for (size_t i = 0; i < s->variation_count && !rc; i++)
+        rc = each_job(s->variations[i]->differs, context);
+    return rc;
 }
 
 void sweep_free(struct sweep *s)
 {
-    for (size_t i = 0; i < s->count; i++) {
-        spec_free(s->variations[i]->differs);
-        free(s->variations[i]->label);
-        free(s->variations[i]);
-    }
+    drop_axes(s);
+    for (size_t i = 0; i < s->variation_count; i++)
+        islr__variation__free_unpacked(s->variations[i], NULL);
     free(s->variations);
     spec_free(s->base);
     memset(s, 0, sizeof *s);

@@ -1,5 +1,6 @@
 // Control: cancel, hold, release, retry, priority, pin, unpin, drain, resume-scheduling. Each target is a request of
 // its own; all are tried, and the answer comes when the last is durable: Ok, or what went wrong with which.
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -30,6 +31,7 @@ struct target {
         struct checkpoint_pin pin;
     } request;
     struct control *control;
+    struct expand_waiter waiting;
 };
 
 static void finish(struct control *c)
@@ -134,6 +136,12 @@ static int check(const struct session *session, const Islr__Control *q, struct e
     return 0;
 }
 
+static void queue(struct server *s, struct expand_waiter *w)
+{
+    struct target *t = (struct target *)((char *)w - offsetof(struct target, waiting));
+    server_queue(s, &t->request.op);
+}
+
 static void control_targets(struct session *session, Islr__Envelope *m)
 {
     const Islr__Control *q = m->control;
@@ -152,7 +160,7 @@ static void control_targets(struct session *session, Islr__Envelope *m)
         struct target *t = xcalloc(1, sizeof *t);
         t->control = c;
         prepare(t, session, q->targets[k]);
-        server_queue(session->server, &t->request.op);
+        expand_wait(session->server, &t->waiting, queue);
     }
 }
 

@@ -5,124 +5,222 @@
 #include <string.h>
 
 #include "core/base/memory.h"
-#include "core/spec/spec.h"
 
-enum { LABEL_MAX = 256 };
+// A member that is a group of folds.
+struct members_nested {
+    size_t at;    // its own place
+    size_t first; // of its folds, k in all
+    uint32_t k;
+};
 
-static int is_cross_validated(const Islr__JobSpec *job)
+enum run_group members_group_of(const Islr__JobSpec *job)
 {
-    return job->kind == ISLR__JOB_SPEC__KIND__KIND_TRAIN && spec_fold(job) == SPEC_FOLD_ALL;
+    return job->kind == ISLR__JOB_SPEC__KIND__KIND_TRAIN && spec_fold(job) == SPEC_FOLD_ALL ? RUN_FOLDS : RUN_ALONE;
 }
 
-// The job becomes the list's.
-static void add(struct members *m, int parent, const char *group_name, const char *label, Islr__JobSpec *job)
+size_t members_runs(const struct members *m)
 {
-    if (!(m->count & (m->count - 1))) {
-        size_t room = m->count ? 2 * m->count : 1;
-        m->items = xrealloc(m->items, room, sizeof *m->items);
-        m->jobs = xrealloc(m->jobs, room, sizeof *m->jobs);
-    }
-    m->jobs[m->count] = job;
-    m->items[m->count++] = (struct run_member){.name = xprintf("%s%s%s", group_name, *group_name ? "/" : "", label),
-                                               .max_attempts = job->retry->max_attempts ? job->retry->max_attempts : 1,
-                                               .group = is_cross_validated(job) ? RUN_FOLDS : RUN_ALONE,
-                                               .parent = parent};
+    return m->group ? m->count - m->nested_count : 1;
 }
 
-static void finish(struct run_member *item, const Islr__JobSpec *job)
+static uint32_t attempts_of(const Islr__JobSpec *job)
 {
-    size_t size = islr__job_spec__get_packed_size(job);
-    uint8_t *spec = xmalloc(size + 1);
-    islr__job_spec__pack(job, spec);
-    item->job_hash = spec_hash(job);
-    item->spec = spec;
-    item->spec_size = size;
+    return job->retry->max_attempts ? job->retry->max_attempts : 1;
 }
 
-// One run for each fold, as `islrd run` would train it.
-static void add_folds(struct members *m, int parent, const char *group_name, const Islr__JobSpec *job)
+void members_describe(const struct members *m, struct run_submit *out)
 {
-    for (uint32_t fold = 0; fold < job->data->k; fold++) {
-        char label[32];
-        Islr__JobSpec *one = spec_copy(job);
-        free(one->data->fold);
-        one->data->fold = xprintf("%u", fold);
-        snprintf(label, sizeof label, "fold-%u", fold);
-        add(m, parent, group_name, label, one);
-    }
+    const Islr__Submit *q = m->submit;
+    out->name = q->job->name;
+    out->kind = spec_kind_name(q->job->kind);
+    out->key = q->key;
+    out->priority = q->priority;
+    out->hold = q->hold;
+    out->after = q->after;
+    out->after_count = q->n_after;
+    out->after_any = q->after_any;
+    out->max_attempts = attempts_of(q->job);
+    out->group = m->group;
 }
 
-static Islr__JobSpec *make_variation(const Islr__Submit *q, const Islr__Variation *v, struct faults *faults,
-                                     struct error *e)
+// ---- one after the other --------------------------------------------------------------------------------------------
+
+static const Islr__JobSpec *keep(struct members *m, Islr__JobSpec *job)
 {
-    if (!v->differs || !v->label || !*v->label || strlen(v->label) > LABEL_MAX) {
-        error_set(e, ERR_INVALID, "a variation of the job has no label, or one of more than %d bytes", LABEL_MAX);
-        return NULL;
-    }
-    Islr__JobSpec *job = spec_vary(q->job, v->differs, e);
-    if (job)
-        spec_validate(job, v->label, faults);
+    spec_free(m->job);
+    m->job = job;
     return job;
 }
 
-static int add_variations(struct members *m, const Islr__Submit *q, struct error *e)
+// One fold, as `islrd run` would train it.
+static const Islr__JobSpec *fold_of(struct members *m, const Islr__JobSpec *job, size_t fold)
+{
+    Islr__JobSpec *one = spec_copy(job);
+    free(one->data->fold);
+    one->data->fold = xprintf("%zu", fold);
+    return keep(m, one);
+}
+
+static const Islr__JobSpec *direct_job(struct members *m, size_t i)
+{
+    if (m->group == RUN_FOLDS)
+        return fold_of(m, m->submit->job, i);
+    if (m->sweep.count)
+        return spec_sweep_job(&m->sweep, i);
+    return keep(m, spec_vary(m->submit->job, m->submit->variations[i]->differs, NULL));
+}
+
+// The group that member i is a fold of; NULL: it is a direct one.
+static const struct members_nested *nest_of(const struct members *m, size_t i)
+{
+    if (i < m->direct)
+        return NULL;
+    size_t low = 0, high = m->nested_count; // the last one whose folds begin at i or before
+    while (high - low > 1) {
+        size_t middle = (low + high) / 2;
+        if (m->nested[middle].first <= i)
+            low = middle;
+        else
+            high = middle;
+    }
+    return &m->nested[low];
+}
+
+const Islr__JobSpec *members_job(struct members *m, size_t i)
+{
+    const struct members_nested *n = nest_of(m, i);
+    return n ? fold_of(m, direct_job(m, n->at), i - n->first) : direct_job(m, i);
+}
+
+int members_parent(const struct members *m, size_t i)
+{
+    const struct members_nested *n = nest_of(m, i);
+    return n ? (int)n->at : -1;
+}
+
+// What a member is called behind its group's name; free() it.
+static char *label_of(const struct members *m, size_t i)
+{
+    const struct members_nested *n = nest_of(m, i);
+    if (n || m->group == RUN_FOLDS)
+        return xprintf("fold-%zu", n ? i - n->first : i);
+    return m->sweep.count ? spec_sweep_label(&m->sweep, i) : xstrdup(m->submit->variations[i]->label);
+}
+
+static char *join(char *group, char *label)
+{
+    char *name = xprintf("%s%s%s", group, *group ? "/" : "", label);
+    free(group);
+    free(label);
+    return name;
+}
+
+static char *name_of(const struct members *m, size_t i)
+{
+    const struct members_nested *n = nest_of(m, i);
+    char *group = n ? name_of(m, n->at) : xstrdup(m->submit->job->name);
+    return join(group, label_of(m, i));
+}
+
+void members_take(struct members *m, size_t first, size_t count, struct run_member *out)
+{
+    for (size_t i = 0; i < count; i++) {
+        const Islr__JobSpec *job = members_job(m, first + i);
+        size_t size = islr__job_spec__get_packed_size(job);
+        uint8_t *spec = xmalloc(size + 1);
+        islr__job_spec__pack(job, spec);
+        out[i] = (struct run_member){.name = name_of(m, first + i),
+                                     .job_hash = spec_hash(job),
+                                     .spec = spec,
+                                     .spec_size = size,
+                                     .max_attempts = attempts_of(job),
+                                     .group = members_group_of(job),
+                                     .parent = members_parent(m, first + i)};
+    }
+}
+
+void members_put_back(struct run_member *items, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        free(items[i].name);
+        free((void *)items[i].spec);
+    }
+}
+
+// ---- checked and counted --------------------------------------------------------------------------------------------
+
+static int check_variation(const Islr__Submit *q, const Islr__Variation *v, struct faults *faults, struct error *e)
+{
+    if (!v->differs || !v->label || !*v->label || strlen(v->label) > SPEC_SWEEP_LABEL_MAX)
+        return error_set(e, ERR_INVALID, "a variation of the job has no label, or one of more than %d bytes",
+                         SPEC_SWEEP_LABEL_MAX);
+    Islr__JobSpec *job = spec_vary(q->job, v->differs, e);
+    if (!job)
+        return -1;
+    spec_validate(job, v->label, faults);
+    spec_free(job);
+    return 0;
+}
+
+static int check_all(struct members *m, const Islr__Submit *q, int trusted, struct error *e)
 {
     struct faults faults = {0};
     int rc = 0;
-    for (size_t i = 0; i < q->n_variations && !rc; i++) {
-        Islr__JobSpec *job = make_variation(q, q->variations[i], &faults, e);
-        if (job)
-            add(m, -1, q->job->name, q->variations[i]->label, job);
-        else
-            rc = -1;
-    }
-    if (!rc && faults.count)
+    for (size_t i = 0; i < q->n_variations && !rc; i++)
+        rc = check_variation(q, q->variations[i], &faults, e);
+    if (m->sweep.count)
+        spec_sweep_check(&m->sweep, &faults);
+    if (!rc && !trusted && faults.count)
         rc = faults_to_error(&faults, e);
     faults_free(&faults);
     return rc;
 }
 
-// Said before the folds are made: there may be very many.
-static int check_count(const struct members *m, const Islr__Submit *q, struct error *e)
+static void add_nested(struct members *m, size_t at, uint32_t k)
 {
-    size_t count = m->count + (m->group == RUN_FOLDS ? q->job->data->k : 0);
-    for (size_t i = 0; i < m->count; i++)
-        count += m->items[i].group == RUN_FOLDS ? m->jobs[i]->data->k : 0;
-    if (count <= RUN_MEMBERS_MAX)
+    m->nested = xrealloc(m->nested, m->nested_count + 1, sizeof *m->nested);
+    m->nested[m->nested_count++] = (struct members_nested){at, m->count, k};
+    m->count += k;
+}
+
+static int count_all(struct members *m, const Islr__Submit *q, struct error *e)
+{
+    m->direct = m->group == RUN_FOLDS ? q->job->data->k : m->sweep.count + q->n_variations;
+    m->count = m->direct;
+    for (size_t i = 0; m->group == RUN_SWEEP && i < m->direct; i++) {
+        const Islr__JobSpec *job = members_job(m, i);
+        if (members_group_of(job))
+            add_nested(m, i, job->data->k);
+    }
+    if (m->count <= RUN_MEMBERS_MAX)
         return 0;
     return error_set(e, ERR_INVALID, "a group can have at most %d runs, those of its folds included; these are %zu",
-                     RUN_MEMBERS_MAX, count);
+                     RUN_MEMBERS_MAX, m->count);
 }
 
-int members_make(const Islr__Submit *q, struct members *m, struct error *e)
+int members_open(struct members *m, const Islr__Submit *q, int trusted, struct error *e)
 {
     memset(m, 0, sizeof *m);
-    m->group = q->n_variations ? RUN_SWEEP : is_cross_validated(q->job) ? RUN_FOLDS : RUN_ALONE;
-    if (add_variations(m, q, e) || check_count(m, q, e)) {
-        members_free(m);
-        return -1;
-    }
-    m->direct = m->count;
-    for (size_t i = 0; i < m->direct; i++)
-        if (m->items[i].group == RUN_FOLDS)
-            add_folds(m, (int)i, m->items[i].name, m->jobs[i]);
-    if (m->group == RUN_FOLDS) {
-        add_folds(m, -1, q->job->name, q->job);
-        m->direct = m->count;
-    }
-    for (size_t i = 0; i < m->count; i++)
-        finish(&m->items[i], m->jobs[i]);
-    return 0;
+    m->submit = q;
+    m->group = q->n_variations || q->n_axes ? RUN_SWEEP : members_group_of(q->job);
+    int rc = 0;
+    if (q->n_variations && q->n_axes)
+        rc = error_set(e, ERR_INVALID, "a sweep has either variations or axes");
+    else if (q->n_axes)
+        rc = spec_sweep_open(&m->sweep, q->job, q->axes, q->n_axes, RUN_MEMBERS_MAX, e);
+    if (!rc)
+        rc = check_all(m, q, trusted, e);
+    if (!rc && m->group)
+        rc = count_all(m, q, e);
+    if (rc)
+        members_close(m);
+    return rc;
 }
 
-void members_free(struct members *m)
+void members_close(struct members *m)
 {
-    for (size_t i = 0; i < m->count; i++) {
-        free(m->items[i].name);
-        free((void *)m->items[i].spec);
-        spec_free(m->jobs[i]);
-    }
-    free(m->items);
-    free(m->jobs);
+    spec_sweep_close(&m->sweep);
+    spec_free(m->job);
+    free(m->nested);
     memset(m, 0, sizeof *m);
 }

@@ -1,6 +1,7 @@
 // Reading off the loop: see serve_read.h.
 #include "daemon/serve_read.h"
 
+#include <stddef.h>
 #include <stdlib.h>
 
 #include "core/base/memory.h"
@@ -48,8 +49,14 @@ static void after(uv_work_t *w, int status)
     server_settled(s);
 }
 
+static void start(struct server *s, struct expand_waiter *w)
+{
+    struct read_job *job = (struct read_job *)((char *)w - offsetof(struct read_job, waiting));
+    s->pending++;
+    uv_queue_work(s->loop, &job->work, work, after);
+}
+
 void read_job_start(struct read_job *job)
 {
-    job->server->pending++;
-    uv_queue_work(job->server->loop, &job->work, work, after);
+    expand_wait(job->server, &job->waiting, start);
 }

@@ -10,6 +10,7 @@
 // Embed it at the front of what the read needs and finds out.
 struct read_job {
     uv_work_t work;
+    struct expand_waiter waiting; // for groups to be whole
     struct server *server;
     struct session *session; // held; NULL: nobody to answer to
     uint64_t id;             // to answer under

@@ -135,7 +135,8 @@ int recover(struct server *s, struct error *e)
         return -1;
     int restored = settle_restored(s, reader, e);
     int rc = restored < 0 || (!restored && make_id(s, 0, e)) || read_draining(s, reader, e) || users_recover(s, e) ||
-             tokens_load(s, reader, e) || read_runs(s, reader, e) || collect_sweep(s, e);
+             tokens_load(s, reader, e) || read_runs(s, reader, e) || expand_recover(s, reader, e) ||
+             collect_sweep(s, e);
     store_reader_give(s->store, reader);
     return rc ? -1 : 0;
 }

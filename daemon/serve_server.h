@@ -16,6 +16,7 @@
 #include "core/store/artifact.h"
 #include "core/store/store.h"
 #include "daemon/serve.h"
+#include "daemon/serve_expand.h"
 #include "daemon/serve_follow.h"
 #include "daemon/serve_retry.h"
 #include "daemon/serve_run.h"
@@ -49,6 +50,7 @@ struct server {
 
     struct sessions sessions;
     struct runs runs;
+    struct expansions expansions;
     struct group_look *groups; // groups that are being looked up
     struct users users;
     struct workers workers;

@@ -1,10 +1,13 @@
-// Submit: checked whole, answered when the run is durable. The server never opens what a job's paths name.
+// Submit: checked whole, answered when the run is durable, a large group when its row and what its members are made from
+// are (serve_expand.h). The server never opens what a job's paths name.
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "core/base/memory.h"
 #include "core/spec/spec.h"
 #include "core/store/run.h"
+#include "daemon/serve_expand.h"
 #include "daemon/serve_handlers.h"
 #include "daemon/serve_members.h"
 #include "daemon/serve_server.h"
@@ -16,9 +19,11 @@ struct submission {
     struct session *session;
     struct user *user;
     Islr__Envelope *m;
-    uint8_t *spec;
+    uint8_t *spec, *recipe;
     struct members members;
-    uv_work_t work; // that makes them
+    struct run_member *items; // of a small group
+    uv_work_t work;           // that makes them
+    struct expand_waiter waiting;
     struct error error;
     int failed;
     char *refusal;
@@ -60,39 +65,16 @@ static void reply_submitted(struct session *session, uint64_t id, uint64_t run, 
     session_reply(session, id, &m);
 }
 
-// A run that waits for nothing is known whole; what others wait for is read back from the database.
-static void take_run(struct server *s, const struct submission *x, const struct run_now *now, const Islr__JobSpec *job)
+static void free_submission(void *submission)
 {
-    if (x->request.after_count) {
-        run_fetch(s, now->run);
-        return;
-    }
-    struct run_live live = {.now = *now, .user = (char *)x->request.user, .job = job};
-    run_take(s, &live);
-}
-
-static void take_in(struct server *s, const struct submission *x)
-{
-    if (!x->request.group)
-        take_run(s, x, &x->request.now, x->m->submit->job);
-    for (size_t i = 0; i < x->members.count; i++) {
-        const struct run_member *m = &x->members.items[i];
-        struct run_now now = x->request.now; // its user, state and priority
-        now.run = m->run;
-        now.parent = m->parent < 0 ? x->request.now.run : x->members.items[m->parent].run;
-        now.group = RUN_ALONE;
-        now.max_attempts = m->max_attempts;
-        *now.reason = 0;
-        if (!m->group)
-            take_run(s, x, &now, x->members.jobs[i]);
-    }
-}
-
-static void free_submission(struct submission *x)
-{
-    members_free(&x->members);
+    struct submission *x = submission;
+    if (x->items)
+        members_put_back(x->items, x->members.count);
+    free(x->items);
+    members_close(&x->members);
     envelope_free(x->m);
     free(x->spec);
+    free(x->recipe);
     free(x->refusal);
     free(x);
 }
@@ -112,64 +94,82 @@ static char *find_refusal(struct server *s, const struct user *u, unsigned runs)
                                            u->name, queued, runs, most);
 }
 
+// A new run or group.
+static void take_over(struct server *s, struct submission *x)
+{
+    if (x->recipe) {
+        expand_begin(s, &x->request, &x->members, x, free_submission);
+        return;
+    }
+    expand_take_in(s, &x->request, &x->members);
+    free_submission(x);
+}
+
 static void done(struct store_op *op)
 {
     struct submission *x = (struct submission *)op;
     struct session *session = x->session;
     struct server *s = session->server;
     x->user->submitting -= x->runs;
-    if (op->status == STORE_DONE) {
+    if (op->status == STORE_DONE)
         reply_submitted(session, x->m->id, x->request.now.run, x->request.existed,
                         x->request.existed ? 0 : x->members.direct);
-        if (!x->request.existed)
-            take_in(s, x);
-    } else {
+    else
         session_reply_fault(session, x->m->id, &op->error);
-    }
-    free_submission(x);
+    if (op->status == STORE_DONE && !x->request.existed)
+        take_over(s, x);
+    else
+        free_submission(x);
     session_drop(session);
     server_settled(s);
 }
 
-static unsigned count_runs(const struct submission *x)
+// The members, or what they will be made from.
+static void add_members(struct submission *x)
 {
-    unsigned runs = !x->members.count;
-    for (size_t i = 0; i < x->members.count; i++)
-        runs += !x->members.items[i].group;
-    return runs;
+    struct run_submit *r = &x->request;
+    r->member_count = x->members.count;
+    if (x->members.count < EXPAND_FROM) {
+        r->members = x->items = xcalloc(x->members.count + 1, sizeof *x->items);
+        members_take(&x->members, 0, x->members.count, x->items);
+        return;
+    }
+    r->recipe_size = islr__submit__get_packed_size(x->m->submit);
+    r->recipe = x->recipe = xmalloc(r->recipe_size);
+    islr__submit__pack(x->m->submit, x->recipe);
+}
+
+static void queue(struct server *s, struct expand_waiter *w)
+{
+    struct submission *x = (struct submission *)((char *)w - offsetof(struct submission, waiting));
+    server_queue(s, &x->request.op);
 }
 
 static void hand_over(struct submission *x)
 {
     Islr__Submit *q = x->m->submit;
-    x->user = users_take(&x->session->server->users, x->session->user);
-    x->runs = count_runs(x);
-    x->refusal = find_refusal(x->session->server, x->user, x->runs);
+    struct server *s = x->session->server;
+    x->user = users_take(&s->users, x->session->user);
+    x->runs = (unsigned)members_runs(&x->members);
+    x->refusal = find_refusal(s, x->user, x->runs);
     x->user->submitting += x->runs;
     size_t size = islr__job_spec__get_packed_size(q->job);
     x->spec = xmalloc(size ? size : 1);
     islr__job_spec__pack(q->job, x->spec);
-    x->request = (struct run_submit){.user = x->session->user,
-                                     .name = q->job->name,
-                                     .kind = spec_kind_name(q->job->kind),
-                                     .key = q->key,
+    x->request = (struct run_submit){.user = x->user->name,
                                      .job_hash = spec_hash(q->job),
                                      .spec = x->spec,
                                      .spec_size = size,
-                                     .priority = q->priority,
-                                     .hold = q->hold,
-                                     .after = q->after,
-                                     .after_count = q->n_after,
-                                     .after_any = q->after_any,
-                                     .max_attempts = q->job->retry->max_attempts ? q->job->retry->max_attempts : 1,
-                                     .group = x->members.group,
-                                     .members = x->members.items,
-                                     .member_count = x->members.count,
                                      .refusal = x->refusal,
                                      .time_ms = server_now_ms()};
+    members_describe(&x->members, &x->request);
+    add_members(x);
     x->request.op.done = done;
     run_submit_prepare(&x->request);
-    server_queue(x->session->server, &x->request.op);
+    if (q->n_after) // which may be runs of a group that is not whole yet
+        expand_wait(s, &x->waiting, queue);
+    else
+        queue(s, &x->waiting);
 }
 
 // ---- the group's runs, in the pool ----------------------------------------------------------------------------------
@@ -177,7 +177,7 @@ static void hand_over(struct submission *x)
 static void make(uv_work_t *w)
 {
     struct submission *x = w->data;
-    x->failed = members_make(x->m->submit, &x->members, &x->error) != 0;
+    x->failed = members_open(&x->members, x->m->submit, 0, &x->error) != 0;
 }
 
 static void made(uv_work_t *w, int status)
@@ -211,7 +211,7 @@ void handle_submit(struct session *session, Islr__Envelope *m)
     x->m = peer_keep_message(session->peer);
     x->work.data = x;
     session->server->pending++;
-    if (m->submit->n_variations) {
+    if (m->submit->n_variations || m->submit->n_axes) {
         uv_queue_work(session->server->loop, &x->work, make, made);
     } else {
         make(&x->work);

@@ -4,7 +4,7 @@
 #define ISLR_RPC_PROTOCOL_H
 
 // Both ends must say the same number in Hello and Welcome; additions that an older peer may ignore do not change it.
-#define RPC_PROTOCOL 1
+#define RPC_PROTOCOL 2
 
 // Frames: u32 big-endian length, then that many bytes of one Envelope. A longer frame ends the connection before
 // anything is allocated for it.

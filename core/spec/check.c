@@ -12,6 +12,7 @@
 #include "core/spec/field.h"
 #include "core/spec/bounds.h"
 #include "core/spec/spec.h"
+#include "core/spec/vary.h"
 
 void check_fault(const struct checker *c, const char *fields, const char *allowed, const char *problem, ...)
 {
@@ -107,7 +108,7 @@ static void check_text(const struct checker *c, const ProtobufCFieldDescriptor *
 
 static void check_message(const struct checker *c, const ProtobufCMessage *message, const char *prefix);
 
-static void check_value(const struct checker *c, const ProtobufCFieldDescriptor *f, const char *path, const void *value)
+void check_value(const struct checker *c, const ProtobufCFieldDescriptor *f, const char *path, const void *value)
 {
     switch (f->type) {
     case PROTOBUF_C_TYPE_MESSAGE:
@@ -149,6 +150,8 @@ static void check_message(const struct checker *c, const ProtobufCMessage *messa
                     message->unknown_fields[i].tag);
     for (unsigned i = 0; i < message->descriptor->n_fields; i++) {
         const ProtobufCFieldDescriptor *f = &message->descriptor->fields[i];
+        if (c->given && !vary_is_given(message, f))
+            continue;
         char *path = field_path(prefix, f->name);
         if (f->label == PROTOBUF_C_LABEL_REPEATED)
             check_list(c, message, f, path);

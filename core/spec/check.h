@@ -2,6 +2,8 @@
 #ifndef ISLR_SPEC_CHECK_H
 #define ISLR_SPEC_CHECK_H
 
+#include <stdbool.h>
+
 #include "core/spec/fault.h"
 #include "core/spec/origin.h"
 #include "proto/job.pb-c.h"
@@ -10,6 +12,7 @@ struct checker {
     const char *source;            // where a value came from that has no origin
     const struct origins *origins; // NULL: none known
     struct faults *faults;
+    bool given; // the job is not complete: what it does not give is not looked at
 };
 
 // Adds a fault of `fields` (separated by blanks): reported at the one that was set last, under its place; left out
@@ -17,8 +20,11 @@ struct checker {
 void check_fault(const struct checker *c, const char *fields, const char *allowed, const char *problem, ...)
     __attribute__((format(printf, 4, 5)));
 
-// Every value by itself: bounds, choices, enum values, texts. The job must be complete.
+// Every value by itself: bounds, choices, enum values, texts. The job must be complete, unless `given`.
 void check_values(const struct checker *c, const Islr__JobSpec *job);
+
+// One of them: of the field `f`, called `path`, at `value`.
+void check_value(const struct checker *c, const ProtobufCFieldDescriptor *f, const char *path, const void *value);
 
 // What one field demands of another, and each kind of job of its fields.
 void check_rules(const struct checker *c, const Islr__JobSpec *job);

@@ -1,4 +1,5 @@
-// What fields of a job demand of each other: see check.h.
+// What fields of a job demand of each other: see check.h. Every job of a sweep comes through here, so a text is put
+// together only where there is a fault.
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -32,66 +33,85 @@ struct sizes {
     size_t n_widths, n_dropouts;
 };
 
+// A fault of the fields that `fields` names, each %s the part.
+static void fault_sizes(const struct checker *c, const struct sizes *s, const char *fields, const char *allowed,
+                        const char *problem)
+{
+    struct strbuf names = {0};
+    for (const char *at = fields; *at; at++)
+        if (*at == '%')
+            strbuf_add(&names, s->part, strlen(s->part));
+        else
+            strbuf_add(&names, at, 1);
+    check_fault(c, names.text, allowed, "%s", problem);
+    free(names.text);
+}
+
 static void check_given_widths(const struct checker *c, const struct sizes *s)
 {
-    char field[64], fields[96];
+    char fields[64], problem[96];
     for (int i = 0; i < 4; i++) {
         uint32_t w = s->widths[i];
-        snprintf(field, sizeof field, "%s.widths[%d]", s->part, i);
-        if (w % WIDTH_STEP)
-            check_fault(c, field, "a multiple of 16", "%u is given", w);
-        snprintf(fields, sizeof fields, "%s model.heads", field);
+        if (w % WIDTH_STEP) {
+            snprintf(fields, sizeof fields, "%%.widths[%d]", i);
+            snprintf(problem, sizeof problem, "%u is given", w);
+            fault_sizes(c, s, fields, "a multiple of 16", problem);
+        }
         // The last one is no encoder's hidden size: it only feeds the logits.
-        if (i < 3 && s->heads && w % s->heads)
-            check_fault(c, fields, "a width that is a multiple of model.heads", "%u heads do not divide the width %u",
-                        s->heads, w);
+        if (i < 3 && s->heads && w % s->heads) {
+            snprintf(fields, sizeof fields, "%%.widths[%d] model.heads", i);
+            snprintf(problem, sizeof problem, "%u heads do not divide the width %u", s->heads, w);
+            fault_sizes(c, s, fields, "a width that is a multiple of model.heads", problem);
+        }
     }
 }
 
 static void check_derived_widths(const struct checker *c, const struct sizes *s)
 {
-    char field[64], fields[96];
+    char problem[160];
     uint32_t w[4];
-    snprintf(field, sizeof field, "%s.transfo_dim", s->part);
-    snprintf(fields, sizeof fields, "%s %s.widths", field, s->part);
     if (s->transfo_dim < 512) {
-        check_fault(c, fields, "at least 512, or widths: [w0, w1, w2, w3] for smaller encoders", "%u is given",
-                    s->transfo_dim);
+        snprintf(problem, sizeof problem, "%u is given", s->transfo_dim);
+        fault_sizes(c, s, "%.transfo_dim %.widths", "at least 512, or widths: [w0, w1, w2, w3] for smaller encoders",
+                    problem);
         return;
     }
     spec_widths(s->transfo_dim, NULL, 0, w);
     if (w[1] % WIDTH_STEP || (s->transfo_dim > 1024 && s->transfo_dim % 2)) {
-        check_fault(c, fields, "a size whose encoder widths are multiples of 16, or widths: [w0, w1, w2, w3]",
-                    "%u gives encoders of the widths %u, %u, %u and %u", s->transfo_dim, w[0], w[1], w[2], w[3]);
+        snprintf(problem, sizeof problem, "%u gives encoders of the widths %u, %u, %u and %u", s->transfo_dim, w[0],
+                 w[1], w[2], w[3]);
+        fault_sizes(c, s, "%.transfo_dim %.widths",
+                    "a size whose encoder widths are multiples of 16, or widths: [w0, w1, w2, w3]", problem);
         return;
     }
-    snprintf(fields, sizeof fields, "model.heads %s", field);
     for (int i = 0; i < 3; i++)
         if (s->heads && w[i] % s->heads) {
-            check_fault(c, fields, "heads that divide every encoder's width",
-                        "%u heads do not divide the width %u that follows from %s %u", s->heads, w[i], field,
-                        s->transfo_dim);
+            snprintf(problem, sizeof problem, "%u heads do not divide the width %u that follows from %s.transfo_dim %u",
+                     s->heads, w[i], s->part, s->transfo_dim);
+            fault_sizes(c, s, "model.heads %.transfo_dim", "heads that divide every encoder's width", problem);
             return;
         }
 }
 
 static void check_sizes(const struct checker *c, const struct sizes *s)
 {
-    char field[64];
-    snprintf(field, sizeof field, "%s.dense_dim", s->part);
-    if (s->dense_dim % WIDTH_STEP)
-        check_fault(c, field, "a multiple of 16", "%u is given", s->dense_dim);
-    snprintf(field, sizeof field, "%s.dropout_encoders", s->part);
-    if (s->n_dropouts != 3)
-        check_fault(c, field, "three, one for each encoder", "a list of %zu is given", s->n_dropouts);
-    snprintf(field, sizeof field, "%s.widths", s->part);
-    if (s->n_widths == 4)
+    char problem[64];
+    if (s->dense_dim % WIDTH_STEP) {
+        snprintf(problem, sizeof problem, "%u is given", s->dense_dim);
+        fault_sizes(c, s, "%.dense_dim", "a multiple of 16", problem);
+    }
+    if (s->n_dropouts != 3) {
+        snprintf(problem, sizeof problem, "a list of %zu is given", s->n_dropouts);
+        fault_sizes(c, s, "%.dropout_encoders", "three, one for each encoder", problem);
+    }
+    if (s->n_widths == 4) {
         check_given_widths(c, s);
-    else if (s->n_widths)
-        check_fault(c, field, "four widths, or none (they follow from transfo_dim then)", "a list of %zu is given",
-                    s->n_widths);
-    else
+    } else if (s->n_widths) {
+        snprintf(problem, sizeof problem, "a list of %zu is given", s->n_widths);
+        fault_sizes(c, s, "%.widths", "four widths, or none (they follow from transfo_dim then)", problem);
+    } else {
         check_derived_widths(c, s);
+    }
 }
 
 static void check_models(const struct checker *c, const Islr__JobSpec *job)
@@ -128,20 +148,29 @@ int spec_fold(const Islr__JobSpec *job)
     return parse_fold(job->data->fold);
 }
 
+static void fault_fold(const struct checker *c, const Islr__Data *d, const char *fields, const char *problem)
+{
+    char allowed[96];
+    if (*d->fold_file) // which then says how many there are
+        snprintf(allowed, sizeof allowed, "a fold's number, all, or full");
+    else
+        snprintf(allowed, sizeof allowed, "0 to %u (data.k is %u), all, or full", d->k ? d->k - 1 : 0, d->k);
+    check_fault(c, fields, allowed, "%s", problem);
+}
+
 static void check_folds(const struct checker *c, const Islr__JobSpec *job)
 {
     const Islr__Data *d = job->data;
     int fold = parse_fold(d->fold);
-    char allowed[96];
-    bool from_file = *d->fold_file; // which then says how many there are
-    if (from_file)
-        snprintf(allowed, sizeof allowed, "a fold's number, all, or full");
-    else
-        snprintf(allowed, sizeof allowed, "0 to %u (data.k is %u), all, or full", d->k ? d->k - 1 : 0, d->k);
-    if (fold == -3)
-        check_fault(c, "data.fold", allowed, "'%.200s' is given", d->fold);
-    else if (fold >= 0 && !from_file && (uint32_t)fold >= d->k)
-        check_fault(c, "data.fold data.k", allowed, "fold %d is given", fold);
+    bool from_file = *d->fold_file;
+    char problem[256];
+    if (fold == -3) {
+        snprintf(problem, sizeof problem, "'%.200s' is given", d->fold);
+        fault_fold(c, d, "data.fold", problem);
+    } else if (fold >= 0 && !from_file && (uint32_t)fold >= d->k) {
+        snprintf(problem, sizeof problem, "fold %d is given", fold);
+        fault_fold(c, d, "data.fold data.k", problem);
+    }
     if (fold != SPEC_FOLD_FULL && !from_file && d->k == 1)
         check_fault(c, "data.k data.fold", "at least 2 folds, or fold: full",
                     "with one fold nothing is left to train on");

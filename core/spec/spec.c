@@ -43,14 +43,18 @@ static void read_argument(struct argument *a, const char *text, struct faults *f
     a->value = tree_argument(a->source, text + n + 1, faults);
 }
 
+static void argument_clear(struct argument *a)
+{
+    free(a->source);
+    free(a->key);
+    tree_free(a->value);
+}
+
 static void assembly_free(struct assembly *a)
 {
     tree_free(a->file);
-    for (size_t i = 0; i < a->argument_count; i++) {
-        free(a->arguments[i].source);
-        free(a->arguments[i].key);
-        tree_free(a->arguments[i].value);
-    }
+    for (size_t i = 0; i < a->argument_count; i++)
+        argument_clear(&a->arguments[i]);
     free(a->arguments);
     origins_free(&a->origins);
 }
@@ -181,6 +185,30 @@ int spec_read_resolved(const char *source, const char *text, size_t size, int js
 {
     struct assembly a = {.source = source, .resolved = true, .faults = faults};
     return read_job(&a, text, size, json, NULL, job);
+}
+
+Islr__JobSpec *spec_with_argument(const Islr__JobSpec *base, const char *text, struct faults *faults)
+{
+    size_t before = faults->count + faults->dropped;
+    struct argument a = {0};
+    struct origins origins = {0};
+    Islr__JobSpec *job = spec_copy(base);
+    read_argument(&a, text, faults);
+    if (a.value) {
+        const struct mapper m = {.source = a.source, .faults = faults, .origins = &origins};
+        const struct checker c = {.source = a.source, .origins = &origins, .faults = faults};
+        map_argument(&m, a.key, a.value, job);
+        spec_complete(job); // lists that were given empty
+        set_name(job);
+        check_values(&c, job);
+        check_rules(&c, job);
+    }
+    argument_clear(&a);
+    origins_free(&origins);
+    if (faults->count + faults->dropped == before)
+        return job;
+    spec_free(job);
+    return NULL;
 }
 
 int spec_load(const char *path, const char *const *arguments, size_t argument_count, Islr__JobSpec **job,

@@ -25,7 +25,11 @@ enum { SPEC_FILE_MAX = 1 << 20 }; // bytes of a job file
 int spec_load(const char *path, const char *const *arguments, size_t argument_count, Islr__JobSpec **job,
               struct faults *faults, struct error *e);
 
-// The same for a job in memory; `source` is what faults call it ("job.yaml"). json: JSON's grammar and types.
+// A valid job with one more KEY=VALUE argument on top, as spec_load() would have put it there; not of `preset`, which what
+// has been said before wins over. NULL: faults.
+Islr__JobSpec *spec_with_argument(const Islr__JobSpec *base, const char *argument, struct faults *faults);
+
+// spec_load() for a job in memory; `source` is what faults call it ("job.yaml"). json: JSON's grammar and types.
 int spec_read(const char *source, const char *text, size_t size, int json, const char *const *arguments,
               size_t argument_count, Islr__JobSpec **job, struct faults *faults);
 

@@ -5,9 +5,10 @@
 #include "core/base/memory.h"
 #include "core/spec/field.h"
 #include "core/spec/spec.h"
+#include "core/spec/vary.h"
 #include "core/spec/write.h"
 
-static int is_given(const ProtobufCMessage *message, const ProtobufCFieldDescriptor *f)
+int vary_is_given(const ProtobufCMessage *message, const ProtobufCFieldDescriptor *f)
 {
     const void *member = field_member(message, f);
     if (f->label == PROTOBUF_C_LABEL_REPEATED)
@@ -54,40 +55,54 @@ static ProtobufCMessage *part_of(ProtobufCMessage *message, const ProtobufCField
 
 // ---- base + difference ----------------------------------------------------------------------------------------------
 
-static void vary(ProtobufCMessage *into, const ProtobufCMessage *from)
+void vary_apply(ProtobufCMessage *into, const ProtobufCMessage *from)
 {
     for (unsigned i = 0; i < from->descriptor->n_fields; i++) {
         const ProtobufCFieldDescriptor *f = &from->descriptor->fields[i];
-        if (!is_given(from, f))
+        if (!vary_is_given(from, f))
             continue;
         if (f->type == PROTOBUF_C_TYPE_MESSAGE)
-            vary(part_of(into, f), *(ProtobufCMessage *const *)field_member(from, f));
+            vary_apply(part_of(into, f), *(ProtobufCMessage *const *)field_member(from, f));
         else
             copy_value(into, from, f);
     }
 }
 
-static int knows_all(const ProtobufCMessage *message)
+void vary_restore(ProtobufCMessage *into, const ProtobufCMessage *base, const ProtobufCMessage *given)
+{
+    for (unsigned i = 0; i < given->descriptor->n_fields; i++) {
+        const ProtobufCFieldDescriptor *f = &given->descriptor->fields[i];
+        if (!vary_is_given(given, f))
+            continue;
+        if (f->type == PROTOBUF_C_TYPE_MESSAGE)
+            vary_restore(*(ProtobufCMessage **)field_member(into, f), *(ProtobufCMessage **)field_member(base, f),
+                         *(ProtobufCMessage **)field_member(given, f));
+        else
+            copy_value(into, base, f);
+    }
+}
+
+int vary_knows_all(const ProtobufCMessage *message)
 {
     int known = message->n_unknown_fields == 0;
     for (unsigned i = 0; i < message->descriptor->n_fields && known; i++) {
         const ProtobufCFieldDescriptor *f = &message->descriptor->fields[i];
-        if (f->type == PROTOBUF_C_TYPE_MESSAGE && is_given(message, f))
-            known = knows_all(*(ProtobufCMessage *const *)field_member(message, f));
+        if (f->type == PROTOBUF_C_TYPE_MESSAGE && vary_is_given(message, f))
+            known = vary_knows_all(*(ProtobufCMessage *const *)field_member(message, f));
     }
     return known;
 }
 
 Islr__JobSpec *spec_vary(const Islr__JobSpec *base, const Islr__JobSpec *difference, struct error *e)
 {
-    if (!knows_all(&difference->base)) {
+    if (!vary_knows_all(&difference->base)) {
         error_set(e, ERR_INVALID,
                   "a variation of the job has fields that are unknown here: it was made by a newer "
                   "version of the program");
         return NULL;
     }
     Islr__JobSpec *job = spec_copy(base);
-    vary(&job->base, &difference->base);
+    vary_apply(&job->base, &difference->base);
     return job;
 }
 

@@ -37,6 +37,15 @@ static const char *const invariants[] = {
     " (SELECT max(id) FROM runs)) FROM sqlite_sequence"
     " WHERE name = 'runs' AND seq < (SELECT max(id) FROM runs)",
 
+    "SELECT printf('the group %d is to have %d runs, of which %d are said to be there, and %d are', x.run_id, "
+    "x.members,"
+    " x.made, (SELECT count(*) FROM runs WHERE id > x.run_id AND id <= x.run_id + x.members)) FROM expansions x"
+    " WHERE x.made <> (SELECT count(*) FROM runs WHERE id > x.run_id AND id <= x.run_id + x.members)",
+
+    "SELECT printf('the counter of run numbers stands at %d, within those that belong to the group %d', s.seq, "
+    "x.run_id)"
+    " FROM expansions x JOIN sqlite_sequence s ON s.name = 'runs' WHERE s.seq < x.run_id + x.members",
+
     "SELECT printf('the soup %d of run %d has lost all its ingredients', c.id, c.run_id) FROM soups s"
     " JOIN checkpoints c ON c.id = s.checkpoint_id"
     " WHERE NOT EXISTS (SELECT 1 FROM soup_members m WHERE m.soup_id = s.checkpoint_id)",

@@ -75,6 +75,8 @@ struct run_submit {
     enum run_group group;
     struct run_member *members; // of a group, each behind the one that it belongs to
     size_t member_count;
+    const void *recipe; // of a group whose members run_expand makes later: what they are made from; NULL: they are here
+    size_t recipe_size;
     const char *refusal; // no new run is made: why (ERR_DENIED); NULL: it is
     int64_t time_ms;
     // results
@@ -82,6 +84,28 @@ struct run_submit {
     int existed;
 };
 void run_submit_prepare(struct run_submit *r);
+
+// A large group is acknowledged before its members are there: with its row their numbers are taken (the next
+// member_count ones) and the recipe is kept, which says all that they are made from. run_expand makes them, some at a
+// time and in order; what a crash leaves unmade is made when the server starts again (run_read_expansions()). Until the
+// last one is there nothing can be said to the group or its members, and none of them is started.
+struct run_expand {
+    struct store_op op;
+    const struct run_submit *of; // as it was submitted, now.run the group; members: those at hand, member_count of them
+    size_t first;                // which ones they are; nothing happens when they are there already
+    // results
+    size_t made; // of the group, up to now
+};
+void run_expand_prepare(struct run_expand *r);
+
+struct run_expansion { // one that is under way
+    uint64_t run;
+    char *user;
+    int64_t submitted_ms;
+    size_t members, made;
+    const void *recipe;
+    size_t recipe_size;
+};
 
 // ---- a user's or the server's word ----------------------------------------------------------------------------------
 

@@ -9,7 +9,10 @@
 
 static const char SQL_BEGIN[] = "BEGIN";
 static const char SQL_END[] = "COMMIT";
-static const char SQL_LIVE[] = "SELECT id FROM runs WHERE state <= 4 AND (grouped = 0 OR joining) ORDER BY id";
+// Those of a group that is not whole are taken in with it.
+static const char SQL_LIVE[] =
+    "SELECT id FROM runs WHERE state <= 4 AND (grouped = 0 OR joining) AND NOT EXISTS"
+    " (SELECT 1 FROM expansions x WHERE runs.id BETWEEN x.run_id AND x.run_id + x.members) ORDER BY id";
 static const char SQL_REST[] = "SELECT r.user, r.name, r.after_any, r.ranks, j.spec,"
                                " (SELECT coalesce(sum(ended_ms - started_ms), 0) FROM attempts"
                                "  WHERE run_id = r.id AND number >= r.first_attempt AND ended_ms > 0),"

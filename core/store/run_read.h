@@ -31,6 +31,10 @@ int run_read_now(struct store_reader *reader, uint64_t run, struct run_now *out,
 // The newest run of a user, 0: none.
 int run_read_newest(struct store_reader *reader, const char *user, uint64_t *run, struct error *e);
 
+// The groups that do not have all their members yet, oldest first.
+int run_read_expansions(struct store_reader *reader, struct pool *pool, struct run_expansion **out, size_t *count,
+                        struct error *e);
+
 struct run_counts {
     uint64_t of[8]; // by Islr__RunState
 };

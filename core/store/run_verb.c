@@ -4,6 +4,7 @@
 
 #include "core/base/memory.h"
 #include "core/store/attempt.h"
+#include "core/store/expansion.h"
 #include "core/store/group.h"
 #include "core/store/run_row.h"
 
@@ -116,6 +117,8 @@ int run_verb_apply(struct db *db, struct store_op *op, struct error *e)
     if (r->as_user && strcmp(r->as_user, r->now.user))
         return error_set(e, ERR_DENIED, "run %llu is %s's, and %s is no admin", (unsigned long long)r->run, r->now.user,
                          r->as_user);
+    if (!r->in_group && expansion_check(db, r->run, e))
+        return -1;
     int rc = r->now.group && !r->now.joining ? group_verb(db, r, e) : apply_to_run(db, r, e);
     r->now.parent = parent;
     return rc;

@@ -154,7 +154,15 @@ static const char MIGRATION_3[] = "ALTER TABLE runs ADD COLUMN grouped INTEGER N
                                   "CREATE INDEX runs_by_state ON runs (state, grouped, joining);"
                                   "CREATE INDEX runs_on_top ON runs (id) WHERE parent_id IS NULL;";
 
-static const char *const migrations[] = {MIGRATION_1, MIGRATION_2, MIGRATION_3};
+// Groups whose members are still to be made (run.h: run_expand). members: how many they are, whose numbers are those behind
+// the group's; made: how many are there, the first ones; recipe: the server's, opaque here.
+static const char MIGRATION_4[] =
+    "CREATE TABLE expansions ("
+    "  run_id INTEGER PRIMARY KEY REFERENCES runs, members INTEGER NOT NULL, made INTEGER NOT NULL DEFAULT 0,"
+    "  recipe BLOB NOT NULL"
+    ") STRICT;";
+
+static const char *const migrations[] = {MIGRATION_1, MIGRATION_2, MIGRATION_3, MIGRATION_4};
 
 static const char SQL_VERSION[] = "PRAGMA user_version";
 

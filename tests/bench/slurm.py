@@ -10,7 +10,7 @@ script meets them. What is compared:
 
   serial      submissions a second, one process after the other
   parallel    the same from 8 clients at once
-  array       one submission of many runs: sbatch --array, islrctl submit --sweep
+  array       one submission of many runs: sbatch --array, islrctl submit --sweep; and until they are all listed
   list        milliseconds to list that many queued jobs
   start       milliseconds from before the client starts until the job runs (Slurm: its script's first line; ours: all
               ranks have the job)
@@ -149,6 +149,9 @@ PartitionName=all Nodes={host} Default=YES MaxTime=INFINITE State=UP
     def list(self, count):
         self.call(["squeue", "-h"])
 
+    def list_array(self, count):
+        self.call(["squeue", "-h", "-r"])
+
     def fill(self, count):
         self.clear()
         for left in range(count, 0, -1000):
@@ -217,6 +220,10 @@ class Islr:
     def list(self, count):
         self.call("list", "--limit", str(count))
 
+    def list_array(self, count):
+        if len(self.output("list", "--parent", "@last", "--limit", str(count))["runs"]) != count:
+            raise SystemExit("a sweep has not all its runs")
+
     def fill(self, count):
         missing = count - self.output("status")["queued"]
         with concurrent.futures.ThreadPoolExecutor(CLIENTS) as pool:
@@ -258,7 +265,10 @@ def measure(a, systems):
             note(f"submissions/s from {CLIENTS} clients", s, a.parallel / timed(lambda: in_parallel(s, a.parallel)))
         if a.array:
             for s in systems:
-                note(f"one submission of {a.array} runs, ms", s, 1e3 * timed(lambda: s.submit_array(a.array)))
+                took = timed(lambda: s.submit_array(a.array))
+                note(f"one submission of {a.array} runs, ms", s, 1e3 * took)
+                # also so that what is still to be done does not meet the other's turn
+                note("the same until all are listed, ms", s, 1e3 * (took + timed(lambda: s.list_array(a.array))))
     if a.list:
         for s in systems:
             s.fill(a.list)

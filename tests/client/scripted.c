@@ -14,7 +14,7 @@
 #include "core/base/hash.h"
 #include "core/base/memory.h"
 #include "core/rpc/protocol.h"
-#include "core/spec/spec.h"
+#include "core/spec/sweep.h"
 
 static void fault(struct peer *p, uint64_t id, enum error_code code, const char *text)
 {
@@ -134,6 +134,34 @@ static void answer_get(struct scripted *s, struct peer *p, const Islr__Envelope 
     peer_reply(p, m->id, &a, NULL);
 }
 
+static void note_run(struct scripted *s, const char *label, const Islr__JobSpec *job)
+{
+    size_t n = strlen(s->labels);
+    snprintf(s->labels + n, sizeof s->labels - n, "%s|%.9g,%llu,%s;", label, job->train->lr,
+             (unsigned long long)job->train->seed, job->preset);
+}
+
+static void note_sweep(struct scripted *s, const Islr__Submit *q)
+{
+    struct spec_sweep sweep;
+    s->variations = (int)q->n_variations;
+    *s->labels = 0;
+    for (size_t i = 0; i < q->n_variations; i++) {
+        Islr__JobSpec *job = spec_vary(q->job, q->variations[i]->differs, NULL);
+        note_run(s, q->variations[i]->label, job);
+        spec_free(job);
+    }
+    if (!q->n_axes || spec_sweep_open(&sweep, q->job, q->axes, q->n_axes, 10000, NULL))
+        return;
+    s->variations = (int)sweep.count;
+    for (size_t i = 0; i < sweep.count; i++) {
+        char *label = spec_sweep_label(&sweep, i);
+        note_run(s, label, spec_sweep_job(&sweep, i));
+        free(label);
+    }
+    spec_sweep_close(&sweep);
+}
+
 static void answer_submit(struct scripted *s, struct peer *p, const Islr__Envelope *m)
 {
     struct faults faults = {0};
@@ -144,15 +172,7 @@ static void answer_submit(struct scripted *s, struct peer *p, const Islr__Envelo
         faults_free(&faults);
         return;
     }
-    s->variations = (int)m->submit->n_variations;
-    *s->labels = 0;
-    for (size_t i = 0; i < m->submit->n_variations; i++) {
-        Islr__JobSpec *job = spec_vary(m->submit->job, m->submit->variations[i]->differs, NULL);
-        size_t n = strlen(s->labels);
-        snprintf(s->labels + n, sizeof s->labels - n, "%s|%.9g,%llu,%s;", m->submit->variations[i]->label,
-                 job->train->lr, (unsigned long long)job->train->seed, job->preset);
-        spec_free(job);
-    }
+    note_sweep(s, m->submit);
     char *json = spec_to_json(m->submit->job);
     snprintf(s->submitted, sizeof s->submitted, "%s", json);
     free(json);
@@ -179,7 +199,7 @@ static void answer_submit(struct scripted *s, struct peer *p, const Islr__Envelo
     submitted.run = (uint64_t)s->runs;
     submitted.existed = existed;
     submitted.has_runs = 1;
-    submitted.runs = existed ? 0 : (uint32_t)m->submit->n_variations;
+    submitted.runs = existed ? 0 : (uint32_t)s->variations;
     peer_reply(p, m->id, &a, NULL);
 }
 

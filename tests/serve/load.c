@@ -232,22 +232,15 @@ static int sweep(const struct address *address, size_t runs)
     struct caller *c = caller_open(address, NULL, &e);
     if (!c || spec_read("load", text, sizeof text - 1, 0, NULL, 0, &s.job, &faults))
         return 1;
-    s.variations = xcalloc(runs, sizeof *s.variations);
-    s.n_variations = runs;
-    for (size_t i = 0; i < runs; i++) {
-        Islr__Variation *v = s.variations[i] = xmalloc(sizeof *v);
-        islr__variation__init(v);
-        v->label = xprintf("train.seed=%zu", i);
-        v->differs = xmalloc(sizeof *v->differs);
-        islr__job_spec__init(v->differs);
-        v->differs->train = xmalloc(sizeof *v->differs->train);
-        islr__train__init(v->differs->train);
-        v->differs->train->has_seed = 1;
-    }
+    Islr__Axis axis = ISLR__AXIS__INIT, *axes = &axis;
+    axis.key = (char *)"train.seed";
+    axis.has_first = axis.has_count = 1;
+    axis.count = (uint32_t)runs;
+    s.axes = &axes;
+    s.n_axes = 1;
     for (int k = 0; k < 5; k++) {
         Islr__Envelope m = ENVELOPE(SUBMIT, submit, &s);
-        for (size_t i = 0; i < runs; i++)
-            s.variations[i]->differs->train->seed = (uint64_t)clock_wall_ms() * 10000 + i; // jobs of its own
+        axis.first = (uint64_t)clock_wall_ms() * 10000; // jobs of its own
         double start = clock_seconds();
         Islr__Envelope *answer = rpc_call(c, &m, ISLR__ENVELOPE__BODY_SUBMITTED, 0, &e);
         printf("%zu runs acknowledged in %.1f ms\n", runs, (clock_seconds() - start) * 1e3);

@@ -375,6 +375,45 @@ uint64_t client_submit_after(struct actor *a, uint64_t after, int any)
     return submit(a, &s);
 }
 
+uint64_t client_sweep(struct actor *a, uint32_t count)
+{
+    Islr__Submit s = ISLR__SUBMIT__INIT;
+    Islr__Axis axis = ISLR__AXIS__INIT, *axes = &axis;
+    s.job = job_tiny(1, 1);
+    s.axes = &axes;
+    s.n_axes = 1;
+    axis.key = (char *)"train.seed";
+    axis.has_first = axis.has_count = 1;
+    axis.first = 1;
+    axis.count = count;
+    return submit(a, &s);
+}
+
+size_t client_count_members(struct actor *a, uint64_t group)
+{
+    Islr__ListRuns q = ISLR__LIST_RUNS__INIT;
+    Islr__Envelope m = ENVELOPE(LIST_RUNS, list_runs, &q);
+    size_t count = 0;
+    int more;
+    q.has_parent = q.has_limit = 1;
+    q.parent = group;
+    q.limit = 100000;
+    uint64_t id = actor_ask(a, &m);
+    do {
+        Islr__Envelope *part = actor_next(a, ISLR__ENVELOPE__BODY_RUN_LIST);
+        assert_int_equal(part->id, id);
+        for (size_t i = 0; i < part->run_list->n_runs; i++) {
+            char name[64];
+            snprintf(name, sizeof name, "tiny/train.seed=%zu", ++count);
+            assert_int_equal(part->run_list->runs[i]->run, group + count);
+            assert_string_equal(part->run_list->runs[i]->name, name);
+        }
+        more = part->run_list->more;
+        envelope_free(part);
+    } while (more);
+    return count;
+}
+
 void client_control(struct actor *a, Islr__Control__Verb verb, uint64_t target)
 {
     Islr__Control c = ISLR__CONTROL__INIT;

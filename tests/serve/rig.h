@@ -87,6 +87,9 @@ Islr__JobSpec *job_tiny(uint32_t ranks, uint32_t min_ranks);
 
 uint64_t client_submit(struct actor *a, Islr__JobSpec *job); // frees the job
 uint64_t client_submit_after(struct actor *a, uint64_t after, int any);
+uint64_t client_sweep(struct actor *a, uint32_t count); // of seeds 1 to `count`; the group's number
+// How many runs the group has: they must have the numbers behind its own, without holes, and their seeds' names.
+size_t client_count_members(struct actor *a, uint64_t group);
 void client_control(struct actor *a, Islr__Control__Verb verb, uint64_t target);
 Islr__Envelope *client_show(struct actor *a, uint64_t run); // run_detail
 void client_wait_state(struct actor *a, uint64_t run, Islr__RunState state);

@@ -120,6 +120,37 @@ static void test_full(void **state)
     actor_close(&client);
 }
 
+// A large sweep is acknowledged, and then there is no room for its runs: what is there is shown, nothing is said to the
+// group, and once there is room it is made whole.
+static void test_full_sweep(void **state)
+{
+    (void)state;
+    enum { RUNS = 5000 };
+    struct actor client;
+    actor_open(&client, &rig, ISLR__HELLO__ROLE__ROLE_CLIENT);
+    uint64_t before = client_submit(&client, job_tiny(0, 1));
+    fill_disk();
+    assert_int_equal(truncate(ballast, 43 << 20), 0); // the row and what the runs are made from fit in, they do not
+    uint64_t group = client_sweep(&client, RUNS);
+    size_t shown = client_count_members(&client, group);
+    assert_true(shown < RUNS);
+    Islr__Control c = ISLR__CONTROL__INIT;
+    Islr__Envelope m = ENVELOPE(CONTROL, control, &c);
+    c.has_verb = 1;
+    c.verb = ISLR__CONTROL__VERB__VERB_CANCEL;
+    c.targets = &group;
+    c.n_targets = 1;
+    actor_call_fault(&client, &m, ERR_FAILED);
+    envelope_free(client_show(&client, before));
+    unlink(ballast);
+    while ((shown = client_count_members(&client, group)) < RUNS)
+        rig_for(&rig, 50);
+    assert_int_equal(shown, RUNS);
+    client_control(&client, ISLR__CONTROL__VERB__VERB_CANCEL, group);
+    client_wait_state(&client, group, ISLR__RUN_STATE__RUN_CANCELLED);
+    actor_close(&client);
+}
+
 // A file that somebody has removed is said to be missing, and nothing else suffers.
 static void test_removed_artifact(void **state)
 {
@@ -188,6 +219,7 @@ static int teardown(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test_setup_teardown(test_full, setup, teardown),
+                                       cmocka_unit_test_setup_teardown(test_full_sweep, setup, teardown),
                                        cmocka_unit_test_setup_teardown(test_removed_artifact, setup, teardown)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

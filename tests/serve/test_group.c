@@ -353,6 +353,66 @@ static void test_large_sweep(void **state)
     actor_close(&rank);
 }
 
+static void set_queued_limit(double most)
+{
+    Islr__SetLimits set = ISLR__SET_LIMITS__INIT;
+    Islr__Envelope m = ENVELOPE(SET_LIMITS, set_limits, &set);
+    Islr__Value value = ISLR__VALUE__INIT, *values = &value;
+    value.name = (char *)"queued";
+    value.has_value = 1;
+    value.value = most;
+    set.user = (char *)""; // everybody's
+    set.limits = &values;
+    set.n_limits = 1;
+    actor_call_ok(&client, &m);
+}
+
+// A group is acknowledged before its runs are made; nobody can tell. Everything below is asked right after.
+static void test_acknowledged_first(void **state)
+{
+    (void)state;
+    struct actor rank;
+    rank_open(&rank, &rig, "w", 0, 1);
+    set_queued_limit(1200);
+    uint64_t group = client_sweep(&client, 1000), other = client_submit(&client, job_tiny(1, 1));
+    assert_int_equal(group, 1);
+    assert_int_equal(other, group + 1001); // the numbers between are taken
+    Islr__Submit s = ISLR__SUBMIT__INIT;
+    Islr__Envelope m = ENVELOPE(SUBMIT, submit, &s);
+    Islr__Axis axis = ISLR__AXIS__INIT, *axes = &axis;
+    axis.key = (char *)"train.seed";
+    axis.has_count = 1;
+    axis.count = 200;
+    s.job = job_tiny(1, 1);
+    s.axes = &axes;
+    s.n_axes = 1;
+    assert_non_null(strstr(actor_call_fault(&client, &m, ERR_DENIED), "1001 runs waiting, these would be 200 more"));
+    spec_free(s.job);
+    set_queued_limit(0);
+    group = client_sweep(&client, 1000);
+    uint64_t after = client_submit_after(&client, group + 1000, 0);
+    assert_int_equal(after, group + 1001);
+    assert_int_equal(client_count_members(&client, group), 1000);
+    Islr__Envelope *shown = client_show(&client, group);
+    assert_int_equal(shown->run_detail->summary->children, 1000);
+    envelope_free(shown);
+    group = client_sweep(&client, 300);
+    client_control(&client, ISLR__CONTROL__VERB__VERB_HOLD, group + 300);
+    group = client_sweep(&client, 300);
+    client_control(&client, ISLR__CONTROL__VERB__VERB_CANCEL, group);
+    client_wait_state(&client, group + 300, ISLR__RUN_STATE__RUN_CANCELLED);
+    client_wait_state(&client, group, ISLR__RUN_STATE__RUN_CANCELLED);
+    shown = rank_take(&rank, 1); // the first run of the first group: none of it before all of it
+    assert_int_equal(shown->assign->run, other);
+    rank_finish(&rank, other, 1, OK, 0);
+    envelope_free(shown);
+    shown = rank_take(&rank, 1);
+    assert_int_equal(shown->assign->run, 2);
+    assert_int_equal(shown->assign->job->train->seed, 1);
+    envelope_free(shown);
+    actor_close(&rank);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -361,6 +421,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_cancel, setup, teardown),
         cmocka_unit_test_setup_teardown(test_sweep, setup, teardown),
         cmocka_unit_test_setup_teardown(test_large_sweep, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_acknowledged_first, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -12,6 +12,7 @@
 #include "core/base/philox.h"
 #include "core/spec/spec.h"
 #include "core/store/fsck.h"
+#include "core/store/run_read.h"
 
 static const char *serve_main; // the program to run, from the command line
 
@@ -133,6 +134,51 @@ static void test_server(void **state)
         s.acknowledged = now;
     }
     actor_close(&s.client);
+}
+
+// Groups in the dead server's database that have not all their runs.
+static size_t count_unmade(void)
+{
+    struct store_options options = {.directory = rig.directory};
+    struct pool pool = {0};
+    struct run_expansion *rows;
+    size_t count;
+    struct store *store = store_open(&options, NULL);
+    struct store_reader *reader = store_reader_take(store, NULL);
+    assert_int_equal(run_read_expansions(reader, &pool, &rows, &count, NULL), 0);
+    store_reader_give(store, reader);
+    store_close(store);
+    pool_free(&pool);
+    return count;
+}
+
+// The server is killed right after it has acknowledged a sweep and a little later: all runs are there, and once.
+static void test_sweep(void **state)
+{
+    (void)state;
+    enum { RUNS = 1000 };
+    static const unsigned moments_ms[] = {0, 3, 10, 25, 60};
+    struct actor client;
+    uint64_t next = 1;
+    size_t unmade = 0;
+    actor_open(&client, &rig, ISLR__HELLO__ROLE__ROLE_CLIENT);
+    for (size_t i = 0; i < sizeof moments_ms / sizeof *moments_ms; i++) {
+        uint64_t group = client_sweep(&client, RUNS);
+        assert_int_equal(group, next);
+        if (moments_ms[i])
+            rig_for(&rig, moments_ms[i]);
+        end_server(SIGKILL);
+        unmade += count_unmade();
+        while (client.up)
+            rig_for(&rig, 1);
+        start_server();
+        actor_wait_up(&client);
+        assert_int_equal(client_count_members(&client, group), RUNS);
+        next = group + RUNS + 1;
+    }
+    assert_true(unmade > 0); // it was tried
+    assert_int_equal(client_submit(&client, job_tiny(0, 1)), next);
+    actor_close(&client);
 }
 
 // ---- a rank ---------------------------------------------------------------------------------------------------------
@@ -305,6 +351,7 @@ static void test_collection(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test_setup_teardown(test_server, setup, teardown),
+                                       cmocka_unit_test_setup_teardown(test_sweep, setup, teardown),
                                        cmocka_unit_test_setup_teardown(test_rank, setup, teardown),
                                        cmocka_unit_test_setup_teardown(test_folds, setup, teardown),
                                        cmocka_unit_test_setup_teardown(test_collection, setup, teardown)};

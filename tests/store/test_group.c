@@ -1,6 +1,8 @@
 // Groups of runs in the database: made whole, what their members make of them, what is said to all members.
 #include "tests/store/rig.h"
 
+#include <stdio.h>
+
 #include "core/base/memory.h"
 #include "core/store/fsck.h"
 
@@ -299,6 +301,110 @@ static void test_all_or_none(void **state)
     assert_int_equal(r.now.run, 1);
 }
 
+// ---- large groups: their members come after them ---------------------------------------------------------------------
+
+enum { LARGE = 50 };
+
+static struct run_submit large(const char *key)
+{
+    struct run_submit r = {.user = "ann", .name = "s", .kind = "train", .key = key, .spec = "", .max_attempts = 2};
+    r.group = RUN_SWEEP;
+    r.recipe = "flour";
+    r.recipe_size = 5;
+    r.member_count = LARGE;
+    run_submit_prepare(&r);
+    return r;
+}
+
+// Members `first` to `first` + `count`.
+static void expand(struct rig *rig, const struct run_submit *group, size_t first, size_t count,
+                   enum store_status wanted)
+{
+    struct run_member members[LARGE];
+    char names[LARGE][16];
+    struct run_submit of = *group;
+    for (size_t i = 0; i < count; i++) {
+        snprintf(names[i], sizeof names[i], "s/%zu", first + i);
+        members[i] = member(names[i], RUN_ALONE, -1);
+    }
+    of.members = members;
+    of.member_count = count;
+    struct run_expand x = {.of = &of, .first = first};
+    run_expand_prepare(&x);
+    rig_call(rig, &x.op, wanted);
+    if (wanted == STORE_DONE)
+        assert_int_equal(x.made, first + count);
+}
+
+static size_t expansions(struct rig *rig, size_t *made)
+{
+    struct pool pool = {0};
+    struct run_expansion *rows;
+    size_t count;
+    struct store_reader *reader = store_reader_take(rig->store, NULL);
+    assert_int_equal(run_read_expansions(reader, &pool, &rows, &count, NULL), 0);
+    store_reader_give(rig->store, reader);
+    if (count) {
+        *made = rows[0].made;
+        assert_int_equal(rows[0].members, LARGE);
+        assert_string_equal(rows[0].user, "ann");
+        assert_memory_equal(rows[0].recipe, "flour", rows[0].recipe_size);
+    }
+    pool_free(&pool);
+    return count;
+}
+
+static void check_clean(struct rig *rig)
+{
+    struct fsck_options o = {.directory = rig->directory, .found = on_found};
+    struct fsck_result result;
+    assert_int_equal(fsck(&o, &result, NULL), 0);
+}
+
+// The numbers are the group's from the beginning; nothing is said to it or its members before all are there, and what is
+// asked twice is done once.
+static void test_members_later(void **state)
+{
+    struct rig *rig = *state;
+    size_t made = 0;
+    struct run_submit group = large("k"), again = large("k");
+    rig_call(rig, &group.op, STORE_DONE);
+    uint64_t run = group.now.run, next = rig_submit(rig, "next");
+    assert_int_equal(next, run + LARGE + 1);
+    rig_call(rig, &again.op, STORE_DONE);
+    assert_true(again.existed);
+    assert_int_equal(again.now.run, run);
+    expand(rig, &group, 0, 20, STORE_DONE);
+    expand(rig, &group, 0, 20, STORE_DONE); // nothing
+    expand(rig, &group, 30, 10, STORE_REFUSED);
+    expand(rig, &group, 20, LARGE - 10, STORE_REFUSED); // more than it has
+    check_clean(rig);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(expansions(rig, &made), 1);
+        assert_int_equal(made, 20);
+        rig_refuse(rig, run, RUN_HOLD, ERR_FAILED);
+        rig_refuse(rig, run + 20, RUN_HOLD, ERR_FAILED);
+        rig_verb(rig, next, RUN_HOLD, 0);
+        rig_verb(rig, next, RUN_RELEASE, 0);
+        uint64_t *live;
+        size_t count;
+        struct store_reader *reader = store_reader_take(rig->store, NULL);
+        assert_int_equal(run_read_live_list(reader, &live, &count, NULL), 0);
+        store_reader_give(rig->store, reader);
+        assert_int_equal(count, 1); // no member is started before all are there
+        assert_int_equal(live[0], next);
+        free(live);
+        rig_reopen(rig);
+    }
+    expand(rig, &group, 20, LARGE - 20, STORE_DONE);
+    expand(rig, &group, 20, LARGE - 20, STORE_DONE); // nothing
+    assert_int_equal(expansions(rig, &made), 0);
+    rig_verb(rig, run, RUN_HOLD, 0);
+    assert_int_equal(look(rig, run + LARGE).state, ISLR__RUN_STATE__RUN_HELD);
+    assert_int_equal(look(rig, run + LARGE).parent, run);
+    assert_int_equal(rig_submit(rig, "last"), next + 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -307,6 +413,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_verbs, setup, teardown),
         cmocka_unit_test_setup_teardown(test_groups_in_a_group, setup, teardown),
         cmocka_unit_test_setup_teardown(test_all_or_none, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_members_later, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,254 @@
+// Members of large groups: see serve_expand.h.
+#include "daemon/serve_expand.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/base/memory.h"
+#include "daemon/serve_members.h"
+#include "daemon/serve_server.h"
+
+enum { CHUNK = 100 }; // members of one request to the store: others wait a few milliseconds for it
+
+struct expansion {
+    struct run_expand request;
+    struct expansion *next;
+    struct server *server;
+    struct run_submit of; // its members: the chunk
+    struct members members;
+    struct user *user;
+    unsigned runs; // that it adds to his queue
+    uv_work_t work;
+    struct run_member chunk[CHUNK];
+    size_t made;
+    void *owned;
+    void (*release)(void *owned);
+};
+
+// ---- waiting --------------------------------------------------------------------------------------------------------
+
+void expand_wait(struct server *s, struct expand_waiter *w, void (*go)(struct server *s, struct expand_waiter *w))
+{
+    struct expansions *all = &s->expansions;
+    if (!all->first || all->stuck) {
+        go(s, w);
+        return;
+    }
+    s->pending++; // it is under way
+    w->until = all->begun;
+    w->go = go;
+    w->next = NULL;
+    if (all->waiting)
+        all->end->next = w;
+    else
+        all->waiting = w;
+    all->end = w;
+}
+
+// Those whose groups are whole; all of them, when it may take long.
+static void let_go(struct server *s)
+{
+    struct expansions *all = &s->expansions;
+    while (all->waiting && (all->waiting->until <= all->ended || all->stuck || !all->first)) {
+        struct expand_waiter *w = all->waiting;
+        all->waiting = w->next;
+        w->go(s, w);
+        server_settled(s);
+    }
+}
+
+// ---- the end --------------------------------------------------------------------------------------------------------
+
+// A run that waits for nothing is known whole; what others wait for is read back from the database.
+static void take_run(struct server *s, const struct run_submit *of, const struct run_now *now, const Islr__JobSpec *job)
+{
+    if (of->after_count) {
+        run_fetch(s, now->run);
+        return;
+    }
+    struct run_live live = {.now = *now, .user = (char *)of->user, .job = job};
+    run_take(s, &live);
+}
+
+void expand_take_in(struct server *s, const struct run_submit *of, struct members *members)
+{
+    if (!of->group)
+        take_run(s, of, &of->now, members->submit->job);
+    for (size_t i = 0; i < members->count; i++) {
+        const Islr__JobSpec *job = members_job(members, i);
+        struct run_now now = of->now; // its user, state and priority
+        now.run = of->now.run + 1 + i;
+        now.parent = of->now.run + (uint64_t)(members_parent(members, i) + 1);
+        now.group = RUN_ALONE;
+        now.max_attempts = job->retry->max_attempts ? job->retry->max_attempts : 1;
+        *now.reason = 0;
+        if (!members_group_of(job))
+            take_run(s, of, &now, job);
+    }
+}
+
+static void start(struct expansion *x);
+
+// The first one is over: all its members are there, or it has to be left to the next start.
+static void finish(struct expansion *x, int whole)
+{
+    struct server *s = x->server;
+    struct expansions *all = &s->expansions;
+    all->first = x->next;
+    all->last = all->first ? all->last : NULL;
+    all->ended++;
+    x->user->submitting -= x->runs;
+    if (whole)
+        expand_take_in(s, &x->of, &x->members);
+    members_close(&x->members);
+    if (x->release)
+        x->release(x->owned);
+    free(x);
+    let_go(s);
+    if (all->first)
+        start(all->first);
+}
+
+// ---- one chunk after the other --------------------------------------------------------------------------------------
+
+static void make(uv_work_t *w)
+{
+    struct expansion *x = w->data;
+    members_take(&x->members, x->made, x->of.member_count, x->chunk);
+}
+
+static void expanded(struct store_op *op)
+{
+    struct expansion *x = (struct expansion *)op;
+    struct server *s = x->server;
+    s->expansions.stuck = op->status == STORE_TROUBLE;
+    if (s->expansions.stuck)
+        let_go(s);
+    if (retry_later(s, op))
+        return;
+    members_put_back(x->chunk, x->of.member_count);
+    x->made += x->of.member_count;
+    if (op->status != STORE_DONE)
+        log_error(s->log, "the runs of the group %llu cannot be made: %s", (unsigned long long)x->of.now.run,
+                  op->error.text);
+    if (op->status == STORE_DONE && x->made < x->members.count)
+        start(x);
+    else
+        finish(x, op->status == STORE_DONE);
+    server_settled(s);
+}
+
+static void made(uv_work_t *w, int status)
+{
+    struct expansion *x = w->data;
+    (void)status; // only a cancel would set it, and nothing here cancels
+    x->request.of = &x->of;
+    x->request.first = x->made;
+    x->request.op.done = expanded;
+    run_expand_prepare(&x->request);
+    server_queue(x->server, &x->request.op);
+    server_settled(x->server);
+}
+
+static void start(struct expansion *x)
+{
+    size_t left = x->members.count - x->made;
+    x->of.member_count = left < CHUNK ? left : CHUNK;
+    x->server->pending++;
+    uv_queue_work(x->server->loop, &x->work, make, made);
+}
+
+// ---- the beginning --------------------------------------------------------------------------------------------------
+
+static struct expansion *add(struct server *s, const struct run_submit *of, struct members *members)
+{
+    struct expansions *all = &s->expansions;
+    struct expansion *x = xcalloc(1, sizeof *x);
+    x->server = s;
+    x->of = *of;
+    x->of.members = x->chunk;
+    x->members = *members;
+    memset(members, 0, sizeof *members);
+    x->work.data = x;
+    x->user = users_take(&s->users, of->user);
+    x->runs = (unsigned)members_runs(&x->members);
+    x->user->submitting += x->runs;
+    if (all->last)
+        all->last->next = x;
+    else
+        all->first = x;
+    all->last = x;
+    all->begun++;
+    return x;
+}
+
+void expand_begin(struct server *s, const struct run_submit *of, struct members *members, void *owned,
+                  void (*release)(void *owned))
+{
+    struct expansion *x = add(s, of, members);
+    x->owned = owned;
+    x->release = release;
+    if (s->expansions.first == x)
+        start(x);
+}
+
+// ---- after a crash --------------------------------------------------------------------------------------------------
+
+// What an expansion stands on that the server before has left.
+struct found {
+    Islr__Submit *submit;
+    char *user;
+};
+
+static void release_found(void *owned)
+{
+    struct found *f = owned;
+    islr__submit__free_unpacked(f->submit, NULL);
+    free(f->user);
+    free(f);
+}
+
+static int resume(struct server *s, struct store_reader *reader, const struct run_expansion *row, struct error *e)
+{
+    struct found *f = xcalloc(1, sizeof *f);
+    struct members members;
+    struct run_submit of = {.time_ms = row->submitted_ms};
+    f->submit = islr__submit__unpack(NULL, row->recipe_size, row->recipe);
+    f->user = xstrdup(row->user);
+    int rc = f->submit && f->submit->job ? 0 : error_set(e, ERR_DAMAGED, "what they are made from is damaged");
+    if (!rc) {
+        spec_complete(f->submit->job);
+        rc = members_open(&members, f->submit, 1, e) || run_read_now(reader, row->run, &of.now, e);
+    }
+    if (!rc && members.count != row->members)
+        rc = error_set(e, ERR_DAMAGED, "they would be %zu, not %zu", members.count, row->members);
+    if (rc) {
+        release_found(f);
+        return -1;
+    }
+    members_describe(&members, &of);
+    of.user = f->user;
+    struct expansion *x = add(s, &of, &members);
+    x->made = row->made;
+    x->owned = f;
+    x->release = release_found;
+    return 0;
+}
+
+int expand_recover(struct server *s, struct store_reader *reader, struct error *e)
+{
+    struct pool pool = {0};
+    struct run_expansion *rows;
+    size_t count;
+    int rc = run_read_expansions(reader, &pool, &rows, &count, e);
+    for (size_t i = 0; !rc && i < count; i++) {
+        struct error why;
+        if (resume(s, reader, &rows[i], &why))
+            log_error(s->log, "the runs of the group %llu cannot be made: %s", (unsigned long long)rows[i].run,
+                      why.text);
+    }
+    pool_free(&pool);
+    if (!rc && s->expansions.first)
+        start(s->expansions.first);
+    return rc;
+}
