@@ -27,6 +27,8 @@ static void stopped(void *context)
 static void on_signal(uv_signal_t *signal, int number)
 {
     struct serving *s = signal->data;
+    if (!s->server)
+        return; // it could not be opened: the program ends anyway
     if (number == SIGHUP) {
         server_reload(s->server);
         return;
@@ -42,16 +44,20 @@ static int serve(struct serving *s, const struct server_options *options)
     static const int numbers[SIGNALS] = {SIGINT, SIGTERM, SIGHUP};
     uv_loop_init(&s->loop);
     s->log = options->log;
-    s->server = server_open(&s->loop, options, &e);
-    if (!s->server) {
-        log_error(s->log, "%s", e.text);
-        uv_loop_close(&s->loop);
-        return e.code;
-    }
-    for (int i = 0; i < SIGNALS; i++) {
+    s->server = NULL;
+    for (int i = 0; i < SIGNALS; i++) { // first, so that one that comes while the server starts ends it in good order
         uv_signal_init(&s->loop, &s->signals[i]);
         s->signals[i].data = s;
         uv_signal_start(&s->signals[i], on_signal, numbers[i]);
+        uv_unref((uv_handle_t *)&s->signals[i]);
+    }
+    s->server = server_open(&s->loop, options, &e);
+    if (!s->server) {
+        log_error(s->log, "%s", e.text);
+        stopped(s);
+        uv_run(&s->loop, UV_RUN_DEFAULT);
+        uv_loop_close(&s->loop);
+        return e.code;
     }
     log_info(s->log, "islrd %s serves %s on unix:%s", ISLR_VERSION, server_directory(s->server),
              server_socket(s->server));
