@@ -52,7 +52,15 @@ static void child(const char *directory, int fd, uint64_t next_seq, uint32_t att
     }
 }
 
-// Lets a child work until it is killed; what it had acknowledged.
+static void hear(struct word *last, const struct word *w)
+{
+    if (w->seq)
+        last->seq = w->seq;
+    else
+        last->run = w->run;
+}
+
+// Lets a child work, for so long behind its first run and records, until it is killed; what it had acknowledged.
 static struct word work_and_kill(const char *directory, uint64_t next_seq, double seconds)
 {
     struct word last = {0, next_seq - 1}, w;
@@ -62,17 +70,17 @@ static struct word work_and_kill(const char *directory, uint64_t next_seq, doubl
     if (pid == 0)
         child(directory, pipe_fds[1], next_seq, 1);
     close(pipe_fds[1]);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(read(pipe_fds[0], &w, sizeof w), sizeof w);
+        hear(&last, &w);
+    }
     clock_sleep(seconds);
     kill(pid, SIGKILL);
     int status;
     waitpid(pid, &status, 0);
     assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
-    while (read(pipe_fds[0], &w, sizeof w) == sizeof w) {
-        if (w.seq)
-            last.seq = w.seq;
-        else
-            last.run = w.run;
-    }
+    while (read(pipe_fds[0], &w, sizeof w) == sizeof w)
+        hear(&last, &w);
     close(pipe_fds[0]);
     return last;
 }
@@ -98,7 +106,7 @@ static void test_kill(void **state)
         struct pool pool = {0};
         store_close(rig.store);
         rig.store = NULL;
-        struct word last = work_and_kill(rig.directory, next_seq, 0.02 + 0.06 * rng_uniform_double(&rng));
+        struct word last = work_and_kill(rig.directory, next_seq, 0.06 * rng_uniform_double(&rng));
         rig_reopen(&rig);
         // all acknowledged runs, and at most the one that was about to be
         uint64_t newest = newest_run(&rig);
