@@ -262,12 +262,12 @@ __device__ static inline void add_taps(shared<float> x, shared<float> g, int spl
     }
 }
 
-// Adds the threads' taps of a class to the partial, and clears them. By the whole block.
+// Adds the threads' taps of a class to the partial, and clears them. By the whole block, with a barrier since `pool` was
+// last read.
 __device__ static inline void flush_taps(shared<float> pool, float taps[3][SPAN], float *partial)
 {
     int split = threadIdx.x / (EMBED_TAPS * HALVES), tap = threadIdx.x / HALVES % EMBED_TAPS;
     int channel = threadIdx.x % HALVES * SPAN;
-    __syncthreads();
     for (int c = 0; c < 3 && threadIdx.x < TAP_THREADS; c++)
         for (int i = 0; i < SPAN; i++) {
             pool[split * CLASS_TAPS + (tap * 3 + c) * EMBED_DIM + channel + i] = taps[c][i];
@@ -283,11 +283,10 @@ __device__ static inline void flush_taps(shared<float> pool, float taps[3][SPAN]
 }
 
 // means [PARTS, channels] of the parts' gradients over points and real frames, from the landmarks' sums. By the whole
-// block; `pool` is left free.
+// block, with a barrier since `pool` was last read; it is left free.
 __device__ static inline void find_part_means(shared<float> pool, const struct point_sums &sums, int length,
                                               shared<float> means)
 {
-    __syncthreads();
     for (int i = 0; i < SPAN && threadIdx.x < POINT_THREADS; i++)
         pool[threadIdx.x * SPAN + i] = sums.part[i]; // [landmark][channel]
     __syncthreads();
@@ -376,8 +375,9 @@ __global__ void __launch_bounds__(BLOCK)
         }
         find_part_means(pool, sums, length, means);
         add_biases(pool, sums, length, means, partial + COLLAPSED_TAPS);
+        // Nothing of the next clip is written where this still reads: barriers of find_part_means() and of the next
+        // clip's first frame lie between.
         centre_taps(windows + static_cast<size_t>(clip) * PARTS * WINDOW, means, partial);
-        __syncthreads();
     }
 }
 

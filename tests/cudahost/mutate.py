@@ -4,7 +4,7 @@ model notice: dropped barriers and waits, lane masks that miss a lane, bounds an
 that are gone. Run by hand; a survivor is either a fault that makes no difference (say why in docs/cuda.md) or a test
 that is missing.
 
-usage: mutate.py BUILD [--file NAME.cu]... [--kind KIND]... [--list] [--jobs N]
+usage: mutate.py BUILD [--file NAME.cu]... [--kind KIND]... [--only PATTERN] [--list] [--jobs N]
 """
 import argparse
 import concurrent.futures
@@ -17,26 +17,31 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 KERNELS = ROOT / "kernels" / "cuda"
+TIMEOUT_S = 900  # of a test: a fault can make a kernel run for ever
 
-# Which operation tests look at a file. A header's mutants are tried on the sources that are named for it.
+# Which operation tests look at a file, in the order in which they are tried: programs, or "program:test" for one test
+# of it. A header's mutants are tried on the sources that are named for it.
+ATTENTION = ["attention:test_backward", "attention:test_forward"]
 TESTS = {
-    "attention.cu": ["attention"], "attention_backward.cu": ["attention"], "attention_mma.cu": ["attention"],
-    "attention_mma_backward.cu": ["attention"], "augment.cu": ["augment"], "batchnorm.cu": ["batchnorm"],
+    "attention.cu": ATTENTION, "attention_backward.cu": ATTENTION[:1], "attention_mma.cu": ATTENTION,
+    "attention_mma_backward.cu": ATTENTION[:1], "augment.cu": ["augment"], "batchnorm.cu": ["batchnorm"],
     "collapse.cu": ["embed"], "embed.cu": ["embed"], "layernorm.cu": ["layernorm"], "linear.cu": ["linear"],
     "loss.cu": ["loss"], "maximum.cu": ["maximum"], "mish.cu": ["mish"], "optimizer.cu": ["optimizer"],
-    "partials.cu": ["layernorm", "linear"], "rows.cu": ["rows"],
+    "partials.cu": ["layernorm", "linear"], "rows.cu": ["rows"], "sum_ranks.cu": ["scale:test_sum_ranks"],
 }
 HEADERS = {
     "attention.cuh": ["attention.cu", "attention_backward.cu"],
     "attention_mma.cuh": ["attention_mma.cu", "attention_mma_backward.cu"],
-    "mma.cuh": ["attention_mma.cu", "attention_mma_backward.cu"],
     "collapse.cuh": ["collapse.cu", "embed.cu"],
+    "kernel.cuh": ["augment.cu", "layernorm.cu", "loss.cu", "rows.cu"],
+    "mma.cuh": ["attention_mma.cu", "attention_mma_backward.cu"],
 }
-# What a test needs to reach the kernels that it is about.
-ENVIRONMENT = {"linear.cu": {"CUDAHOST_GEMM": "none"}}
+# What the tests need to reach the kernels that they are about: they run once with each of these.
+ENVIRONMENTS = {"linear.cu": [{"CUDAHOST_GEMM": "none"}, {"CUDAHOST_GEMM": "product"}]}
 
 # kind, pattern, replacement. Each match is one mutant.
 OPERATORS = [
@@ -81,6 +86,11 @@ def mutants(names, kinds):
                 yield name, text.count("\n", 0, m.start()) + 1, kind, line.strip(), changed
 
 
+def title(mutant):
+    name, line, kind, was, _ = mutant
+    return f"{name}:{line}: {kind}: {was}"
+
+
 class Build:
     """The objects and commands of a build directory with the host model in it."""
 
@@ -111,7 +121,9 @@ class Build:
         words.remove("-MD")
         first = next(i for i, w in enumerate(words) if w.startswith("-I"))
         words.insert(first, f"-I{include}")
-        words += ["-w", "-Wno-error"]
+        if words[0].endswith("ccache"):
+            del words[0]
+        words += ["-w", "-Wno-error", "-O1"]
         return subprocess.run(words, cwd=entry["directory"], capture_output=True, text=True).returncode
 
     def link_model(self, replaced, output):
@@ -131,17 +143,26 @@ class Build:
         return subprocess.run(words, cwd=self.path, capture_output=True, text=True)
 
     def run(self, test, library, environment):
-        words = [self.path / "tests" / "kernels" / f"test_{test}"]
-        env = dict(os.environ, ISLR_TEST_DEVICE="cuda", ISLR_CUDA_LIBRARY=str(library), **environment)
-        try:
-            done = subprocess.run(words, env=env, capture_output=True, text=True, timeout=600)
-        except subprocess.TimeoutExpired:
-            return "it did not end"
-        if done.returncode == 0:
+        """What the test says against the library, as far as its first failure; None: nothing."""
+        program, _, only = test.partition(":")
+        words = [self.path / "tests" / "kernels" / f"test_{program}"]
+        env = dict(os.environ, ISLR_TEST_DEVICE="cuda", ISLR_CUDA_LIBRARY=str(library), ISLR_TEST_ONLY=only, **environment)
+        said = []
+        with subprocess.Popen(words, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as p:
+            limit = threading.Timer(TIMEOUT_S, p.kill)
+            limit.start()
+            for line in p.stdout:
+                said.append(line)
+                if "[  FAILED  ]" in line:
+                    p.kill()
+            p.wait()
+            timed_out = not limit.is_alive()
+            limit.cancel()
+        if p.returncode == 0:
             return None
-        said = done.stdout + done.stderr
-        m = re.search(r"kernel .*, block .*", said) or re.search(r"\S.*(?:off by|differ|overwritten|not finite).*", said)
-        return m.group(0)[:200] if m else f"exit status {done.returncode}"
+        text = "".join(said)
+        m = re.search(r"kernel .*, block .*", text) or re.search(r"\S.*(?:off by|differ|overwritten|not finite).*", text)
+        return m.group(0)[:200] if m else "it did not end" if timed_out else f"exit status {p.returncode}"
 
 
 def attempt(build, mutant):
@@ -162,10 +183,11 @@ def attempt(build, mutant):
         linked = build.link_model(replaced, library)
         if linked.returncode:
             sys.exit(linked.stderr)
-        for test in sorted({t for s in sources for t in TESTS[s]}):
-            caught = build.run(test, library, ENVIRONMENT.get(name, {}))
-            if caught:
-                return mutant, caught
+        for test in dict.fromkeys(t for s in sources for t in TESTS[s]):
+            for environment in ENVIRONMENTS.get(name, [{}]):
+                caught = build.run(test, library, environment)
+                if caught:
+                    return mutant, caught
         return mutant, None
 
 
@@ -174,28 +196,35 @@ def main():
     p.add_argument("build")
     p.add_argument("--file", action="append")
     p.add_argument("--kind", action="append")
+    p.add_argument("--only", help="regular expression over lines as --list prints them")
     p.add_argument("--list", action="store_true", help="only say what would be tried")
     p.add_argument("--jobs", type=int, default=1)
     a = p.parse_args()
     todo = list(mutants(a.file or [*TESTS, *HEADERS], a.kind))
+    if a.only:
+        todo = [m for m in todo if re.search(a.only, title(m))]
     if a.list:
-        for name, line, kind, was, _ in todo:
-            print(f"{name}:{line}: {kind}: {was}")
+        for mutant in todo:
+            print(title(mutant))
         print(f"{len(todo)} mutants")
         return 0
     build = Build(a.build)
+    for name in sorted({s for n, *_ in todo for s in HEADERS.get(n, [n])}):
+        for test in TESTS[name]:
+            said = build.run(test, build.path / "tests/cudahost/libislr_cudahost.so", {})
+            if said:
+                sys.exit(f"{test} fails without any fault: {said}")
     caught = skipped = 0
     survivors = []
     with concurrent.futures.ThreadPoolExecutor(a.jobs) as pool:
-        for (name, line, kind, was, _), how in pool.map(lambda m: attempt(build, m), todo):
+        for mutant, how in pool.map(lambda m: attempt(build, m), todo):
             if how == "does not compile":
                 skipped += 1
                 continue
             caught += how is not None
             if how is None:
-                survivors.append(f"{name}:{line}: {kind}: {was}")
-            print(f"{'caught  ' if how else 'SURVIVED'} {name}:{line}: {kind}: {was}" + (f"\n         {how}" if how else ""),
-                  flush=True)
+                survivors.append(title(mutant))
+            print(f"{'caught  ' if how else 'SURVIVED'} {title(mutant)}" + (f"\n         {how}" if how else ""), flush=True)
     print(f"{caught} caught, {len(survivors)} survived, {skipped} did not compile")
     for s in survivors:
         print(f"survived: {s}")

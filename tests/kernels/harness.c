@@ -344,10 +344,15 @@ int harness_main(const char *group, const struct kernel_test *tests, size_t coun
         return 77;
     }
     b->op->close(b);
+    const char *only = getenv("ISLR_TEST_ONLY");
     struct CMUnitTest *list = xcalloc(count, sizeof *list);
+    size_t n = 0;
     for (size_t i = 0; i < count; i++)
-        list[i] = (struct CMUnitTest){tests[i].name, run_twice, NULL, NULL, (void *)&tests[i]};
-    int rc = _cmocka_run_group_tests(group, list, count, NULL, NULL);
+        if (!only || !*only || !strcmp(only, tests[i].name))
+            list[n++] = (struct CMUnitTest){tests[i].name, run_twice, NULL, NULL, (void *)&tests[i]};
+    if (!n)
+        fprintf(stderr, "ISLR_TEST_ONLY=%s: there is no such test of %s\n", only, group);
+    int rc = n ? _cmocka_run_group_tests(group, list, n, NULL, NULL) : 1;
     free(list);
     return rc;
 }

@@ -37,7 +37,7 @@ struct kernel_test {
 #function, function                                                                                            \
     }
 
-// Runs the tests; what main() returns.
+// Runs the tests, or the one that ISLR_TEST_ONLY names; what main() returns.
 int harness_main(const char *group, const struct kernel_test *tests, size_t count);
 
 // The types of activations that the device has: writes at most three, returns how many.

@@ -3,6 +3,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "core/base/random.h"
 #include "tests/kernels/golden_file.h"
 #include "tests/kernels/harness.h"
 
@@ -209,6 +210,101 @@ static void test_missing_values_stay(struct harness *h)
     assert_true(missing > 0);
 }
 
+// ---- long clips ---------------------------------------------------------------------------------------------------
+
+enum { LONGEST = 512 }; // job files allow no more
+
+// A value in about one of sixty frames; columns 0..2: in frames 3 and 5, in one frame, in none.
+static float *make_sparse(struct harness *h, int frames)
+{
+    float *x = harness_memory(h, (size_t)(frames * COLUMNS), sizeof *x);
+    struct rng rng = rng_make(3, RNG_BENCH, 5, (uint32_t)frames, 0);
+    for (int i = 0; i < frames * COLUMNS; i++)
+        if (!rng_below(&rng, 60) && i % COLUMNS > 2)
+            x[i] = (float)rng_normal(&rng);
+    x[3 * COLUMNS] = 1.5f;
+    x[5 * COLUMNS] = -2;
+    x[4 * COLUMNS + 1] = 3;
+    return x;
+}
+
+// The value that interpolation gives: see AUGMENT_INTERPOLATE.
+static double interpolated(const float *x, int frames, int frame, int column)
+{
+    int known = 0, before = -1, behind = frames;
+    for (int f = 0; f < frames; f++) {
+        if (x[f * COLUMNS + column] == 0)
+            continue;
+        known++;
+        if (f <= frame)
+            before = f;
+        if (f >= frame && behind == frames)
+            behind = f;
+    }
+    if (known < 2)
+        return (double)x[frame * COLUMNS + column];
+    double low = before < 0 ? 0 : (double)x[before * COLUMNS + column];
+    double high = behind == frames ? 0 : (double)x[behind * COLUMNS + column];
+    if (before < 0 || behind == frames || before == behind)
+        return before < 0 ? high : low;
+    return low + (high - low) * (frame - before) / (behind - before);
+}
+
+// Gaps of more frames than a warp has lanes, and the last frames of the longest clip.
+static void test_interpolation_of_long_clips(struct harness *h)
+{
+    static const struct {
+        int clip, first;
+    } views[] = {{0, 0}, {0, 45}, {1, 0}, {1, 20}, {1, 256}, {1, LONGEST - MAX_FRAMES}};
+    enum { VIEWS = sizeof views / sizeof *views };
+    struct clips c = {0};
+    clips_add(&c, "seventy", make_sparse(h, 70), 70 * COLUMNS);
+    clips_add(&c, "longest", make_sparse(h, LONGEST), LONGEST * COLUMNS);
+    clips_upload(h, &c);
+    struct augment_plan plan[VIEWS];
+    double want[MAX_FRAMES * COLUMNS];
+    for (int v = 0; v < VIEWS; v++) {
+        plan[v] = plain_plan(&c, views[v].clip);
+        plan[v].flags = AUGMENT_INTERPOLATE;
+        plan[v].first = views[v].first;
+        plan[v].count = MAX_FRAMES;
+    }
+    struct tensor out = run(h, &c, plan, VIEWS);
+    for (int v = 0; v < VIEWS; v++) {
+        int clip = views[v].clip;
+        for (int i = 0; i < MAX_FRAMES * COLUMNS; i++)
+            want[i] = interpolated(c.x[clip], c.frames[clip], views[v].first + i / COLUMNS, i % COLUMNS);
+        values_check("interpolated", out.value + v * MAX_FRAMES * COLUMNS, want, MAX_FRAMES, COLUMNS, 1e-6);
+    }
+}
+
+// What lies behind a clip and behind its partner in memory, large values or none, does not reach the result.
+static void test_neighbours_do_not_matter(struct harness *h)
+{
+    static const char *const names[] = {"clip", "behind it", "partner", "behind that"};
+    static const int frames[] = {9, 9, 4, 4};
+    struct tensor out[2];
+    for (int loud = 0; loud < 2; loud++) {
+        struct clips c = {0};
+        for (int i = 0; i < 4; i++) {
+            struct tensor x = tensor_normal(h, DTYPE_F32, frames[i], COLUMNS, 60 + (uint32_t)i, 1);
+            float *v = harness_memory(h, (size_t)(frames[i] * COLUMNS), sizeof *v);
+            for (int k = 0; k < frames[i] * COLUMNS; k++) {
+                int missing = k % 11 == 0 || (k / COLUMNS == 2 && k % COLUMNS < HAND_POINTS * 3);
+                float factor = i % 2 == 0 ? (float)!missing : loud ? 100 : 0;
+                v[k] = factor * (float)x.value[k];
+            }
+            clips_add(&c, names[i], v, (size_t)(frames[i] * COLUMNS));
+        }
+        clips_upload(h, &c);
+        struct augment_plan plan = plain_plan(&c, 0);
+        plan.partner = 2;
+        plan.flags = AUGMENT_FILL_HAND | AUGMENT_INTERPOLATE | AUGMENT_FLIP | AUGMENT_PARTNER_FLIP;
+        out[loud] = run(h, &c, &plan, 1);
+    }
+    assert_memory_equal(out[0].value, out[1].value, MAX_FRAMES * COLUMNS * sizeof *out[0].value);
+}
+
 // The mirrored landmarks are pairs.
 static void test_mirror(struct harness *h)
 {
@@ -223,6 +319,8 @@ static const struct kernel_test tests[] = {
     KERNEL_TEST(test_golden_cases),
     KERNEL_TEST(test_plain_and_crop),
     KERNEL_TEST(test_missing_values_stay),
+    KERNEL_TEST(test_interpolation_of_long_clips),
+    KERNEL_TEST(test_neighbours_do_not_matter),
     KERNEL_TEST(test_mirror),
 };
 
