@@ -1,5 +1,5 @@
-// Memory of a card, on the host model of one: what is planned is what is taken, a set that does not fit is fed with the
-// same results to the bit, and where neither fits, what would is said and true.
+// Memory of a card, on the host model of one: what is planned is what is taken, a set that does not fit is fed (with what
+// results: test_feeder.c), and where neither fits, what would is said and true. Argument: a pattern of the names of tests.
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -11,7 +11,6 @@
 #include <cmocka.h>
 
 #include "core/base/memory.h"
-#include "core/train/evaluate.h"
 #include "core/train/memory.h"
 #include "kernels/cuda_open.h"
 #include "tests/train/small_run.h"
@@ -72,50 +71,6 @@ static void plan_is_what_is_taken(void **state)
         b->op->close(b);
         b = open_card(1024);
     }
-    b->op->close(b);
-    spec_free(job);
-    comm_close(comm);
-    set_close(set);
-}
-
-// Logits of the first clips, as evaluations between steps make them.
-static float *evaluate(struct small_run *r, struct comm *comm)
-{
-    struct error e = {0};
-    struct learner *l = &r->step.learner[STUDENT];
-    struct evaluator v = {comm, r->step.stream, &r->data, &l->model, &l->space, &l->views, l->x, r->step.clips, 0};
-    float *logits;
-    if (evaluate_logits(&v, r->data.train, 3 * SMALL_BATCH - 1, &logits, &e))
-        fail_msg("%s", e.text);
-    return logits;
-}
-
-static void fed_set_gives_the_same_bits(void **state)
-{
-    (void)state;
-    struct set *set = small_set_make();
-    struct comm *comm = comm_open_single();
-    Islr__JobSpec *job = small_run_job();
-    job->train->steps = 40;                                              // five epochs
-    job->augment->face_cutmix->p = job->augment->face_cutmix->until = 1; // faces of clips that are not in the batch
-    struct backend *b = open_card(1024);
-    struct hash hashes[2];
-    float *logits[2];
-    for (int fed = 0; fed < 2; fed++) {
-        struct small_run run;
-        small_run_open(&run, job, set, b, comm, DTYPE_F32, fed);
-        assert_true(!run.data.feeder == !fed);
-        assert_true(augmenter_draw(run.step.augmenter, run.data.train[0], STUDENT, 1).partner >= SMALL_BATCH);
-        small_run_steps(&run, 1, 2); // the second batch was fetched during the first step
-        logits[fed] = evaluate(&run, comm);
-        small_run_steps(&run, 3, 3);
-        hashes[fed] = small_run_hash(&run);
-        small_run_close(&run);
-    }
-    assert_true(hash_equal(&hashes[0], &hashes[1]));
-    assert_memory_equal(logits[0], logits[1], (3 * SMALL_BATCH - 1) * SMALL_SIGNS * sizeof *logits[0]);
-    free(logits[0]);
-    free(logits[1]);
     b->op->close(b);
     spec_free(job);
     comm_close(comm);
@@ -200,13 +155,14 @@ static void too_little_memory_says_what_would_fit(void **state)
     set_close(set);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(plan_is_what_is_taken),
-        cmocka_unit_test(fed_set_gives_the_same_bits),
         cmocka_unit_test(set_is_fed_where_it_does_not_fit),
         cmocka_unit_test(too_little_memory_says_what_would_fit),
     };
+    if (argc > 1)
+        cmocka_set_test_filter(argv[1]);
     return cmocka_run_group_tests_name("memory", tests, NULL, NULL);
 }

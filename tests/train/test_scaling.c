@@ -1,5 +1,6 @@
 // fp16 on the host model of a card: the loss scale falls until gradients are finite and weights move, a resume point
-// carries it to the bit, one without a scale begins anew, and devices get the types that they can train in.
+// carries it to the bit, one without a scale begins anew, and devices get the types that they can train in. Argument:
+// a pattern of the names of tests.
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -208,7 +209,7 @@ static void types_are_those_of_the_device(void **state)
     cpu->op->close(cpu);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(scale_falls_and_weights_move),
@@ -216,5 +217,7 @@ int main(void)
         cmocka_unit_test(resume_point_without_a_scale_begins_anew),
         cmocka_unit_test(types_are_those_of_the_device),
     };
+    if (argc > 1)
+        cmocka_set_test_filter(argv[1]);
     return cmocka_run_group_tests_name("scaling", tests, set_up, tear_down);
 }
