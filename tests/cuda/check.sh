@@ -1,84 +1,191 @@
 #!/usr/bin/env bash
 # Everything that can be known of the CUDA backend on a machine with a card: the operation tests, models and training
-# steps on it; compute-sanitizer's memcheck, racecheck, initcheck and synccheck; a training step beside PyTorch on the same
-# card; the same bits in two runs; clips per second. Fails where there is no card, and where a part could not be run.
+# steps on it; the same bits in two runs; a training step beside PyTorch on the same card; ranks over NCCL where there are
+# two cards; compute-sanitizer's memcheck, racecheck, initcheck and synccheck; clips per second. What fails is said and
+# the rest goes on; the exit status is 0 only if all was run and held.
 #
-# usage: tests/cuda/check.sh [PART..]    parts: operations models sanitizer parity determinism speed; default: all
-# environment: BUILD=build-cuda  PYTHON=python3 (with the packages of tests/oracle/requirements.txt, for parity)
-#              ARCHITECTURES=90 (compute capabilities; default: the card's own)
+# usage: tests/cuda/check.sh [PART..]   parts, and the order: operations models determinism parity ranks sanitizer speed
+# environment: BUILD=build-cuda  BUILT=1: it is built  JOBS=N: cores to use  ARCHITECTURES=90: the card's own unless given
+#              PYTHON=python3: with the packages of tests/oracle/requirements.txt, for parity
+#              MINUTES=N: what has not begun by then is reported as not run (a machine that is lent for so long)
+#              REHEARSAL=LIBRARY: this script itself, tried on the host model of a card (libislr_cudahost.so of BUILD)
 set -u
 cd "$(dirname "$0")/../.." || exit 1
-export PATH=/usr/bin:$PATH
-build=${BUILD:-build-cuda} python=${PYTHON:-python3}
-parts=${*:-operations models sanitizer parity determinism speed}
-operations=(attention augment batchnorm embed layernorm linear loss maximum mish optimizer rows)
-failed=() scratch=$(mktemp -d)
-trap 'rm -rf "$scratch"' EXIT
+export PATH=/usr/bin:$PATH:/usr/local/cuda/bin
+build=${BUILD:-build-cuda} python=${PYTHON:-python3} jobs=${JOBS:-$(nproc)} rehearsal=${REHEARSAL:-}
+all_parts='operations models determinism parity ranks sanitizer speed'
+parts=${*:-$all_parts}
+operations=(attention augment batchnorm embed layernorm linear loss maximum mish optimizer rows scale)
+failed=() started=() limits=() count=0 scratch=$(mktemp -d)
+trap 'kill $(jobs -p) 2>/dev/null; rm -rf "$scratch"' EXIT
+
+for part in $parts; do
+    case " $all_parts " in
+    *" $part "*) ;;
+    *) echo "check.sh: no part $part (parts: $all_parts)"; exit 2 ;;
+    esac
+done
 
 step() { printf '\n== %s (%d s)\n' "$1" $SECONDS; }
 fail() {
     echo "FAILED: $1"
     failed+=("$1")
 }
-# try WHAT COMMAND..: it must succeed; 77 is a test that found no card.
+
+# start SECONDS WHAT COMMAND..: begins it beside what runs, as many at once as there are cores; it must succeed in so many
+# seconds. finish: waits for all of them and says how they ended; its status is 0 if all succeeded.
+start() {
+    local limit=$1 what=$2
+    shift 2
+    if [ -n "${MINUTES:-}" ] && [ $SECONDS -ge $((MINUTES * 60)) ]; then
+        fail "$what (not run: the $MINUTES minutes are over)"
+        return
+    fi
+    while [ "$(jobs -rp | wc -l)" -ge "$jobs" ]; do wait -n; done
+    started+=("$what") limits+=("$limit")
+    {
+        timeout -k 10 "$limit" "$@" >"$scratch/$count.log" 2>&1 </dev/null
+        echo $? >"$scratch/$count.rc"
+    } &
+    count=$((count + 1))
+}
+finish() {
+    local first=$((count - ${#started[@]})) rc all=0
+    wait
+    for i in "${!started[@]}"; do
+        log=$scratch/$((first + i)).log
+        rc=$(cat "$scratch/$((first + i)).rc")
+        case $rc in
+        0) echo "ok: ${started[i]}"; continue ;;
+        77) why='no card' ;;
+        124 | 137) why="it did not end in ${limits[i]} s" ;;
+        *) why="status $rc" ;;
+        esac
+        tail -n 25 "$log"
+        fail "${started[i]} ($why)"
+        all=1
+    done
+    started=() limits=()
+    return $all
+}
+# The same for one alone; its output is then in $log.
 try() {
-    local what=$1 rc
-    shift
-    "$@" >"$scratch/log" 2>&1 </dev/null
-    rc=$?
-    [ $rc = 0 ] && echo "ok: $what" && return 0
-    tail -n 25 "$scratch/log"
-    fail "$what$([ $rc = 77 ] && echo ' (no card)')"
-    return 1
+    local before=$count
+    start "$@"
+    [ "$count" != "$before" ] && finish
 }
 
-for part in $parts; do
-    case $part in
-    operations | models | sanitizer | parity | determinism | speed) ;;
-    *) echo "check.sh: no part $part"; exit 2 ;;
-    esac
-done
+build_all() {
+    local options=(-Dbuildtype=release -Dfuzz=disabled -Dtests=true) targets=(daemon/islrd tests/nn/test_model
+        tests/train/test_steps tests/train/test_ranks)
+    for name in "${operations[@]}"; do targets+=("tests/kernels/test_$name"); done
+    if [ -n "$rehearsal" ]; then
+        options+=(-Dcuda=disabled)
+        targets+=(tests/cudahost/libislr_cudahost.so)
+    else
+        [ -n "${ARCHITECTURES:-}" ] || ARCHITECTURES=$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader |
+            sort -u | tr -d . | paste -sd,)
+        options+=(-Dcuda=enabled "-Dgpu_architectures=$ARCHITECTURES")
+        targets+=(kernels/cuda/libislr_cuda.so)
+    fi
+    if ! { meson setup --reconfigure "$build" "${options[@]}" || meson setup "$build" "${options[@]}"; } \
+        >"$scratch/log" 2>&1 || ! ninja -C "$build" "${targets[@]}" >"$scratch/log" 2>&1; then
+        tail -n 40 "$scratch/log"
+        echo "check.sh: $build does not build"
+        exit 1
+    fi
+}
 
+if [ -n "$rehearsal" ]; then
+    echo "REHEARSAL on $rehearsal: nothing of this says anything of a card"
+    export ISLR_CUDA_LIBRARY=$rehearsal
+else
+    unset ISLR_CUDA_LIBRARY
+    if ! nvidia-smi -L; then
+        echo "check.sh: no NVIDIA card here (nvidia-smi shows none): nothing of this can be checked on this machine"
+        exit 1
+    fi
+fi
 step "build"
-if [ -z "${ARCHITECTURES:-}" ]; then
-    ARCHITECTURES=$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2>/dev/null | sort -u | tr -d . |
-        paste -sd,) || true
-fi
-if [ -z "$ARCHITECTURES" ]; then
-    echo "check.sh: no NVIDIA card here (nvidia-smi shows none): nothing of this can be checked on this machine"
-    exit 1
-fi
-options=(-Dbuildtype=release -Dcuda=enabled "-Dgpu_architectures=$ARCHITECTURES" -Dtests=true)
-if ! { meson setup --reconfigure "$build" "${options[@]}" || meson setup "$build" "${options[@]}"; } \
-    >"$scratch/log" 2>&1 || ! ninja -C "$build" >"$scratch/log" 2>&1; then
-    tail -n 40 "$scratch/log"
-    echo "check.sh: $build does not build"
-    exit 1
-fi
+[ -n "${BUILT:-}" ] || build_all
 islrd=$build/daemon/islrd
-unset ISLR_CUDA_LIBRARY
 export ISLR_TEST_DEVICE=cuda
-if ! "$islrd" doctor --json | grep -q '"kind": "cuda"'; then
+if ! "$islrd" doctor --json | grep '"kind": "cuda"' >/dev/null; then
     "$islrd" doctor
     echo "check.sh: islrd finds no CUDA device"
     exit 1
 fi
-"$islrd" doctor | grep -A 20 '^devices' | grep cuda:
+"$islrd" doctor | grep cuda:
 
 check_operations() {
     for name in "${operations[@]}"; do
-        try "operation tests: $name" "$build/tests/kernels/test_$name"
+        start 120 "operation tests: $name" "$build/tests/kernels/test_$name"
     done
+    finish
 }
 
 check_models() {
     for name in tiny l25-student l25-distilled l80-student l80-distilled; do
-        try "model $name fp32" "$build/tests/nn/test_model" "tests/golden/$name.safetensors" fp32
-        [ $name = tiny ] || try "model $name bf16" "$build/tests/nn/test_model" "tests/golden/$name.safetensors" bf16
+        start 120 "model $name fp32" "$build/tests/nn/test_model" "tests/golden/$name.safetensors" fp32
+        [ $name = tiny ] ||
+            start 120 "model $name bf16" "$build/tests/nn/test_model" "tests/golden/$name.safetensors" bf16
     done
     for name in tiny l25 l80; do
-        try "training steps $name" "$build/tests/train/test_steps" "tests/golden/train-$name.safetensors"
+        start 120 "training steps $name" "$build/tests/train/test_steps" "tests/golden/train-$name.safetensors"
     done
+    finish
+}
+
+hashes() { (cd "$1" && find checkpoints final -name '*.safetensors' -exec sha256sum {} + | sort -k 2); }
+
+same_bits() {
+    local precision=$1 hash
+    for run in 1 2; do
+        start 120 "a job, $precision, run $run" "$islrd" run "$scratch/job.yaml" "train.precision=$precision" \
+            --device cuda --out "$scratch/$precision-$run"
+    done
+    finish || return
+    hash=$(hashes "$scratch/$precision-1")
+    if [ -n "$hash" ] && [ "$hash" = "$(hashes "$scratch/$precision-2")" ]; then
+        echo "ok: the same bits twice, $precision"
+    else
+        fail "two runs of one job differ, $precision"
+    fi
+}
+
+check_determinism() {
+    try 60 "recordings" "$islrd" synth --out "$scratch/recordings" --signs 6 --participants 4 --clips 300 || return
+    cat >"$scratch/job.yaml" <<END
+kind: train
+name: same
+preset: tiny
+data: {path: $scratch/recordings, fold: full}
+train: {epochs: 3}
+END
+    if [ -n "$rehearsal" ]; then
+        sed -i 's/epochs: 3/steps: 2, batch: 4, group: 2, ousm: 0/' "$scratch/job.yaml"
+    fi
+    for precision in fp32 auto; do same_bits $precision; done
+}
+
+check_parity() {
+    local pairs=(tiny l25 l80) device=cuda
+    [ -z "$rehearsal" ] || pairs=(tiny) device=cpu
+    try 200 "PyTorch on this card" "$python" tests/cuda/parity.py "$build/tests/train/test_steps" \
+        --device $device --pairs "${pairs[@]}" && tail -n 1 "$log"
+}
+
+# Each rank sees its own card alone, as its first.
+check_ranks() {
+    local command='CUDA_VISIBLE_DEVICES=$OMPI_COMM_WORLD_LOCAL_RANK exec "$0" "$@"'
+    if [ -n "$rehearsal" ]; then
+        command='ISLR_NCCL_LIBRARY=$ISLR_CUDA_LIBRARY exec "$0" "$@"'
+    elif [ "$(nvidia-smi -L | wc -l)" -lt 2 ]; then
+        echo "not looked at: ranks over NCCL need two cards"
+        return
+    fi
+    try 120 "two ranks, a card each" mpirun --allow-run-as-root --oversubscribe --bind-to none -np 2 \
+        bash -c "$command" "$build/tests/train/test_ranks" ordered off bf16 fast
 }
 
 # initcheck looks at global memory that nobody wrote; memcheck also for what is never freed.
@@ -88,52 +195,28 @@ check_sanitizer() {
         return
     fi
     for name in "${operations[@]}"; do
-        try "memcheck: $name" compute-sanitizer --tool memcheck --leak-check full --error-exitcode 9 \
+        start 240 "memcheck: $name" compute-sanitizer --tool memcheck --leak-check full --error-exitcode 9 \
             "$build/tests/kernels/test_$name"
         for tool in racecheck initcheck synccheck; do
-            try "$tool: $name" compute-sanitizer --tool $tool --error-exitcode 9 "$build/tests/kernels/test_$name"
+            start 240 "$tool: $name" compute-sanitizer --tool $tool --error-exitcode 9 \
+                "$build/tests/kernels/test_$name"
         done
     done
-    try "memcheck: a training step" compute-sanitizer --tool memcheck --error-exitcode 9 "$build/tests/train/test_steps" \
-        tests/golden/train-tiny.safetensors
+    start 240 "memcheck: a training step" compute-sanitizer --tool memcheck --error-exitcode 9 \
+        "$build/tests/train/test_steps" tests/golden/train-tiny.safetensors
+    finish
 }
 
-check_parity() {
-    try "PyTorch on this card" "$python" tests/cuda/parity.py "$build/tests/train/test_steps" &&
-        tail -n 1 "$scratch/log"
-}
-
-hashes() { (cd "$1" && find checkpoints final -name '*.safetensors' -exec sha256sum {} + | sort -k 2); }
-
-check_determinism() {
-    try "recordings" "$islrd" synth --out "$scratch/recordings" --signs 6 --participants 4 --clips 300 || return
-    cat >"$scratch/job.yaml" <<END
-kind: train
-name: same
-preset: tiny
-data: {path: $scratch/recordings, fold: full}
-train: {epochs: 3}
-END
-    for precision in fp32 auto; do
-        for run in 1 2; do
-            try "a job, $precision, run $run" "$islrd" run "$scratch/job.yaml" train.precision=$precision \
-                --device cuda --out "$scratch/$precision-$run" || return
-        done
-        if [ -n "$(hashes "$scratch/$precision-1")" ] &&
-            [ "$(hashes "$scratch/$precision-1")" = "$(hashes "$scratch/$precision-2")" ]; then
-            echo "ok: the same bits twice, $precision"
-        else
-            fail "two runs of one job differ, $precision"
-        fi
-    done
-}
-
+# One at a time, and nothing beside it.
 check_speed() {
-    for preset in l25 l80; do
+    local presets=(l25 l80) batches=(32 256)
+    [ -z "$rehearsal" ] || presets=(tiny) batches=(2)
+    for preset in "${presets[@]}"; do
         for precision in fp32 auto; do
-            for batch in 32 256; do
-                try "speed: $preset $precision, batch $batch" "$islrd" bench train --device cuda --preset $preset \
-                    --precision $precision --batch $batch && tail -n 1 "$scratch/log"
+            for batch in "${batches[@]}"; do
+                try 60 "speed: $preset $precision, batch $batch" "$islrd" bench train --device cuda \
+                    --preset "$preset" --precision $precision --batch "$batch" --steps "${STEPS:-10}" &&
+                    tail -n 1 "$log"
             done
         done
     done
@@ -149,4 +232,4 @@ if [ ${#failed[@]} -gt 0 ]; then
     printf 'FAILED: %s\n' "${failed[@]}"
     exit 1
 fi
-echo "all holds on this card"
+if [ -n "$rehearsal" ]; then echo "all holds on the host model"; else echo "all holds on this card"; fi
