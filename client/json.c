@@ -7,6 +7,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "core/base/decimal.h"
 #include "core/spec/emit.h"
 
 static void lead(struct json *j, const char *key)
@@ -55,8 +56,9 @@ void json_number(struct json *j, const char *key, double value)
         json_null(j, key);
         return;
     }
+    char text[DECIMAL_MAX];
     lead(j, key);
-    strbuf_printf(&j->text, "%.9g", value);
+    strbuf_add(&j->text, text, decimal_put(text, value, 9));
 }
 
 void json_boolean(struct json *j, const char *key, bool value)

@@ -8,11 +8,14 @@
 #include "client/run.h"
 #include "client/text.h"
 #include "client/watch.h"
+#include "core/base/decimal.h"
+#include "core/base/memory.h"
 
 struct printer {
     bool json, csv, evaluations, header_done;
     struct option_list wanted; // patterns; none: all
     struct json document;
+    struct strbuf rows; // of a record
 };
 
 static bool is_wanted(const struct printer *p, const char *name)
@@ -52,44 +55,53 @@ static void print_json(struct printer *p, const Islr__Record *r)
 }
 
 // Names come from the training program; quotes are doubled all the same (RFC 4180).
-static void print_csv_name(const char *name)
+static void add_csv_name(struct strbuf *b, const char *name)
 {
-    putchar('"');
-    for (const char *quote; (quote = strchr(name, '"')); name = quote + 1)
-        printf("%.*s\"\"", (int)(quote - name), name);
-    fputs(name, stdout);
-    putchar('"');
+    strbuf_add(b, "\"", 1);
+    for (const char *quote; (quote = strchr(name, '"')); name = quote + 1) {
+        strbuf_add(b, name, (size_t)(quote - name));
+        strbuf_add(b, "\"\"", 2);
+    }
+    strbuf_add(b, name, strlen(name));
+    strbuf_add(b, "\"", 1);
 }
 
-// What a record's figures have in common is put together once.
+// What a record's figures have in common is put together once, and all of them are written at once.
 static void print_csv(struct printer *p, const Islr__Record *r)
 {
     const Islr__MetricPoint *m = r->metric;
-    char common[128];
+    struct strbuf *b = &p->rows;
+    char common[128], value[DECIMAL_MAX];
     if (!p->header_done)
         puts("seq,time_ms,attempt,step,epoch,evaluation,metric,value");
     p->header_done = true;
-    snprintf(common, sizeof common, "%llu,%lld,%u,%llu,%.9g,%d,", (unsigned long long)r->seq, (long long)r->time_ms,
-             r->attempt, (unsigned long long)m->step, m->epoch, m->evaluation);
+    int length = snprintf(common, sizeof common, "%llu,%lld,%u,%llu,%.9g,%d,", (unsigned long long)r->seq,
+                          (long long)r->time_ms, r->attempt, (unsigned long long)m->step, m->epoch, m->evaluation);
+    b->length = 0;
     for (size_t i = 0; i < m->n_names && i < m->n_values; i++) {
         if (!is_wanted(p, m->names[i]))
             continue;
-        fputs(common, stdout);
-        print_csv_name(m->names[i]);
-        printf(",%.9g\n", m->values[i]);
+        strbuf_add(b, common, (size_t)length);
+        add_csv_name(b, m->names[i]);
+        strbuf_add(b, ",", 1);
+        strbuf_add(b, value, decimal_put(value, m->values[i], 9));
+        strbuf_add(b, "\n", 1);
     }
+    fwrite(b->text, 1, b->length, stdout);
 }
 
 static void print_line(struct printer *p, const Islr__Record *r)
 {
     const Islr__MetricPoint *m = r->metric;
+    char value[DECIMAL_MAX];
     printf("%sstep %llu  epoch %.4g", m->evaluation ? "evaluation  " : "", (unsigned long long)m->step, m->epoch);
     for (size_t i = 0; i < m->n_names && i < m->n_values; i++) {
         if (!is_wanted(p, m->names[i]))
             continue;
         fputs("  ", stdout);
         text_print(stdout, m->names[i]);
-        printf(" %.6g", m->values[i]);
+        decimal_put(value, m->values[i], 6);
+        printf(" %s", value);
     }
     putchar('\n');
 }
@@ -140,5 +152,6 @@ int command_metrics(int argc, char **argv)
     }
     option_list_free(&p.wanted);
     free(p.document.text.text);
+    free(p.rows.text);
     return code;
 }
