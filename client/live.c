@@ -183,9 +183,29 @@ static void note_state(struct live *l, const Islr__Record *r)
     putchar('\n');
 }
 
-static int on_record(void *context, const Islr__Record *r)
+// What a run of the group says. How it goes is the group's line's, its states are lines of the group's log.
+static void print_member(struct live *l, uint64_t member, const Islr__Record *r)
+{
+    int line = r->what_case == ISLR__RECORD__WHAT_LOG;
+    if (l->quiet || (!line && (r->what_case != ISLR__RECORD__WHAT_METRIC || !r->metric->evaluation)))
+        return;
+    live_clear(l);
+    printf("%llu| ", (unsigned long long)member);
+    if (line) {
+        text_print(stdout, r->log);
+        putchar('\n');
+    } else {
+        print_evaluation(r->metric);
+    }
+}
+
+static int on_record(void *context, uint64_t member, const Islr__Record *r)
 {
     struct live *l = context;
+    if (member) {
+        print_member(l, member, r);
+        return ferror(stdout);
+    }
     switch (r->what_case) {
     case ISLR__RECORD__WHAT_METRIC:
         if (!r->metric->evaluation) {

@@ -106,8 +106,9 @@ static void print_line(struct printer *p, const Islr__Record *r)
     putchar('\n');
 }
 
-static int on_record(void *context, const Islr__Record *r)
+static int on_record(void *context, uint64_t member, const Islr__Record *r)
 {
+    (void)member;
     struct printer *p = context;
     if (r->what_case != ISLR__RECORD__WHAT_METRIC || (p->evaluations && !r->metric->evaluation) ||
         !count_wanted(p, r->metric))

@@ -59,8 +59,9 @@ static struct chart *chart_of(struct plot *p, const char *name)
     return &p->charts[p->count++];
 }
 
-static int on_record(void *context, const Islr__Record *r)
+static int on_record(void *context, uint64_t member, const Islr__Record *r)
 {
+    (void)member;
     struct plot *p = context;
     if (r->what_case != ISLR__RECORD__WHAT_METRIC)
         return 0;

@@ -13,7 +13,7 @@ int watch_run(const struct server *s, uint64_t run, bool patient, bool quiet, st
     struct live live;
     struct error e = {ERR_NONE, ""};
     struct follower_options o = {
-        .run = run, .logs = true, .metrics = true, .progress = true, .keep = true, .patient = patient};
+        .run = run, .logs = true, .metrics = true, .progress = true, .keep = true, .members = true, .patient = patient};
     live_start(&live, run, quiet);
     struct follower_events events = live_events(&live);
     int rc = follower_run(s, &o, &events, result, &e);
@@ -42,7 +42,7 @@ static void print_notice(void *context, const char *text)
 }
 
 int follow_printed(const char *address, const char *name, const struct follower_options *wanted,
-                   int (*on_record)(void *context, const Islr__Record *r), void *context)
+                   int (*on_record)(void *context, uint64_t member, const Islr__Record *r), void *context)
 {
     struct server s;
     struct error e = {ERR_NONE, ""};
@@ -77,6 +77,7 @@ int command_watch(int argc, char **argv)
         options,
         operands,
         "islrctl watch 12\nislrctl watch",
+        "What the runs of a group say stands behind their numbers. "
         "With a RUN it ends with the run's own exit code: 0 succeeded, 1 failed, 130 cancelled. Ctrl-c leaves "
         "the run alone. A server that goes away is waited for."};
     int code;

@@ -11,6 +11,6 @@ int watch_run(const struct server *s, uint64_t run, bool patient, bool quiet, st
 // Prints the records of the run of that name with on_record, for logs and metrics. Returns the exit code: with o->keep
 // the run's own, else 0; errors are printed.
 int follow_printed(const char *address, const char *name, const struct follower_options *o,
-                   int (*on_record)(void *context, const Islr__Record *r), void *context);
+                   int (*on_record)(void *context, uint64_t member, const Islr__Record *r), void *context);
 
 #endif

@@ -72,6 +72,47 @@ static void logs_and_metrics_across_breaks(void **state)
     scripted_close(&s);
 }
 
+// The lines that begin with `prefix` ("" for those of the group), without it; free() it.
+static char *lines_of(const char *text, const char *prefix)
+{
+    char *out = calloc(1, strlen(text) + 1);
+    for (const char *end; *text; text = end) {
+        end = text + strcspn(text, "\n") + 1;
+        const char *bar = memchr(text, '|', (size_t)(end - text));
+        size_t n = bar ? (size_t)(bar - text) : 0;
+        if (n == strlen(prefix) && !strncmp(text, prefix, n))
+            strncat(out, bar ? bar + 2 : text, (size_t)(end - (bar ? bar + 2 : text)));
+    }
+    return out;
+}
+
+// What the runs of a group say comes with what it says itself, each run's in its order, nothing lost and nothing twice.
+static void groups_speak_with_their_runs(void **state)
+{
+    struct scripted s = {.runs = 9, .state = ISLR__RUN_STATE__RUN_SUCCEEDED, .records = 41, .group = 9};
+    static const char *const names[] = {"", "1", "2", "3"};
+    (void)state;
+    scripted_open(&s);
+    struct outcome alone = RUN(&s, "logs", "1");
+    s.members = 3;
+    for (int round = 0; round < 3; round++) {
+        s.break_follow = round == 2 ? 5 : 0;
+        struct outcome o = round ? RUN(&s, "logs", "9", "-f") : RUN(&s, "logs", "9");
+        assert_int_equal(o.code, 0);
+        for (size_t i = 0; i < 4; i++) {
+            char *lines = lines_of(o.out, names[i]);
+            assert_string_equal(lines, alone.out);
+            free(lines);
+        }
+        outcome_free(&o);
+    }
+    s.break_follow = 0;
+    expect(RUN(&s, "logs", "9", "--json"), 0, "{\"run\": 3, \"seq\": ", NULL);
+    expect(RUN(&s, "watch", "9"), 0, "\n2| ", NULL);
+    outcome_free(&alone);
+    scripted_close(&s);
+}
+
 static void since_begins_behind_a_number(void **state)
 {
     struct scripted s = {.runs = 1, .state = ISLR__RUN_STATE__RUN_SUCCEEDED, .records = 101};
@@ -198,6 +239,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(logs_and_metrics_across_breaks),
+        cmocka_unit_test(groups_speak_with_their_runs),
         cmocka_unit_test(since_begins_behind_a_number),
         cmocka_unit_test(metrics_in_other_forms),
         cmocka_unit_test(exit_status_is_the_runs),
