@@ -10,7 +10,7 @@ start_server
 start_workers
 until_true 30 "two workers" workers_up 2
 submit
-expect 0 ctl wait "$run" --timeout 120
+expect 0 ctl wait "$run" --timeout "$(bound 120)"
 expect 0 ctl pull "$run:soup" -o "$scratch/whole"
 
 # Backup and check beside the running server; no repair.

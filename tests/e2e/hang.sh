@@ -52,12 +52,12 @@ mkdir "$scratch/blocked"
 cp "$scratch/recordings/sign_to_prediction_index_map.json" "$scratch/blocked"
 mkfifo "$scratch/blocked/train.csv"
 submit data.path="$scratch/blocked" retry.max_attempts=1
-expect 1 ctl wait "$run" --timeout 60
+expect 1 ctl wait "$run" --timeout "$(bound 60)"
 ctl show "$run" --json | json reason | grep -qE "is stuck: it has done nothing for [0-9]+ s \(prepare, step 0\), at .*open.* < file_read" ||
     fail "a blocked rank is not named: $(ctl show "$run" --json | json reason)"
 until_true 60 "the workers are back" workers_up 2
 
 # Without a server it is the same.
-expect 6 timeout 60 "${mpirun[@]}" -np 2 "$ISLRD" run "$scratch/job.yaml" data.path="$scratch/blocked" --threads 1 --hang-seconds 3 --out "$scratch/direct"
+expect 6 timeout "$(bound 60)" "${mpirun[@]}" -np 2 "$ISLRD" run "$scratch/job.yaml" data.path="$scratch/blocked" --threads 1 --hang-seconds "$(bound 3)" --out "$scratch/direct"
 said "rank [01] on $host \(pid [0-9]+\) is stuck: it has done nothing for .* \(prepare, step 0\), at .*open.* < file_read"
 said "#[0-9]+ recordings_read "

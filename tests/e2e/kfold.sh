@@ -14,7 +14,7 @@ submit data.fold=all resources.ranks=1 --name cv
 group=$run
 [ "$group" = 1 ] || fail "the group has the number $group"
 until_true 30 "both folds run at once" eval '[ "$(state_of 2)$(state_of 3)" = runningrunning ]'
-expect 0 ctl wait "$group" --timeout 120
+expect 0 ctl wait "$group" --timeout "$(bound 120)"
 for run in 1 2 3; do
     [ "$(state_of "$run")" = succeeded ] || fail "run $run: $(state_of "$run")"
 done

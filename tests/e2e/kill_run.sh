@@ -42,15 +42,16 @@ expect 0 "$ISLRD" run "$scratch/job.yaml" --out "$scratch/alone" --resume
 same_models "$scratch/whole" "$scratch/alone" "a killed run"
 cmp -s "$scratch/whole/predictions.npy" "$scratch/alone/predictions.npy" || fail "a killed run: other predictions"
 
+# Sets $ranks; that mpirun has ended already will do too.
+two_ranks() {
+    read -r -a ranks <<<"$(pgrep -P "$pid" -f "$ISLRD" | tr '\n' ' ')"
+    [ ${#ranks[@]} -eq 2 ] || ! alive "$pid"
+}
+
 # Of two ranks in turn: a rank, mpirun, the other rank, mpirun asked to stop.
 for k in 1 2 3 4; do
     start "two-$k" "${mpirun[@]}" -np 2 "$ISLRD" run "$scratch/job.yaml" --out "$scratch/two" --resume
-    ranks=()
-    for _ in $(seq 100); do
-        read -r -a ranks <<<"$(pgrep -P "$pid" -f "$ISLRD" | tr '\n' ' ')"
-        [ ${#ranks[@]} -eq 2 ] && break
-        sleep 0.05
-    done
+    until_true 30 "two ranks for kill $k" two_ranks
     pause "$whole_ms"
     case $k in
     1 | 3) kill -9 "${ranks[$((k / 2))]}" 2>/dev/null ;;

@@ -36,7 +36,7 @@ for k in 1 2 3 4; do
     until_true 20 "the server is back" ctl status
     kills=$((kills + 1))
 done
-expect 0 ctl wait "$run" --timeout 120
+expect 0 ctl wait "$run" --timeout "$(bound 120)"
 check_run "after $kills kills of the server"
 check_metrics "$run" "$steps"
 [ "$(ctl show "$run" --json | json attempts | grep -o "'number'" | wc -l)" -eq 1 ] ||
@@ -68,7 +68,7 @@ for what in rank mpirun server all rank; do
     esac
     until_true 60 "the workers are back after the kill of $what" workers_up 2
 done
-expect 0 ctl wait "$run" --timeout 120
+expect 0 ctl wait "$run" --timeout "$(bound 120)"
 check_run "after kills of everything"
 wait "$follower"
 status=$?

@@ -14,6 +14,10 @@ finish() {
     trap - EXIT INT TERM
     # A child that start() has just forked runs this too if a signal reaches it before it has become its program.
     [ "$BASHPID" = $$ ] || exit $status
+    # A child that has not been waited for keeps its number; it may not have made its process group yet.
+    for child in $(jobs -p); do
+        kill -9 "$child" 2>/dev/null
+    done
     # By group, and only what carries this test's directory in its environment: numbers are used again.
     for group in "${started[@]}"; do
         for member in $(pgrep -g "$group"); do
@@ -53,18 +57,24 @@ expect() {
 said() { grep -qE -- "$1" "$scratch/last.log" || fail "not said: $1"; }
 
 # start NAME COMMAND..: in the background, in a process group of its own, with $scratch/NAME.log. Sets $pid. Should this
-# script be killed, it dies too.
+# script be killed, it dies too. The log of who had this name before is kept as NAME-N.log: whoever looks for a line of the
+# new one does not find the old one's.
 start() {
     local name=$1
     shift
+    [ ! -e "$scratch/$name.log" ] || mv "$scratch/$name.log" "$scratch/$name-${#started[@]}.log"
     setsid setpriv --pdeathsig KILL "$@" >"$scratch/$name.log" 2>&1 </dev/null &
     pid=$!
     started+=("$pid")
 }
 
-# until_true SECONDS WHAT COMMAND..: polls.
+# How many times as long as on a quiet machine things may take: under sanitizers, or beside other work.
+patience=${ISLR_E2E_PATIENCE:-1}
+bound() { echo $(($1 * patience)); }
+
+# until_true SECONDS WHAT COMMAND..: polls, for bound SECONDS.
 until_true() {
-    local deadline=$((SECONDS + $1)) what=$2
+    local deadline=$((SECONDS + $(bound "$1"))) what=$2
     shift 2
     until "$@" >/dev/null 2>&1; do
         [ $SECONDS -lt $deadline ] || fail "waited in vain: $what"
@@ -95,9 +105,6 @@ train: {epochs: $epochs, batch: 16, group: 8}
 checkpoint: {soup_last: 3, resume_minutes: 0.002}
 JOB
 }
-
-# bound SECONDS: so many, or three times as many where programs are slow.
-bound() { [ -z "${ISLR_E2E_SHORT:-}" ] && echo "$1" || echo $(($1 * 3)); }
 
 # Hashes of a finished run's models, by name.
 hashes() { (cd "$1/final" && sha256sum student.safetensors teacher.safetensors distilled.safetensors soup.safetensors); }

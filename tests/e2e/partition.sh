@@ -19,7 +19,7 @@ until_true 30 "a worker" workers_up 1
 attempt() { ctl show "$run" --json | json attempts "$@"; }
 at_step() { [ "$(ctl show "$run" --json | json step)" -ge "$1" ]; }
 check() {
-    expect 0 ctl wait "$run" --timeout 120
+    expect 0 ctl wait "$run" --timeout "$(bound 120)"
     ctl metrics "$run" --csv -m loss/student >"$scratch/metrics.csv" || fail "metrics $run"
     python3 - "$scratch/metrics.csv" "$steps" "$(ctl show "$run" --json | json attempts)" <<'PYTHON' || fail "$1: figures"
 import ast, csv, sys

@@ -22,7 +22,7 @@ expect 0 ctl submit "$scratch/job.yaml" --follow --key once
 submit --key once
 [ "$run" = 1 ] || fail "the same key gave run $run"
 submit --name second
-expect 0 ctl wait "$run" --timeout 60
+expect 0 ctl wait "$run" --timeout "$(bound 60)"
 
 # Both are there, ended well, with all their figures, and equal to the run without a server.
 [ "$(ctl list --json | json runs 0 name)" = second ] || fail "list does not begin with the newest"
@@ -46,7 +46,7 @@ expect 0 "$ISLRD" predict --model "$(ctl pull 1:soup -o "$scratch/here")" "$clip
 
 # A run that cannot be: it fails and says why; one that is cancelled stops.
 submit data.path="$scratch/nowhere"
-expect 1 ctl wait "$run" --timeout 60
+expect 1 ctl wait "$run" --timeout "$(bound 60)"
 ctl show "$run" --json | json reason | grep -q nowhere || fail "a failed run does not say why"
 submit train.epochs=2000
 until_true 30 "the long run runs" eval '[ "$(state_of $run)" = running ]'

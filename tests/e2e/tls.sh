@@ -120,7 +120,7 @@ start workers "${mpirun[@]}" -np 2 "$ISLRD" work --server "$at" --threads 1 --sc
     --fingerprint "$fingerprint" --token-file "$scratch/node.token"
 until_true 30 "two workers" workers_up 2
 submit
-expect 0 ctl wait "$run" --timeout 120
+expect 0 ctl wait "$run" --timeout "$(bound 120)"
 check_metrics "$run" "$steps"
 expect 0 ctl pull "$run:soup" -o "$scratch/pulled"
 

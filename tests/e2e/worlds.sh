@@ -65,7 +65,7 @@ kill -TERM "$beta"
 until_true 60 "beta ends" eval "! alive $beta"
 until_true 60 "it goes on in gamma" eval '[ "$(attempt 2 resumed_from_step)" -gt $first ]'
 second=$(attempt 2 resumed_from_step)
-expect 0 ctl wait "$run" --timeout 120
+expect 0 ctl wait "$run" --timeout "$(bound 120)"
 [ "$(state_of "$run")" = succeeded ] || fail "run $run is $(state_of "$run")"
 [ "$(attempts | grep -o "'number'" | wc -l)" = 3 ] || fail "there are other than three attempts"
 check_metrics "$run" "$steps"

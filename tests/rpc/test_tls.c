@@ -464,6 +464,7 @@ static void new_keys_without_end(void **state)
     SSL *ssl = SSL_new(context);
     SSL_set_fd(ssl, fd);
     step(&r, ssl, SSL_connect);
+    peer_set_patience(r.server, 600000, 600000, 600000); // it is not for being slow that it is to be dropped
     for (int i = 0; i < 100000 && !r.ended; i++) {
         ERR_clear_error();
         if (SSL_key_update(ssl, SSL_KEY_UPDATE_REQUESTED) != 1)
