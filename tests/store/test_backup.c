@@ -5,6 +5,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -52,14 +53,14 @@ struct writing {
     struct rig *rig;
     uint32_t attempt;
     uint64_t run, next_seq;
-    volatile int stop;
+    atomic_int stop;
 };
 
 // Goes on submitting and recording until it is told to stop.
 static void *keep_writing(void *context)
 {
     struct writing *w = context;
-    while (!w->stop) {
+    while (!atomic_load(&w->stop)) {
         rig_submit(w->rig, "more");
         rig_add_records(w->rig, w->run, w->attempt, w->next_seq, 20);
         w->next_seq += 20;
@@ -88,7 +89,7 @@ static void test_beside_writes(void **state)
     for (int i = 0; i < 3; i++)
         if (take(&rig, out, &facts, &e))
             fail_msg("%s", e.text);
-    w.stop = 1;
+    atomic_store(&w.stop, 1);
     pthread_join(thread, NULL);
     assert_int_equal(facts.artifacts, 2);
     struct backup_options o = {.out = out};
