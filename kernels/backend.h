@@ -74,6 +74,7 @@ struct rows {
 
 struct backend;
 struct stream;
+struct recording; // a device's own: see record_begin
 
 // ---- linear layers: PyTorch's convention, weight [out, in] --------------------------------------------------------
 
@@ -339,14 +340,15 @@ struct loss_scaler {
 // and the scale of the next step. scalars->loss_scale, by which this step's gradients are too large, stays.
 struct update_scale {
     struct loss_scaler *scaler;                  // device
-    struct step_scalars *scalars[SCALER_MODELS]; // device; NULL: there is no such model
+    struct step_scalars *scalars[SCALER_MODELS]; // device; NULL: there is no such model (the first is there)
     const double *square_norm[SCALER_MODELS];    // device
     float growth, backoff;                       // factors of the scale
     uint32_t interval;                           // good steps before it grows
     double beta1, beta2;
-    // The schedule (reference section 4): warm-up to lr over `warmup` steps, then down to 0 at `steps`.
+    // The schedule (reference section 4): warm-up to lr over `warmup` steps, then down to 0 at `steps`; the step is the
+    // first model's scalars'.
     double lr;
-    uint32_t step, warmup, steps;
+    uint32_t warmup, steps;
 };
 
 // What several ranks computed, added up in double in the ranks' order and rounded once, as comm.h promises:
@@ -430,6 +432,17 @@ struct backend_ops {
     // The device's own name for the stream (CUDA: cudaStream_t), for libraries that queue on it; NULL: it has none.
     void *(*native_stream)(struct stream *s);
     void (*forget)(struct backend *b); // drops all packed copies of constant weights
+
+    // Recordings; all four are NULL where the device has none, and none of them may be asked for then. From record_begin()
+    // to record_end() on the same stream, what is queued on it - and on streams that order() lets follow it, which it must
+    // follow again before the end - is not carried out but kept, with its arguments as they are. Nothing may be waited
+    // for, allocated, or copied from or to the host meanwhile, so all that is recorded has been queued before with the
+    // same shapes. -1, NULL: it cannot be, for the reason in *e; nothing was carried out, and the streams are as before.
+    int (*record_begin)(struct stream *s, struct error *e);
+    struct recording *(*record_end)(struct stream *s, struct error *e);
+    // Queues all of it on the stream that it was begun on. What its operations read and write must be where it was.
+    void (*replay)(struct stream *s, struct recording *r);
+    void (*recording_destroy)(struct recording *r); // NULL is fine; before the streams that it was made on
 
     void (*upload)(struct stream *s, void *device, const void *host,
                    size_t size); // host memory may be reused after return

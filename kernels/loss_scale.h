@@ -40,7 +40,7 @@ SCALE_FUNCTION int scale_model(const struct update_scale *a, int model, double l
 SCALE_FUNCTION void scale_step(const struct update_scale *a)
 {
     struct loss_scaler *s = a->scaler;
-    double lr = scale_schedule_lr(a, a->step - s->skipped);
+    double lr = scale_schedule_lr(a, a->scalars[0]->step - s->skipped);
     int finite = 1;
     for (int m = 0; m < SCALER_MODELS; m++)
         if (a->scalars[m])

@@ -306,15 +306,20 @@ static void sum_piece(struct comm_device *d, float *data, size_t count, float di
         sum_ordered(d, data, count, divisor);
 }
 
-void comm_device_sum(struct comm_device *d, struct stream *after, float *data, size_t count, float divisor)
+static void begin(struct comm_device *d, uint64_t sums)
 {
-    d->begun++;
-    after->op->order(after, d->stream);
+    d->begun += sums;
     double seconds = comm_timeout(d->comm) + ROLL_CALL_SECONDS + 2 * COMM_DEVICE_LEAVE;
     if (d->failed.code == ERR_NONE) // against calls into the driver that never come back
         deadline_set(d->deadline, seconds, ERR_TIMEOUT,
                      "rank %d on %s: the device did not answer for %g s while gradients were summed: leaving",
                      comm_rank(d->comm), host_of(d, comm_rank(d->comm)), seconds);
+}
+
+void comm_device_sum(struct comm_device *d, struct stream *after, float *data, size_t count, float divisor)
+{
+    begin(d, 1);
+    after->op->order(after, d->stream);
     for (size_t at = 0; at < count && d->failed.code == ERR_NONE; at += PIECE)
         sum_piece(d, data + at, count - at < PIECE ? count - at : PIECE, divisor);
 }
@@ -322,6 +327,24 @@ void comm_device_sum(struct comm_device *d, struct stream *after, float *data, s
 void comm_device_join(struct comm_device *d, struct stream *s)
 {
     d->stream->op->order(d->stream, s);
+}
+
+uint64_t comm_device_begun(const struct comm_device *d)
+{
+    return d->begun;
+}
+
+void comm_device_replay(struct comm_device *d, uint64_t sums)
+{
+    begin(d, sums);
+}
+
+int comm_device_failed(const struct comm_device *d, struct error *e)
+{
+    if (d->failed.code == ERR_NONE)
+        return 0;
+    *e = d->failed;
+    return -1;
 }
 
 // 1: all is done; 0: not yet; -1: failed.

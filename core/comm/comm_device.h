@@ -39,6 +39,12 @@ void comm_device_close(struct comm_device *d); // NULL is fine. No sum may be un
 void comm_device_sum(struct comm_device *d, struct stream *after, float *data, size_t count, float divisor);
 // `s` goes on only when all sums that were queued are done.
 void comm_device_join(struct comm_device *d, struct stream *s);
+// Where the streams are recorded (kernels/backend.h; on all ranks at once, or on none): how many sums were queued so far,
+// and a word before a replay that queues so many again.
+uint64_t comm_device_begun(const struct comm_device *d);
+void comm_device_replay(struct comm_device *d, uint64_t sums);
+// The failure that was kept, if there is one: -1 with *e.
+int comm_device_failed(const struct comm_device *d, struct error *e);
 // Until all that is queued on `s` is done.
 int comm_device_wait(struct comm_device *d, struct stream *s, struct error *e);
 

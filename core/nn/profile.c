@@ -110,6 +110,7 @@ void profile_begin(struct profile *p, struct stream *s)
     p->ops.linear_backward_weight = count_linear_backward_weight;
     p->ops.copy = time_copy;
     p->ops.zero = time_zero;
+    p->ops.record_begin = NULL; // what is replayed could not be told apart
     s->op = &p->ops;
 }
 

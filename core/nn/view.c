@@ -1,8 +1,8 @@
 // One model's view of a batch: see view.h.
 #include "core/nn/view.h"
 
+#include <assert.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "core/base/memory.h"
 
@@ -61,14 +61,20 @@ static int32_t larger(int32_t a, int32_t b)
     return a > b ? a : b;
 }
 
-static void fill_mixup(const struct view_input *in, struct block *h, struct view *v)
+static void fill_pairs(const struct view_input *in, struct block *h)
 {
     for (int i = 0; i < in->clips; i++) {
-        int mixed = in->partner && in->layer[i] >= 0;
-        h->partner[i] = mixed ? in->partner[i] : i;
+        h->partner[i] = in->partner && in->layer[i] >= 0 ? in->partner[i] : i;
         h->inverse[h->partner[i]] = i;
-        for (int k = 0; k < ENCODERS; k++) {
-            int here = mixed && in->layer[i] == k;
+    }
+}
+
+static void fill_mixup(const struct view_input *in, struct block *h, struct view *v)
+{
+    for (int k = 0; k < ENCODERS; k++) {
+        v->mixes[k] = in->partner && in->uniform;
+        for (int i = 0; i < in->clips; i++) {
+            int here = in->partner && in->layer[i] == k;
             h->coefficient[k][i] = here ? in->coefficient[i] : 1;
             v->mixes[k] |= here;
         }
@@ -82,31 +88,50 @@ static void fill_mixup(const struct view_input *in, struct block *h, struct view
     }
 }
 
-// A clip's rows reach as far as its pair's do, and as far as the pair reads that takes it as partner.
-static int fill_rows(const struct view_input *in, struct block *h)
+// A clip's rows reach as far as its pair's do, and as far as the pair reads that takes it as partner. Returns how many
+// rows there are.
+static int fill_offsets(const struct view_input *in, struct block *h)
 {
     int row = 0;
     for (int i = 0; i < in->clips; i++) {
-        int32_t n = larger(in->length[i], larger(in->length[h->partner[i]], in->length[h->inverse[i]]));
         h->offset[i] = row;
-        for (int f = 0; f < n; f++)
-            h->id[row++] = (int32_t)((in->first_clip + (uint32_t)i) * (uint32_t)in->frames) + f;
+        row += larger(in->length[i], larger(in->length[h->partner[i]], in->length[h->inverse[i]]));
     }
-    h->offset[in->clips] = row;
-    int count = (row + ROW_MULTIPLE - 1) / ROW_MULTIPLE * ROW_MULTIPLE;
-    while (row < count)
-        h->id[row++] = -1;
+    return h->offset[in->clips] = row;
+}
+
+static void fill_ids(const struct view_input *in, struct block *h, int count)
+{
+    for (int i = 0; i < in->clips; i++)
+        for (int row = h->offset[i]; row < h->offset[i + 1]; row++)
+            h->id[row] = (int32_t)((in->first_clip + (uint32_t)i) * (uint32_t)in->frames) + row - h->offset[i];
+    for (int row = h->offset[in->clips]; row < count; row++)
+        h->id[row] = -1;
+}
+
+static int whole_rows(int rows)
+{
+    int count = (rows + ROW_MULTIPLE - 1) / ROW_MULTIPLE * ROW_MULTIPLE;
     return count ? count : ROW_MULTIPLE;
+}
+
+int view_rows(struct view_buffer *b, const struct view_input *in)
+{
+    struct block h = block_at(b->host, in->clips, in->frames);
+    fill_pairs(in, &h);
+    return whole_rows(fill_offsets(in, &h));
 }
 
 struct view view_build(struct view_buffer *b, struct stream *s, const struct view_input *in)
 {
     struct view v = {.clips = in->clips, .frames = in->frames, .first_clip = in->first_clip, .x = in->x};
     struct block h = block_at(b->host, in->clips, in->frames), d = block_at(b->device, in->clips, in->frames);
+    fill_pairs(in, &h);
     fill_mixup(in, &h, &v);
-    int count = fill_rows(in, &h);
-    if (h.offset[in->clips] == 0)
-        memset(h.id, 0xFF, ROW_MULTIPLE * sizeof *h.id);
+    int count = whole_rows(fill_offsets(in, &h));
+    count = in->rows > count ? in->rows : count;
+    assert(count <= view_rows_max(b->clips, b->frames));
+    fill_ids(in, &h, count);
     s->op->upload(s, b->device, b->host, h.words * sizeof *b->host);
     v.length = d.own;
     v.partner = d.partner;

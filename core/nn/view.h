@@ -29,6 +29,10 @@ struct view_input {
     const int32_t *partner;
     const float *coefficient;
     const int32_t *layer;
+    // For views whose shape must not depend on the draws: so many rows where fewer are needed (0: as few as there are), and
+    // with a partner mixup before every encoder, wherever a clip is mixed.
+    int rows;
+    int uniform;
 };
 
 // Memory of views of up to `clips` clips of `frames` frames.
@@ -48,6 +52,9 @@ static inline int view_rows_max(int clips, int frames)
 
 int view_buffer_create(struct view_buffer *b, struct backend *backend, int clips, int frames, struct error *e);
 void view_buffer_destroy(struct view_buffer *b);
+
+// Packed rows that the view needs: a multiple of ROW_MULTIPLE, view_rows_max() at most.
+int view_rows(struct view_buffer *b, const struct view_input *in);
 
 // Builds and queues the upload. The view is valid until the buffer is built into again.
 struct view view_build(struct view_buffer *b, struct stream *s, const struct view_input *in);

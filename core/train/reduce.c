@@ -127,8 +127,11 @@ struct gradient_watch reduce_pass_begin(struct reduce_pass *p, struct reducer *r
 
 int reducer_finish(struct reducer *r, struct error *e)
 {
-    if (r->device)
+    if (r->device) {
         comm_device_join(r->device, r->stream);
+        if (comm_device_failed(r->device, e))
+            return -1;
+    }
     if (r->side)
         begin_waiting(r);
     int rc = comm_reduce_wait(r->comm, e);
@@ -172,6 +175,22 @@ int reducer_average(struct reducer *r, float *data, size_t count, struct error *
         r->stream->op->upload(r->stream, data, copy, count * sizeof *copy);
     free(copy);
     return rc ? -1 : 0;
+}
+
+int reducer_queues(const struct reducer *r)
+{
+    return comm_size(r->comm) == 1 || r->device;
+}
+
+uint64_t reducer_sums(const struct reducer *r)
+{
+    return r->device ? comm_device_begun(r->device) : 0;
+}
+
+void reducer_replay(struct reducer *r, uint64_t sums)
+{
+    if (r->device)
+        comm_device_replay(r->device, sums);
 }
 
 int reducer_wait(struct reducer *r, struct error *e)

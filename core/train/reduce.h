@@ -50,6 +50,12 @@ int reducer_finish(struct reducer *r, struct error *e);
 // data[0..count) := mean over the ranks, on the device, in the stream's order.
 int reducer_average(struct reducer *r, float *data, size_t count, struct error *e);
 
+// Whether all of it is queued on the device, so that it may be recorded (kernels/backend.h). How many sums were queued so
+// far; and a word that a replay will queue so many, before it does.
+int reducer_queues(const struct reducer *r);
+uint64_t reducer_sums(const struct reducer *r);
+void reducer_replay(struct reducer *r, uint64_t sums);
+
 // Waits for all that is queued on the stream, and delivers its downloads: in place of synchronize, which would wait for
 // a missing rank without end.
 int reducer_wait(struct reducer *r, struct error *e);

@@ -19,11 +19,11 @@ void loss_scale_reset(struct loss_scaler *scaler, struct stream *s, const struct
     s->op->upload(s, scaler, &fresh, sizeof fresh);
 }
 
-void loss_scale_update(struct loss_scaler *scaler, struct stream *s, const struct schedule *schedule, uint32_t step,
+void loss_scale_update(struct loss_scaler *scaler, struct stream *s, const struct schedule *schedule,
                        struct step_scalars *const scalars[SCALER_MODELS], const double *const squares[SCALER_MODELS])
 {
     queue(s, update_scale, .scaler = scaler, .scalars = {scalars[0], scalars[1]},
           .square_norm = {squares[0], squares[1]}, .growth = LOSS_SCALE_GROWTH, .backoff = LOSS_SCALE_BACKOFF,
           .interval = LOSS_SCALE_INTERVAL, .beta1 = schedule->beta1, .beta2 = schedule->beta2, .lr = schedule->lr,
-          .step = step, .warmup = schedule->warmup, .steps = schedule->steps);
+          .warmup = schedule->warmup, .steps = schedule->steps);
 }

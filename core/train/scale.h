@@ -22,8 +22,8 @@ struct loss_scaler *loss_scale_create(struct backend *b, struct error *e); // de
 // As at the start of a run, or as after `step` steps of one that had none.
 void loss_scale_reset(struct loss_scaler *scaler, struct stream *s, const struct schedule *schedule, uint32_t step);
 
-// Queues that of step `step`; scalars and squares as in struct update_scale.
-void loss_scale_update(struct loss_scaler *scaler, struct stream *s, const struct schedule *schedule, uint32_t step,
+// Queues that of the step that the scalars are of; scalars and squares as in struct update_scale.
+void loss_scale_update(struct loss_scaler *scaler, struct stream *s, const struct schedule *schedule,
                        struct step_scalars *const scalars[SCALER_MODELS], const double *const squares[SCALER_MODELS]);
 
 #endif

@@ -78,7 +78,8 @@ int step_create(struct step_space *t, const struct step_options *o, struct error
     t->augmenter = augmenter_create(o->data->set, o->data->train, o->data->train_count, o->job->augment,
                                     o->job->train->seed, t->schedule.epochs);
     int failed = create_buffers(t, o->type, e) || create_learners(t, o->type, e);
-    if (!comm_agree(t->comm, failed, e) && !reducer_create(&t->reducer, t->comm, t->backend, t->stream, e))
+    if (!comm_agree(t->comm, failed, e) && !reducer_create(&t->reducer, t->comm, t->backend, t->stream, e) &&
+        !recorder_create(&t->recorder, &t->reducer, e))
         return 0;
     step_destroy(t);
     return -1;
@@ -87,6 +88,7 @@ int step_create(struct step_space *t, const struct step_options *o, struct error
 void step_destroy(struct step_space *t)
 {
     void *const owned[] = {t->scalars, t->scaler, t->label, t->coefficient, t->plans};
+    recorder_destroy(&t->recorder);
     reducer_destroy(&t->reducer);
     for (int i = 0; i < LEARNERS; i++)
         learner_destroy(&t->learner[i]);
@@ -134,24 +136,57 @@ static int fetch_clips(struct step_space *t, uint32_t step, const uint32_t *clip
     return feeder_wait(f, e);
 }
 
-// Queues the making of the model's view.
-static void make_view(struct step_space *t, struct learner *l, const struct augment_plan *plans)
+static struct augment_plan *plans_of(const struct step_space *t, int role)
 {
-    int max_len = l->model.config.max_len;
+    return t->host_plans + (size_t)role * (size_t)t->clips;
+}
+
+static struct view_input view_input(struct step_space *t, const struct learner *l)
+{
     for (int i = 0; i < t->clips; i++)
-        t->length[i] = plans[i].count;
-    t->stream->op->upload(t->stream, t->plans, plans, (size_t)t->clips * sizeof *t->plans);
+        t->length[i] = plans_of(t, l->role)[i].count;
+    return (struct view_input){.clips = t->clips,
+                               .frames = l->model.config.max_len,
+                               .first_clip = (uint32_t)t->first_clip,
+                               .x = l->x,
+                               .length = t->length,
+                               .partner = t->mixup.any ? t->mixup.partner : NULL,
+                               .coefficient = t->mixup.coefficient,
+                               .layer = t->mixup.layer[l->role],
+                               .rows = t->shape.rows,
+                               .uniform = t->recorder.uniform};
+}
+
+// What shape the step has on all ranks, where shapes should be few.
+static int choose_shape(struct step_space *t, struct error *e)
+{
+    struct step_shape shape = {.mixed = t->mixup.any, .frozen = t->frozen};
+    int most = 0;
+    t->shape = shape;
+    for (int i = 0; i < LEARNERS && t->recorder.uniform; i++) {
+        struct learner *l = &t->learner[i];
+        if (!has_learner(t, i))
+            continue;
+        struct view_input input = view_input(t, l);
+        int rows = view_rows(&l->views, &input), limit = view_rows_max(t->clips, l->model.config.max_len);
+        shape.rows = rows > shape.rows ? rows : shape.rows;
+        most = !most || limit < most ? limit : most;
+    }
+    if (recorder_agree(&t->recorder, &shape, most, e))
+        return -1;
+    t->shape = shape;
+    t->mixup.any = shape.mixed;
+    return 0;
+}
+
+// Queues the making of the model's view.
+static void make_view(struct step_space *t, struct learner *l)
+{
+    struct view_input input = view_input(t, l);
+    t->stream->op->upload(t->stream, t->plans, plans_of(t, l->role), (size_t)t->clips * sizeof *t->plans);
     queue(t->stream, augment, .frames = t->feed.frames, .offset = t->feed.offset, .frame_count = t->feed.frame_count,
-          .plan = t->plans, .views = t->clips, .max_frames = max_len, .out = l->x);
-    l->view = view_build(&l->views, t->stream,
-                         &(struct view_input){.clips = t->clips,
-                                              .frames = max_len,
-                                              .first_clip = (uint32_t)t->first_clip,
-                                              .x = l->x,
-                                              .length = t->length,
-                                              .partner = t->mixup.any ? t->mixup.partner : NULL,
-                                              .coefficient = t->mixup.coefficient,
-                                              .layer = t->mixup.layer[l->role]});
+          .plan = t->plans, .views = t->clips, .max_frames = input.frames, .out = l->x);
+    l->view = view_build(&l->views, t->stream, &input);
 }
 
 static int make_batch(struct step_space *t, uint32_t step, const uint32_t *clips, struct error *e)
@@ -163,6 +198,8 @@ static int make_batch(struct step_space *t, uint32_t step, const uint32_t *clips
         return -1;
     mixup_draw(&t->mixup, t->job->mixup, train->seed, step, epoch, t->schedule.epochs,
                t->first_clip / (int)train->group, (int)train->group);
+    if (choose_shape(t, e))
+        return -1;
     for (int i = 0; i < t->clips; i++)
         t->host_label[i] = set_clip(t->data->set, clips[i])->label;
     const struct backend_ops *op = t->backend->op;
@@ -173,12 +210,13 @@ static int make_batch(struct step_space *t, uint32_t step, const uint32_t *clips
     op->upload(t->stream, t->coefficient, t->mixup.coefficient, (size_t)t->clips * sizeof *t->coefficient);
     for (int i = 0; i < LEARNERS; i++)
         if (has_learner(t, i))
-            make_view(t, &t->learner[i], t->host_plans + (size_t)i * (size_t)t->clips);
+            make_view(t, &t->learner[i]);
     return 0;
 }
 
-static void forward_and_backward(struct step_space *t, struct reduce_pass *passes)
+static void forward_and_backward(struct step_space *t)
 {
+    struct reduce_pass passes[LEARNERS];
     struct learner_targets targets = {.label = t->label,
                                       .mixed = t->mixup.any,
                                       .coefficient = t->coefficient,
@@ -214,7 +252,7 @@ static int average_buffers(struct step_space *t, struct error *e)
     return 0;
 }
 
-static void update(struct step_space *t, uint32_t step)
+static void update(struct step_space *t)
 {
     struct learner *student = &t->learner[STUDENT], *distilled = &t->learner[DISTILLED];
     learner_measure(student, t->stream);
@@ -224,11 +262,23 @@ static void update(struct step_space *t, uint32_t step)
         struct step_scalars *scalars[SCALER_MODELS] = {&t->scalars[STUDENT],
                                                        t->distills ? &t->scalars[DISTILLED] : NULL};
         const double *squares[SCALER_MODELS] = {student->square_norm, distilled->square_norm};
-        loss_scale_update(t->scaler, t->stream, &t->schedule, step, scalars, squares);
+        loss_scale_update(t->scaler, t->stream, &t->schedule, scalars, squares);
     }
     learner_update(student, t->stream, t->job->train, &t->learner[TEACHER]);
     if (t->distills)
         learner_update(distilled, t->stream, t->job->train, NULL);
+}
+
+// All that a step computes, from the views to the new weights. What it reads on the host must be the same in all steps of
+// one shape, since this may be recorded.
+static int queue_step(void *context, struct error *e)
+{
+    struct step_space *t = context;
+    forward_and_backward(t);
+    if (reducer_finish(&t->reducer, e) || average_buffers(t, e))
+        return -1;
+    update(t);
+    return 0;
 }
 
 // What a step leaves on the device.
@@ -290,14 +340,9 @@ static int collect(struct step_space *t, struct step_result *out, struct error *
 int step_run(struct step_space *t, uint32_t step, const uint32_t *batch, const uint32_t *next, struct step_result *out,
              struct error *e)
 {
-    struct reduce_pass passes[LEARNERS];
     *out = (struct step_result){.lr = schedule_lr(&t->schedule, step)};
-    if (make_batch(t, step, batch + t->first_clip, e))
+    if (make_batch(t, step, batch + t->first_clip, e) || recorder_run(&t->recorder, t->shape, queue_step, t, e))
         return -1;
-    forward_and_backward(t, passes);
-    if (reducer_finish(&t->reducer, e) || average_buffers(t, e))
-        return -1;
-    update(t, step);
     if (next && t->data->feeder)
         plan_views(t, step + 1, next + t->first_clip);
     return collect(t, out, e);

@@ -8,6 +8,7 @@
 #include "core/train/dataset.h"
 #include "core/train/learner.h"
 #include "core/train/mixup.h"
+#include "core/train/recorder.h"
 #include "core/train/reduce.h"
 #include "core/train/scale.h"
 #include "core/train/schedule.h"
@@ -18,6 +19,7 @@ struct step_space {
     struct stream *stream;
     struct comm *comm;
     struct reducer reducer;
+    struct recorder recorder;
     const struct dataset *data;
     struct schedule schedule;
     struct augmenter *augmenter;
@@ -38,6 +40,7 @@ struct step_space {
     struct augment_plan *host_plans; // [LEARNERS, clips]
     int32_t *host_label, *length;    // [clips]
     struct mixup_plan mixup;
+    struct step_shape shape; // of the step under way
 };
 
 struct step_losses {

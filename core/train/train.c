@@ -331,6 +331,10 @@ static int one_step(struct run *r, struct error *e)
     const uint32_t *next = schedule_ends_epoch(s, step) ? NULL : batch + r->o->job->train->batch;
     if (step_run(&r->step, step, batch, next, &result, e))
         return error_prefix(e, "step %u", step);
+    struct error *trouble = &r->step.recorder.trouble;
+    if (r->root && trouble->code != ERR_NONE)
+        sink_log(r->o->sink, LOG_WARN, "step %u: %s", step, trouble->text);
+    trouble->code = ERR_NONE;
     if (!result.finite)
         return fail_not_finite(r, batch, e);
     r->state.step = step;

@@ -53,6 +53,9 @@ struct cuda_stream {
     struct staging *staging;        // pinned memory that copies from and to the host go through (staging.h)
     void *workspace;                // of the matrix products, made by gemm.c
     struct error failed;            // the first failure since the last synchronize; code ERR_NONE: none
+    struct cuda_stream *recorded;   // the stream whose recording takes in what is queued here, or NULL (record.c)
+    struct cuda_stream *also;       // the next stream of that recording
+    int replayed;                   // a recording, since the last synchronize
 };
 
 static inline struct cuda_backend *cuda_of(struct stream *s)
@@ -69,9 +72,22 @@ static inline cudaStream_t cuda_stream_of(struct stream *s)
 // up.
 void *cuda_scratch(struct stream *s, size_t size);
 
-// Keeps a failure for `synchronize`, unless rc is none. Returns rc. `what` completes "CUDA: ...".
+// "CUDA device 0 (its name): what: CUDA's words". Returns -1.
+int cuda_error(struct error *e, const struct cuda_backend *b, cudaError_t rc, const char *what);
+
+// Keeps a failure for `synchronize`, unless rc is none. Returns rc. `what` as above.
 cudaError_t cuda_check(struct stream *s, cudaError_t rc, const char *what);
 void cuda_fail(struct stream *s, const struct error *e);
+
+// record.c: see backend.h.
+int cuda_record_begin(struct stream *s, struct error *e);
+struct recording *cuda_record_end(struct stream *s, struct error *e);
+void cuda_replay(struct stream *s, struct recording *r);
+void cuda_recording_destroy(struct recording *r);
+// `later` waits for `earlier`: if that is recorded, it is too.
+void cuda_record_follow(struct stream *earlier, struct stream *later);
+// Keeps a failure and returns 0 where the stream is recorded: `what` would not be what it is in a replay.
+int cuda_record_allows(struct stream *s, const char *what);
 
 // Is the stream still free of failures?
 static inline int cuda_ok(struct stream *s)

@@ -23,9 +23,11 @@ void cuda_fail(struct stream *s, const struct error *e)
     struct cuda_stream *c = (struct cuda_stream *)s;
     if (c->failed.code == ERR_NONE)
         c->failed = *e;
+    if (c->recorded && c->recorded->failed.code == ERR_NONE)
+        c->recorded->failed = *e; // what came first is what the recording failed of
 }
 
-static int set_error(struct error *e, const struct cuda_backend *b, cudaError_t rc, const char *what)
+int cuda_error(struct error *e, const struct cuda_backend *b, cudaError_t rc, const char *what)
 {
     return error_set(e, ERR_FAILED, "CUDA device %d (%s): %s: %s", b->device, b->name, what, cudaGetErrorString(rc));
 }
@@ -34,7 +36,7 @@ cudaError_t cuda_check(struct stream *s, cudaError_t rc, const char *what)
 {
     if (rc != cudaSuccess) {
         struct error e;
-        set_error(&e, cuda_of(s), rc, what);
+        cuda_error(&e, cuda_of(s), rc, what);
         cuda_fail(s, &e);
     }
     return rc;
@@ -71,7 +73,7 @@ static void *obtain(struct cuda_backend *b, size_t size, struct error *e)
                   "out of memory on CUDA device %d (%s): %zu MiB more are needed, %zu of its %zu MiB are free",
                   b->device, b->name, (size >> 20) + 1, available >> 20, total >> 20);
     else
-        set_error(e, b, rc, "memory");
+        cuda_error(e, b, rc, "memory");
     return NULL;
 }
 
@@ -167,22 +169,32 @@ static struct stream *stream_create(struct backend *b, struct error *e)
         rc = cudaEventCreateWithFlags(&c->mark, cudaEventDisableTiming);
     if (!rc)
         return &c->base;
-    set_error(e, (struct cuda_backend *)b, rc, "create a stream");
+    cuda_error(e, (struct cuda_backend *)b, rc, "create a stream");
     stream_destroy(&c->base);
     return NULL;
+}
+
+// What a failure of queued work is called. CUDA does not say which kernel it was; a blocking launch does.
+static const char *name_of_work(const struct cuda_stream *c)
+{
+    return c->replayed ? "the work queued on it failed, in or behind a step that was replayed (ISLR_RECORD=off and "
+                         "CUDA_LAUNCH_BLOCKING=1 in the environment name the kernel)"
+                       : "the work queued on it failed (CUDA_LAUNCH_BLOCKING=1 in the environment names the kernel)";
 }
 
 static int synchronize(struct stream *s, struct error *e)
 {
     struct cuda_stream *c = (struct cuda_stream *)s;
     enter(s->backend);
-    cudaError_t rc = cuda_check(s, cudaStreamSynchronize(c->cuda), "the work queued on it failed");
+    cudaError_t rc = cuda_check(s, cudaStreamSynchronize(c->cuda), name_of_work(c));
     staging_deliver(s, rc != cudaSuccess);
+    c->replayed = 0;
     if (cuda_ok(s))
         return 0;
     if (e)
         *e = c->failed;
-    c->failed.code = ERR_NONE;
+    if (!c->recorded) // else the recording fails of it
+        c->failed.code = ERR_NONE;
     return -1;
 }
 
@@ -195,7 +207,7 @@ static int poll_stream(struct stream *s, struct error *e)
         cudaGetLastError(); // no failure
         return 0;
     }
-    cuda_check(s, rc, "the work queued on it failed");
+    cuda_check(s, rc, name_of_work(c));
     if (cuda_ok(s))
         return 1;
     *e = c->failed; // kept: synchronize reports it too
@@ -211,6 +223,7 @@ static void order(struct stream *earlier, struct stream *later)
 {
     struct cuda_stream *c = (struct cuda_stream *)earlier;
     enter(earlier->backend);
+    cuda_record_follow(earlier, later);
     if (!cuda_check(later, cudaEventRecord(c->mark, c->cuda), "mark a stream"))
         cuda_check(later, cudaStreamWaitEvent(cuda_stream_of(later), c->mark, 0), "let a stream wait");
 }
@@ -223,13 +236,15 @@ static void forget(struct backend *b)
 static void upload(struct stream *s, void *device, const void *host, size_t size)
 {
     enter(s->backend);
-    staging_upload(s, device, host, size);
+    if (cuda_record_allows(s, "an upload"))
+        staging_upload(s, device, host, size);
 }
 
 static void download(struct stream *s, void *host, const void *device, size_t size)
 {
     enter(s->backend);
-    staging_download(s, host, device, size);
+    if (cuda_record_allows(s, "a download"))
+        staging_download(s, host, device, size);
 }
 
 static void copy(struct stream *s, void *to, const void *from, size_t size)
@@ -299,6 +314,10 @@ static void fill_table(struct backend_ops *op)
                                .order = order,
                                .native_stream = native_stream,
                                .forget = forget,
+                               .record_begin = cuda_record_begin,
+                               .record_end = cuda_record_end,
+                               .replay = cuda_replay,
+                               .recording_destroy = cuda_recording_destroy,
                                .upload = upload,
                                .download = download,
                                .copy = copy,
@@ -339,7 +358,7 @@ static int find_device(struct cuda_backend *b, struct error *e)
     size_t total;
     rc = cudaMemGetInfo(&b->free_first, &total);
     if (rc)
-        return set_error(e, b, rc, "memory");
+        return cuda_error(e, b, rc, "memory");
     b->free_least = b->free_first;
     b->major = p.major;
     b->minor = p.minor;

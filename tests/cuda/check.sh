@@ -130,6 +130,7 @@ check_models() {
         [ $name = tiny ] ||
             start 120 "model $name bf16" "$build/tests/nn/test_model" "tests/golden/$name.safetensors" bf16
     done
+    start 120 "steps that are replayed" "$build/tests/train/test_replay" fp32 6
     for name in tiny l25 l80; do
         start 120 "training steps $name" "$build/tests/train/test_steps" "tests/golden/train-$name.safetensors"
     done
@@ -144,12 +145,19 @@ same_bits() {
         start 120 "a job, $precision, run $run" "$islrd" run "$scratch/job.yaml" "train.precision=$precision" \
             --device cuda --out "$scratch/$precision-$run"
     done
+    start 120 "a job, $precision, without recordings" env ISLR_RECORD=off "$islrd" run "$scratch/job.yaml" \
+        "train.precision=$precision" --device cuda --out "$scratch/$precision-direct"
     finish || return
     hash=$(hashes "$scratch/$precision-1")
     if [ -n "$hash" ] && [ "$hash" = "$(hashes "$scratch/$precision-2")" ]; then
         echo "ok: the same bits twice, $precision"
     else
         fail "two runs of one job differ, $precision"
+    fi
+    if [ "$hash" = "$(hashes "$scratch/$precision-direct")" ]; then
+        echo "ok: the same bits without recordings, $precision"
+    else
+        fail "steps that are replayed differ from those that are not, $precision"
     fi
 }
 
@@ -214,9 +222,11 @@ check_speed() {
     for preset in "${presets[@]}"; do
         for precision in fp32 auto; do
             for batch in "${batches[@]}"; do
-                try 60 "speed: $preset $precision, batch $batch" "$islrd" bench train --device cuda \
-                    --preset "$preset" --precision $precision --batch "$batch" --steps "${STEPS:-10}" &&
-                    tail -n 1 "$log"
+                for record in on off; do
+                    try 60 "speed: $preset $precision, batch $batch, recordings $record" env ISLR_RECORD=$record \
+                        "$islrd" bench train --device cuda --preset "$preset" --precision $precision --batch "$batch" \
+                        --steps "${STEPS:-10}" && tail -n 1 "$log"
+                done
             done
         done
     done

@@ -22,6 +22,7 @@ struct backend *backend_cudahost_open(int order, struct error *e);
 //   CUDAHOST_MEMORY_MIB=N                 the memory of each (8192)
 //   CUDAHOST_FAULT_FILE=PATH              once this file is there, it is removed and the device is in error
 //   CUDAHOST_GEMM=none|product            what the matrix library does: see gemm.cc
+//   CUDAHOST_CAPTURE=spoilt               captures of streams fail
 int cudahost_configure(struct error *e);
 
 // 1: blocks, warps and lanes run in ascending order; others: in descending order.
@@ -33,8 +34,9 @@ void cudahost_reset(void);
 
 // Device memory from now on, in bytes; what is allocated counts.
 void cudahost_limit_memory(size_t size);
-// Grids that ran since the program began, and device allocations that are not freed.
+// Grids that ran and graphs that were launched since the program began, and device allocations that are not freed.
 size_t cudahost_grids(void);
+size_t cudahost_replays(void);
 size_t cudahost_allocations(void);
 
 // For stand-ins of other libraries that work on streams: calls work(context) when the stream (a cudaStream_t) comes to

@@ -6,6 +6,8 @@
 //   lost         its contributions are never sent, from the third exchange on
 //   error        its third exchange fails, as where a link breaks
 //   abort-hangs  giving up the communicator does not come back
+// An exchange that is captured into a graph runs again with each replay. As NCCL has it, all ranks must have captured it in
+// the same capture, or none: where they have not, the device fails and says so.
 #include <algorithm>
 #include <atomic>
 #include <cstdio>
@@ -18,6 +20,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "tests/cudahost/graph.h"
 #include "tests/cudahost/launch.h"
 
 extern "C" {
@@ -49,8 +52,17 @@ struct transfer {
     int peer;
 };
 
+typedef std::vector<struct transfer> transfer_list;
+
+// Transfers with, before each of them, the number of the capture that they are in.
+struct exchange {
+    uint64_t capture; // 0: none
+    transfer_list transfers;
+    std::vector<uint64_t> theirs; // the peers' numbers
+};
+
 struct group {
-    std::vector<struct transfer> transfers;
+    transfer_list transfers;
     struct nccl_comm *comm;
     cudaStream_t stream;
 };
@@ -93,7 +105,7 @@ static void move(struct nccl_comm *c, struct transfer &t)
 }
 
 // Moves on all transfers of which none to or from the same peer is before it. Are all done?
-static bool move_all(struct nccl_comm *c, std::vector<struct transfer> &transfers)
+static bool move_all(struct nccl_comm *c, transfer_list &transfers)
 {
     bool done = true, blocked[2][RANKS_MOST] = {};
     for (struct transfer &t : transfers) {
@@ -110,7 +122,48 @@ static bool has_fault(const struct nccl_comm *c, const char *fault)
     return !strcmp(c->fault, fault);
 }
 
-// Queues what the group collected: it ends when the other ranks have done their part, or the communicator is given up.
+static bool is_uniform(const struct nccl_comm *c, const struct exchange &x)
+{
+    for (size_t i = 0; i < x.theirs.size(); i++)
+        if (!x.transfers[2 * i].send && x.theirs[i] != x.capture) {
+            fprintf(stderr, "cudahost: an exchange is of capture %llu on rank %d, of %llu on rank %d (0: none)\n",
+                    static_cast<unsigned long long>(x.capture), c->rank, static_cast<unsigned long long>(x.theirs[i]),
+                    x.transfers[2 * i].peer);
+            return false;
+        }
+    return true;
+}
+
+// Queues the transfers, and what is to be done then; it is over when the other ranks have done their part, or the
+// communicator is given up.
+static int queue_exchange(struct nccl_comm *c, cudaStream_t stream, const transfer_list &transfers,
+                          const std::function<void()> &then)
+{
+    auto x = std::make_shared<struct exchange>();
+    x->capture = cudahost::capture_of(stream);
+    x->theirs.resize(transfers.size());
+    for (size_t i = 0; i < transfers.size(); i++) {
+        const struct transfer &t = transfers[i];
+        uint64_t *number = t.send ? &x->capture : &x->theirs[i];
+        x->transfers.push_back({t.send, reinterpret_cast<char *>(number), sizeof *number, 0, t.peer});
+        x->transfers.push_back(t);
+    }
+    cudaError_t rc = cudahost::stream_queue(stream, [=] {
+        if (c->given_up)
+            return cudaSuccess;
+        if (!move_all(c, x->transfers))
+            return cudaErrorNotReady;
+        for (struct transfer &t : x->transfers)
+            t.moved = 0; // it may run again
+        if (!is_uniform(c, *x))
+            return cudaErrorLaunchFailure;
+        then();
+        return cudaSuccess;
+    });
+    return rc ? 1 : NCCL_SUCCESS;
+}
+
+// Queues what the group collected.
 static int queue_group(struct group *g)
 {
     struct nccl_comm *c = g->comm;
@@ -123,10 +176,7 @@ static int queue_group(struct group *g)
         g->transfers.erase(
             std::remove_if(g->transfers.begin(), g->transfers.end(), [](const struct transfer &t) { return t.send; }),
             g->transfers.end());
-    auto transfers = std::make_shared<std::vector<struct transfer>>(std::move(g->transfers));
-    cudaError_t rc = cudahost::stream_queue(
-        g->stream, [=] { return c->given_up || move_all(c, *transfers) ? cudaSuccess : cudaErrorNotReady; });
-    return rc ? 1 : NCCL_SUCCESS;
+    return queue_exchange(c, g->stream, g->transfers, [] {});
 }
 
 static int add_transfer(bool send, void *data, size_t count, int type, int peer, struct nccl_comm *c, void *stream)
@@ -249,19 +299,15 @@ EXPORT int ncclAllReduce(const void *from, void *to, size_t count, int type, int
     if (type != NCCL_FLOAT || operation != NCCL_SUM)
         return INVALID_USAGE;
     auto parts = std::make_shared<std::vector<std::vector<float>>>(c->ranks, std::vector<float>(count));
-    auto transfers = std::make_shared<std::vector<struct transfer>>();
+    transfer_list transfers;
     for (int r = 0; r < c->ranks; r++) {
         if (r == c->rank)
             continue;
-        transfers->push_back({true, static_cast<char *>(const_cast<void *>(from)), count * sizeof(float), 0, r});
-        transfers->push_back({false, reinterpret_cast<char *>((*parts)[r].data()), count * sizeof(float), 0, r});
+        transfers.push_back({true, static_cast<char *>(const_cast<void *>(from)), count * sizeof(float), 0, r});
+        transfers.push_back({false, reinterpret_cast<char *>((*parts)[r].data()), count * sizeof(float), 0, r});
     }
     c->exchanges++;
-    cudaError_t rc = cudahost::stream_queue(static_cast<cudaStream_t>(stream), [=] {
-        if (c->given_up)
-            return cudaSuccess;
-        if (!move_all(c, *transfers))
-            return cudaErrorNotReady;
+    return queue_exchange(c, static_cast<cudaStream_t>(stream), transfers, [=] {
         memcpy((*parts)[c->rank].data(), from, count * sizeof(float));
         float *out = static_cast<float *>(to);
         for (size_t i = 0; i < count; i++) {
@@ -270,9 +316,7 @@ EXPORT int ncclAllReduce(const void *from, void *to, size_t count, int type, int
                 sum += (*parts)[r][i];
             out[i] = sum;
         }
-        return cudaSuccess;
     });
-    return rc ? 1 : NCCL_SUCCESS;
 }
 
 EXPORT const char *ncclGetErrorString(int result)

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "core/base/error.h"
+#include "tests/cudahost/graph.h"
 #include "tests/cudahost/launch.h"
 
 #if defined(__SANITIZE_ADDRESS__)
@@ -32,8 +33,9 @@ struct cudahost_stream {
 };
 
 struct cudahost_event {
-    uint64_t recorded, done; // counts
-    cudaStream_t stream;     // of the last record
+    uint64_t recorded, done;                  // counts
+    cudaStream_t stream;                      // of the last record
+    struct cudahost::captured_point captured; // the last record, if it was in a capture
 };
 
 // What cudaMalloc gave.
@@ -48,7 +50,7 @@ static struct {
     std::map<char *, struct block> blocks;
     std::map<char *, size_t> pinned;
     std::set<cudaStream_t> streams;
-    size_t limit = static_cast<size_t>(8) << 30, used;
+    size_t limit = static_cast<size_t>(8) << 30, used, replays;
     int devices = 1, device; // there are, is current
     int major = 9, minor;
 } runtime;
@@ -117,6 +119,8 @@ cudaError_t stream_queue(cudaStream_t s, std::function<cudaError_t()> work)
 {
     if (!runtime.streams.count(s))
         return result(cudaErrorInvalidValue);
+    if (capture_of(s))
+        return result(capture_add(s, std::move(work)));
     s->queue.push_back(std::move(work));
     return result(runtime.sticky);
 }
@@ -141,7 +145,7 @@ cudaError_t cudaStreamCreateWithFlags(cudaStream_t *s, unsigned flags)
 
 cudaError_t cudaStreamDestroy(cudaStream_t s)
 {
-    if (!runtime.streams.count(s))
+    if (!runtime.streams.count(s) || cudahost::capture_forbids(s))
         return result(cudaErrorInvalidValue);
     run_stream(s);
     runtime.streams.erase(s);
@@ -160,6 +164,8 @@ static void meet_fault()
 cudaError_t cudaStreamSynchronize(cudaStream_t s)
 {
     meet_fault();
+    if (cudaError_t rc = cudahost::capture_forbids(s))
+        return result(rc);
     return result(runtime.streams.count(s) ? run_stream(s) : cudaErrorInvalidValue);
 }
 
@@ -167,6 +173,8 @@ cudaError_t cudaStreamQuery(cudaStream_t s)
 {
     if (!runtime.streams.count(s))
         return result(cudaErrorInvalidValue);
+    if (cudaError_t rc = cudahost::capture_forbids(s))
+        return result(rc);
     while (!s->queue.empty())
         if (run_front(s) == cudaErrorNotReady)
             return cudaErrorNotReady;
@@ -189,6 +197,11 @@ cudaError_t cudaEventDestroy(cudaEvent_t e)
 
 cudaError_t cudaEventRecord(cudaEvent_t e, cudaStream_t s)
 {
+    e->captured = {};
+    if (cudahost::capture_of(s)) {
+        e->captured = cudahost::capture_mark(s);
+        return cudaSuccess;
+    }
     if (e->recorded > e->done && e->stream != s)
         wait_until(e, e->recorded);
     uint64_t count = ++e->recorded;
@@ -201,12 +214,18 @@ cudaError_t cudaEventRecord(cudaEvent_t e, cudaStream_t s)
 
 cudaError_t cudaStreamWaitEvent(cudaStream_t s, cudaEvent_t e, unsigned)
 {
+    if (e->captured.number || cudahost::capture_of(s))
+        return result(cudahost::capture_wait(s, e->captured));
     uint64_t count = e->recorded;
     return cudahost::stream_queue(s, [=] { return run_until(e, count); });
 }
 
 cudaError_t cudaEventSynchronize(cudaEvent_t e)
 {
+    if (e->captured.number) {
+        cudahost::capture_forbids();
+        return result(cudaErrorCapturedEvent);
+    }
     return result(wait_until(e, e->recorded));
 }
 
@@ -214,6 +233,19 @@ int cudahost_stream_call(void *stream, int (*work)(void *context), void *context
 {
     return cudahost::stream_queue(static_cast<cudaStream_t>(stream),
                                   [=] { return work(context) ? cudaErrorLaunchFailure : cudaSuccess; });
+}
+
+cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t s)
+{
+    if (cudaError_t rc = cudahost::capture_forbids(s)) // a graph within a graph: not modelled
+        return result(rc);
+    runtime.replays++;
+    return cudahost::stream_queue(s, cudahost::graph_runner(exec));
+}
+
+size_t cudahost_replays(void)
+{
+    return runtime.replays;
 }
 
 // ---- memory -------------------------------------------------------------------------------------------------------
@@ -238,6 +270,8 @@ cudaError_t cudaMemGetInfo(size_t *free_bytes, size_t *total)
 cudaError_t cudaMalloc(void **p, size_t size)
 {
     struct block b = {size, nullptr, 0};
+    if (cudaError_t rc = cudahost::capture_forbids())
+        return result(rc);
     if (runtime.sticky)
         return result(runtime.sticky);
     if (size == 0 || size > runtime.limit || runtime.used > runtime.limit - size)
@@ -292,6 +326,8 @@ cudaError_t cudaFree(void *p)
 {
     if (!p)
         return cudaSuccess;
+    if (cudaError_t rc = cudahost::capture_forbids())
+        return result(rc);
     auto found = runtime.blocks.find(static_cast<char *>(p));
     if (found == runtime.blocks.end())
         return result(cudaErrorInvalidValue);
@@ -309,6 +345,8 @@ cudaError_t cudaFree(void *p)
 
 cudaError_t cudaMallocHost(void **p, size_t size)
 {
+    if (cudaError_t rc = cudahost::capture_forbids())
+        return result(rc);
     *p = malloc(size);
     if (!*p)
         return result(cudaErrorMemoryAllocation);
@@ -319,6 +357,8 @@ cudaError_t cudaMallocHost(void **p, size_t size)
 
 cudaError_t cudaFreeHost(void *p)
 {
+    if (cudaError_t rc = cudahost::capture_forbids())
+        return result(rc);
     if (!runtime.pinned.erase(static_cast<char *>(p)))
         return result(cudaErrorInvalidValue);
     run_all();
@@ -353,6 +393,9 @@ cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t size, enum cudaMe
     bool from_device = kind != cudaMemcpyHostToDevice, to_device = kind != cudaMemcpyDeviceToHost;
     if (from_device != on_device(from, size) || to_device != on_device(to, size))
         return result(cudaErrorInvalidValue);
+    if ((!from_device && !is_pinned(from, size)) || (!to_device && !is_pinned(to, size)))
+        if (cudaError_t rc = cudahost::capture_forbids(s))
+            return result(rc);
     if (!from_device && !is_pinned(from, size)) {
         std::string copy(static_cast<const char *>(from), size);
         return cudahost::stream_queue(s, [=] {
@@ -491,6 +534,20 @@ const char *cudaGetErrorString(cudaError_t rc)
         return "invalid device ordinal";
     case cudaErrorIllegalAddress:
         return "an illegal memory access was encountered";
+    case cudaErrorStreamCaptureUnsupported:
+        return "operation not permitted when stream is capturing";
+    case cudaErrorStreamCaptureInvalidated:
+        return "operation failed due to a previous error during capture";
+    case cudaErrorStreamCaptureMerge:
+        return "operation would result in a merge of separate capture sequences";
+    case cudaErrorStreamCaptureUnmatched:
+        return "capture was not ended in the same stream as it began";
+    case cudaErrorStreamCaptureUnjoined:
+        return "capturing stream has unjoined work";
+    case cudaErrorStreamCaptureIsolation:
+        return "dependency created on uncaptured work in another stream";
+    case cudaErrorCapturedEvent:
+        return "operation not permitted on an event last recorded in a capturing stream";
     case cudaErrorLaunchFailure:
         return *cudahost_report() ? cudahost_report() : "unspecified launch failure";
     }

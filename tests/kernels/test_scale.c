@@ -93,6 +93,8 @@ static void make_rig(struct harness *h, struct rig *r, const struct golden_file 
 static void run_step(struct harness *h, struct rig *r, int step, double scale, const float found[SCALER_MODELS])
 {
     struct tensor gradient[SCALER_MODELS];
+    uint32_t number = (uint32_t)step;
+    h->stream->op->upload(h->stream, &r->scalars[0]->step, &number, sizeof number);
     for (int m = 0; m < SCALER_MODELS; m++) {
         const double values[] = {0, INFINITY, -INFINITY, NAN};
         double g[COUNT];
@@ -105,7 +107,6 @@ static void run_step(struct harness *h, struct rig *r, int step, double scale, c
         h->stream->op->copy(h->stream, &r->scalars[m]->loss_scale, &r->scaler->scale, sizeof r->scaler->scale);
         queue(h->stream, sum_squares, .x = tensor_floats(&gradient[m]), .count = COUNT, .out = r->square_norm[m]);
     }
-    r->update.step = (uint32_t)step;
     h->stream->op->update_scale(h->stream, &r->update);
     for (int m = 0; m < SCALER_MODELS; m++)
         queue(h->stream, adamw, .weight = tensor_floats(&r->weight[m]), .m = tensor_floats(&r->m[m]),
@@ -150,7 +151,7 @@ static void test_scale_limits(struct harness *h)
 {
     struct loss_scaler start = {.scale = 0x1p127f, .good = 1, .power1 = {1, 1}, .power2 = {1, 1}}, now;
     struct loss_scaler *scaler = writable(h, &start, sizeof start);
-    struct step_scalars *scalars = writable(h, &(struct step_scalars){.loss_scale = 1}, sizeof *scalars);
+    struct step_scalars *scalars = writable(h, &(struct step_scalars){.step = 1, .loss_scale = 1}, sizeof *scalars);
     double norms[] = {1, NAN};
     const double *good = device_bytes(h, &norms[0], sizeof norms[0]),
                  *bad = device_bytes(h, &norms[1], sizeof norms[1]);
@@ -163,7 +164,6 @@ static void test_scale_limits(struct harness *h)
                              .beta1 = 0.9,
                              .beta2 = 0.99,
                              .lr = 1,
-                             .step = 1,
                              .steps = 9};
     h->stream->op->update_scale(h->stream, &a);
     read_back(h, &now, scaler, sizeof now);

@@ -5,6 +5,8 @@
 //  * Device memory comes poisoned, with a guard behind it that is looked at when it is freed (and an inaccessible page
 //    behind that). Under AddressSanitizer it is ordinary memory, whose bounds are checked at each access.
 //  * A copy from memory that is not pinned reads it at once, a copy to such memory waits, as on a card.
+//  * Streams are captured into graphs, with what waits for what (tests/cudahost/graph.h). What must not be done meanwhile is
+//    refused as on a card, and spoils the capture.
 #ifndef ISLR_TESTS_CUDAHOST_CUDA_RUNTIME_API_H
 #define ISLR_TESTS_CUDAHOST_CUDA_RUNTIME_API_H
 
@@ -23,14 +25,28 @@ typedef enum {
     cudaErrorInvalidDevice = 101,
     cudaErrorNotReady = 600,
     cudaErrorIllegalAddress = 700,
-    cudaErrorLaunchFailure = 719
+    cudaErrorLaunchFailure = 719,
+    cudaErrorStreamCaptureUnsupported = 900,
+    cudaErrorStreamCaptureInvalidated = 901,
+    cudaErrorStreamCaptureMerge = 902,
+    cudaErrorStreamCaptureUnmatched = 903,
+    cudaErrorStreamCaptureUnjoined = 904,
+    cudaErrorStreamCaptureIsolation = 905,
+    cudaErrorCapturedEvent = 907
 } cudaError_t;
 
 enum cudaMemcpyKind { cudaMemcpyHostToDevice = 1, cudaMemcpyDeviceToHost = 2, cudaMemcpyDeviceToDevice = 3 };
 enum { cudaStreamNonBlocking = 1, cudaEventDisableTiming = 2 };
+enum cudaStreamCaptureMode {
+    cudaStreamCaptureModeGlobal = 0,
+    cudaStreamCaptureModeThreadLocal = 1,
+    cudaStreamCaptureModeRelaxed = 2
+};
 
 typedef struct cudahost_stream *cudaStream_t;
 typedef struct cudahost_event *cudaEvent_t;
+typedef struct cudahost_graph *cudaGraph_t;
+typedef struct cudahost_graph_exec *cudaGraphExec_t;
 
 struct cudaDeviceProp {
     char name[256];
@@ -59,6 +75,13 @@ cudaError_t cudaEventCreateWithFlags(cudaEvent_t *e, unsigned flags);
 cudaError_t cudaEventDestroy(cudaEvent_t e);
 cudaError_t cudaEventRecord(cudaEvent_t e, cudaStream_t s);
 cudaError_t cudaEventSynchronize(cudaEvent_t e);
+cudaError_t cudaStreamBeginCapture(cudaStream_t s, enum cudaStreamCaptureMode mode);
+cudaError_t cudaStreamEndCapture(cudaStream_t s, cudaGraph_t *graph);
+cudaError_t cudaGraphInstantiate(cudaGraphExec_t *exec, cudaGraph_t graph, unsigned long long flags);
+cudaError_t cudaGraphUpload(cudaGraphExec_t exec, cudaStream_t s);
+cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t s);
+cudaError_t cudaGraphDestroy(cudaGraph_t graph);
+cudaError_t cudaGraphExecDestroy(cudaGraphExec_t exec);
 cudaError_t cudaGetLastError(void);
 const char *cudaGetErrorString(cudaError_t rc);
 
