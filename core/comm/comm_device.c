@@ -31,6 +31,8 @@ struct comm_device {
     uint16_t *rounded, *arrived; // device [PIECE], [ranks, slot]: what travels as bf16
     uint64_t begun;              // sums
     struct deadline *deadline;
+    const char *(*before_failure)(void *context); // or NULL
+    void *before_context;
     struct error failed;
 };
 
@@ -147,6 +149,9 @@ static int give_up(struct comm_device *d, enum error_code code, const char *what
         if (d->begun) // else the ranks agree on whose failure it is
             strbuf_printf(&text, "rank %d on %s: ", comm_rank(d->comm), host_of(d, comm_rank(d->comm)));
         strbuf_printf(&text, "%s", what);
+        const char *more = d->before_failure ? d->before_failure(d->before_context) : NULL;
+        if (more)
+            strbuf_printf(&text, "%s", more);
         error_set(&d->failed, code, "%s", text.text);
         deadline_set(d->deadline, ROLL_CALL_SECONDS + within_timeout(d, COMM_DEVICE_LEAVE), ERR_TIMEOUT,
                      "%s; and the other ranks do not answer: leaving", text.text);
@@ -337,6 +342,12 @@ uint64_t comm_device_begun(const struct comm_device *d)
 void comm_device_replay(struct comm_device *d, uint64_t sums)
 {
     begin(d, sums);
+}
+
+void comm_device_before_failure(struct comm_device *d, const char *(*call)(void *context), void *context)
+{
+    d->before_failure = call;
+    d->before_context = context;
 }
 
 int comm_device_failed(const struct comm_device *d, struct error *e)

@@ -43,6 +43,9 @@ void comm_device_join(struct comm_device *d, struct stream *s);
 // and a word before a replay that queues so many again.
 uint64_t comm_device_begun(const struct comm_device *d);
 void comm_device_replay(struct comm_device *d, uint64_t sums);
+// To be called in a failure, before NCCL's communicator is given up: NCCL would wait until recordings that its operations are
+// part of are destroyed. What it returns stands behind the failure's sentence (or NULL). NULL: nothing is called.
+void comm_device_before_failure(struct comm_device *d, const char *(*call)(void *context), void *context);
 // The failure that was kept, if there is one: -1 with *e.
 int comm_device_failed(const struct comm_device *d, struct error *e);
 // Until all that is queued on `s` is done.

@@ -18,6 +18,27 @@ static int wanted(int *on, struct error *e)
     return 0;
 }
 
+static void clear_entry(struct recorder *r, struct recorder_entry *entry)
+{
+    if (entry->recording)
+        r->reducer->backend->op->recording_destroy(entry->recording);
+    *entry = (struct recorder_entry){.used = 0};
+}
+
+static void clear_entries(struct recorder *r)
+{
+    for (int i = 0; i < RECORDER_ROOM; i++)
+        clear_entry(r, &r->entry[i]);
+}
+
+// NCCL's communicator is given up, and with it what was recorded.
+static const char *let_go(void *context)
+{
+    struct recorder *r = context;
+    clear_entries(r);
+    return r->recording ? " (while a step was recorded: ISLR_RECORD=off does without)" : NULL;
+}
+
 int recorder_create(struct recorder *r, struct reducer *reducer, struct error *e)
 {
     const struct stream *s = reducer->stream;
@@ -29,20 +50,16 @@ int recorder_create(struct recorder *r, struct reducer *reducer, struct error *e
     if (comm_max_i64(reducer->comm, &off, e))
         return -1;
     r->on = !off;
+    if (reducer->device)
+        comm_device_before_failure(reducer->device, let_go, r);
     return 0;
-}
-
-static void clear_entry(struct recorder *r, struct recorder_entry *entry)
-{
-    if (entry->recording)
-        r->reducer->backend->op->recording_destroy(entry->recording);
-    *entry = (struct recorder_entry){.used = 0};
 }
 
 void recorder_destroy(struct recorder *r)
 {
-    for (int i = 0; i < RECORDER_ROOM; i++)
-        clear_entry(r, &r->entry[i]);
+    if (r->reducer && r->reducer->device)
+        comm_device_before_failure(r->reducer->device, NULL, NULL);
+    clear_entries(r);
     memset(r, 0, sizeof *r);
 }
 
@@ -86,8 +103,7 @@ static struct recorder_entry *entry_of(struct recorder *r, struct step_shape sha
 // No more of them, on all ranks.
 static void give_up(struct recorder *r, const struct error *why)
 {
-    for (int i = 0; i < RECORDER_ROOM; i++)
-        clear_entry(r, &r->entry[i]);
+    clear_entries(r);
     r->on = 0;
     error_set(&r->trouble, ERR_FAILED,
               "steps are not recorded from here on, but queued operation by operation (with the same results): %s",
@@ -103,11 +119,13 @@ static int record(struct recorder *r, struct recorder_entry *entry, int (*queue_
     int failed = s->op->record_begin(s, why);
     if (!failed) {
         struct error broken;
+        r->recording = 1;
         int rc = queue_step(context, &broken);
+        r->recording = 0;
         entry->recording = s->op->record_end(s, why);
         if (rc) { // of the sums over the ranks: there is no way back
             *why = broken;
-            return error_prefix(why, "while a step was recorded (ISLR_RECORD=off does without)");
+            return -1;
         }
         failed = !entry->recording;
     }

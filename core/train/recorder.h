@@ -34,11 +34,12 @@ struct recorder {
     int on;                                     // and they are made; the same on all ranks
     struct recorder_entry entry[RECORDER_ROOM]; // the one that was not used for longest makes room
     uint64_t clock;
+    int recording;               // a step is being recorded
     uint64_t recorded, replayed; // steps
     struct error trouble;        // why no more are made, for a log; code ERR_NONE: nothing to tell
 };
 
-// Collective. The environment's ISLR_RECORD=off on any rank: none are made. -1: it says something else.
+// Collective; where it is must stay. The environment's ISLR_RECORD=off on any rank: none are made. -1: it says something else.
 int recorder_create(struct recorder *r, struct reducer *reducer, struct error *e);
 void recorder_destroy(struct recorder *r); // before the reducer; a zeroed one is fine
 
