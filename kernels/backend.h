@@ -297,11 +297,18 @@ struct loss_forward_backward {
 
 enum { PARAMETER_ALIGN = 16 }; // every tensor starts at a multiple of so many elements of the flat buffer
 
-// Sum of squares of n fp32 values, added up in double in a fixed order.
+// Sums of squares of n fp32 values, in double: one for every SQUARES_SPAN of them, and what these add up to, in a fixed
+// order. In two operations, so that the first may be done in parts, here or elsewhere, without another result.
+enum { SQUARES_SPAN = 8192 };
 struct sum_squares {
     const float *x;
     size_t count;
-    double *out; // device [1]
+    double *partial; // [ceil(count/SQUARES_SPAN)]
+};
+struct add_squares {
+    const double *partial; // [count]
+    size_t count;
+    double *out; // [1]
 };
 
 // One step of AdamW (decoupled decay; Loshchilov and Hutter 2019, as torch.optim.AdamW) behind gradient clipping:
@@ -320,6 +327,21 @@ struct adamw {
     void *work;           // work copy of the weights, or NULL
     float *ema;           // or NULL
     void *ema_work;       // or NULL
+};
+
+// Blocks of PARAMETER_ALIGN fp32 values out of a flat buffer and back into one: packed[i] = flat[block[i]], and the other
+// way round. Where block[i] < 0 nothing is done.
+struct pack_blocks {
+    const float *flat;
+    const int32_t *block; // device [count]
+    int count;
+    float *packed; // [count, PARAMETER_ALIGN]
+};
+struct unpack_blocks {
+    const float *packed;
+    const int32_t *block;
+    int count;
+    float *flat;
 };
 
 // Dynamic loss scaling as torch.amp.GradScaler's, for fp16: one for the run in device memory, so that nothing of it waits
@@ -421,6 +443,8 @@ struct backend_ops {
     // Where the host reaches device memory (allocate's) directly, or NULL where it does not. Synchronize first.
     void *(*host_address)(struct backend *b, void *device);
     struct stream *(*stream_create)(struct backend *b, struct error *e);
+    // One whose work the device takes up before that of others, where it knows precedence.
+    struct stream *(*stream_create_urgent)(struct backend *b, struct error *e);
     void (*stream_destroy)(struct stream *s);
     // Waits until all that was queued is done; reports a device error of it.
     int (*synchronize)(struct stream *s, struct error *e);
@@ -474,7 +498,10 @@ struct backend_ops {
     void (*attention_backward)(struct stream *s, const struct attention_backward *a);
     void (*loss_forward_backward)(struct stream *s, const struct loss_forward_backward *a);
     void (*sum_squares)(struct stream *s, const struct sum_squares *a);
+    void (*add_squares)(struct stream *s, const struct add_squares *a);
     void (*adamw)(struct stream *s, const struct adamw *a);
+    void (*pack_blocks)(struct stream *s, const struct pack_blocks *a);
+    void (*unpack_blocks)(struct stream *s, const struct unpack_blocks *a);
     void (*update_scale)(struct stream *s, const struct update_scale *a);
     void (*sum_ranks)(struct stream *s, const struct sum_ranks *a);
     void (*convert)(struct stream *s, const struct convert *a);

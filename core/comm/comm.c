@@ -147,14 +147,14 @@ int comm_broadcast(struct comm *c, void *data, size_t size, int root, struct err
 
 int comm_sum_f32(struct comm *c, float *data, size_t count, struct error *e)
 {
-    c->ops->reduce_begin(c, data, count, COMM_F32);
-    return c->ops->reduce_wait(c, e);
+    comm_reduce_begin(c, data, count);
+    return c->ops->wait(c, e);
 }
 
 int comm_sum_f64(struct comm *c, double *data, size_t count, struct error *e)
 {
-    c->ops->reduce_begin(c, data, count, COMM_F64);
-    return c->ops->reduce_wait(c, e);
+    c->ops->begin(c, &(struct comm_task){COMM_SUM, COMM_F64, (char *)data, count, 0});
+    return c->ops->wait(c, e);
 }
 
 int comm_all_gather(struct comm *c, const void *mine, size_t size, void *all, struct error *e)
@@ -229,7 +229,24 @@ broken:
 
 void comm_reduce_begin(struct comm *c, float *data, size_t count)
 {
-    c->ops->reduce_begin(c, data, count, COMM_F32);
+    c->ops->begin(c, &(struct comm_task){COMM_SUM, COMM_F32, (char *)data, count, 0});
+}
+
+void comm_reduce_scatter_begin(struct comm *c, float *data, size_t count)
+{
+    c->ops->begin(c, &(struct comm_task){COMM_REDUCE_SCATTER, COMM_F32, (char *)data, count, COMM_PART_UNIT});
+}
+
+void comm_all_gather_begin(struct comm *c, const struct comm_part *p)
+{
+    c->ops->begin(c, &(struct comm_task){COMM_ALL_GATHER, COMM_BYTE, p->data, p->size, p->unit});
+}
+
+size_t comm_part_start(size_t size, size_t unit, int ranks, int rank)
+{
+    size_t units = (size + unit - 1) / unit, each = (units + (size_t)ranks - 1) / (size_t)ranks;
+    size_t start = each * (size_t)rank * unit;
+    return start < size ? start : size;
 }
 
 void comm_progress(struct comm *c)
@@ -239,5 +256,5 @@ void comm_progress(struct comm *c)
 
 int comm_reduce_wait(struct comm *c, struct error *e)
 {
-    return c->ops->reduce_wait(c, e);
+    return c->ops->wait(c, e);
 }

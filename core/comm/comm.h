@@ -88,16 +88,36 @@ int comm_gather_variable(struct comm *c, const void *mine, size_t size, int root
 // "rank 3 on node7: " (on a single rank: as it was). e must not be NULL. Also a barrier.
 int comm_agree(struct comm *c, int failed, struct error *e);
 
+// ---- data of which every rank has a part --------------------------------------------------------------------------
+// Rank r's part of `size` (elements, bytes) begins at comm_part_start(.., r) and ends where the next one's begins: whole
+// units but for the end of the data, for each rank as many as for the first; where they do not suffice, the last ranks
+// have fewer, or none.
+
+enum { COMM_PART_UNIT = 8192 }; // elements, of sums
+
+size_t comm_part_start(size_t size, size_t unit, int ranks, int rank);
+
+struct comm_part {
+    void *data;
+    size_t size, unit; // bytes
+};
+
 // ---- sums that run beside a computation ---------------------------------------------------------------------------
 // An in-place sum over the ranks is begun when a bucket of gradients is complete, moves on whenever comm_progress() (or
 // any other call) is made, and is over when comm_reduce_wait() returns. Begun in the same order with the same counts on
 // all ranks; the bucket must not be touched meanwhile. MPI moves nothing unless somebody is inside it, so call
 // comm_progress() between the operations of the computation: it costs about a microsecond when there is nothing to do.
 // A failure in begin or progress is kept and reported by the wait. Blocking collectives may be called in between.
+// In the same way, with the sums and among them in any order: a sum of which every rank gets its part alone, and the
+// gathering of such parts. In place both.
 
 void comm_reduce_begin(struct comm *c, float *data, size_t count);
+// Of the sum, each rank gets its part (comm_part_start() of `count` and COMM_PART_UNIT); the rest of `data` stays.
+void comm_reduce_scatter_begin(struct comm *c, float *data, size_t count);
+// Each rank's part of `data` comes to all.
+void comm_all_gather_begin(struct comm *c, const struct comm_part *p);
 void comm_progress(struct comm *c);
-int comm_reduce_wait(struct comm *c, struct error *e); // all that were begun are done
+int comm_reduce_wait(struct comm *c, struct error *e); // all that was begun is done
 
 // The MPI in use: "Open MPI v4.1.4". Needs no world. Returns text.
 enum { COMM_LIBRARY_SIZE = 128 };

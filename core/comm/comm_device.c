@@ -1,6 +1,7 @@
-// Sums over the ranks in device memory: see comm_device.h.
+// Sums over the ranks and gathering in device memory: see comm_device.h.
 #include "core/comm/comm_device.h"
 
+#include <assert.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,7 +13,7 @@
 #include "core/comm/deadline.h"
 #include "core/comm/nccl_library.h"
 
-enum { PIECE = 4 << 20 };        // elements that one exchange is of: 16 MiB
+enum { PIECE = COMM_DEVICE_PIECE };
 #define ROLL_CALL_SECONDS 10.0   // in which the ranks must answer after a failure
 #define YIELD_SECONDS     200e-6 // for so long a wait yields the core, then it sleeps between two looks
 #define SLEEP_SECONDS     50e-6
@@ -26,10 +27,12 @@ struct comm_device {
     struct nccl_library nccl;
     struct nccl_comm *channel;
     enum way way;
-    float *incoming; // device [ranks, slot]: contributions to this rank's segment of a piece
+    float *incoming; // device [ranks, slot]: contributions to this rank's segment of a piece; what is gathered in parts
+                     // of different lengths
     size_t slot;
     uint16_t *rounded, *arrived; // device [PIECE], [ranks, slot]: what travels as bf16
-    uint64_t begun;              // sums
+    uint64_t begun;              // collectives
+    const char *doing;           // what is under way, for errors
     struct deadline *deadline;
     const char *(*before_failure)(void *context); // or NULL
     void *before_context;
@@ -120,10 +123,11 @@ static void call_roll(struct comm_device *d, struct strbuf *text)
             if (all[r].here != ROLL_CALL)
                 strbuf_printf(text, "%s rank %d on %s does something else", named++ ? "," : ";", r, host_of(d, r));
             else if (all[r].begun < most)
-                strbuf_printf(text, "%s rank %d on %s has begun %llu of %llu sums", named++ ? "," : ";", r,
+                strbuf_printf(text, "%s rank %d on %s has begun %llu of %llu collectives", named++ ? "," : ";", r,
                               host_of(d, r), (unsigned long long)all[r].begun, (unsigned long long)most);
         if (!named)
-            strbuf_printf(text, "; all ranks are there and have begun the same %llu sums", (unsigned long long)most);
+            strbuf_printf(text, "; all ranks are there and have begun the same %llu collectives",
+                          (unsigned long long)most);
     }
     comm_set_timeout(d->comm, timeout);
     free(all);
@@ -202,32 +206,43 @@ static int settle(struct comm_device *d, int rc, const char *doing, struct error
 
 // ---- sums ---------------------------------------------------------------------------------------------------------
 
-static size_t segment(const struct comm_device *d, size_t count, int rank)
-{
-    return count * (size_t)rank / (size_t)comm_size(d->comm);
-}
-
 // What travels: a piece and where the others' contributions to this rank's segment of it go.
 struct cargo {
     char *data, *incoming; // device [count], [ranks, slot]
     size_t count, element;
     int type;
+    int parts; // the segments are the ranks' parts (comm.h), else as even as can be
 };
+
+// Elements [from, to) of a cargo, which rank r adds up.
+struct segment {
+    size_t from, to;
+};
+
+static struct segment segment_of(const struct comm_device *d, const struct cargo *c, int r)
+{
+    int ranks = comm_size(d->comm);
+    if (c->parts)
+        return (struct segment){comm_part_start(c->count, COMM_PART_UNIT, ranks, r),
+                                comm_part_start(c->count, COMM_PART_UNIT, ranks, r + 1)};
+    return (struct segment){c->count * (size_t)r / (size_t)ranks, c->count * ((size_t)r + 1) / (size_t)ranks};
+}
 
 // Every rank gets the others' contributions to its segment.
 static int exchange(struct comm_device *d, const struct cargo *c)
 {
     void *stream = d->backend->op->native_stream(d->stream);
     int me = comm_rank(d->comm), rc = d->nccl.group_start();
-    size_t own = segment(d, c->count, me + 1) - segment(d, c->count, me);
+    struct segment own = segment_of(d, c, me);
     for (int r = 0; r < comm_size(d->comm) && !rc; r++) {
-        size_t from = segment(d, c->count, r), to = segment(d, c->count, r + 1);
+        struct segment s = segment_of(d, c, r);
         if (r == me)
             continue;
-        if (to > from)
-            rc = d->nccl.send(c->data + from * c->element, to - from, c->type, r, d->channel, stream);
-        if (!rc && own)
-            rc = d->nccl.recv(c->incoming + (size_t)r * d->slot * c->element, own, c->type, r, d->channel, stream);
+        if (s.to > s.from)
+            rc = d->nccl.send(c->data + s.from * c->element, s.to - s.from, c->type, r, d->channel, stream);
+        if (!rc && own.to > own.from)
+            rc = d->nccl.recv(c->incoming + (size_t)r * d->slot * c->element, own.to - own.from, c->type, r, d->channel,
+                              stream);
     }
     int end = d->nccl.group_end();
     return settle(d, rc ? rc : end, "an exchange of gradients", NULL);
@@ -238,15 +253,15 @@ static int share(struct comm_device *d, const struct cargo *c)
 {
     void *stream = d->backend->op->native_stream(d->stream);
     int me = comm_rank(d->comm), rc = d->nccl.group_start();
-    size_t start = segment(d, c->count, me), own = segment(d, c->count, me + 1) - start;
+    struct segment own = segment_of(d, c, me);
     for (int r = 0; r < comm_size(d->comm) && !rc; r++) {
-        size_t from = segment(d, c->count, r), to = segment(d, c->count, r + 1);
+        struct segment s = segment_of(d, c, r);
         if (r == me)
             continue;
-        if (own)
-            rc = d->nccl.send(c->data + start * c->element, own, c->type, r, d->channel, stream);
-        if (!rc && to > from)
-            rc = d->nccl.recv(c->data + from * c->element, to - from, c->type, r, d->channel, stream);
+        if (own.to > own.from)
+            rc = d->nccl.send(c->data + own.from * c->element, own.to - own.from, c->type, r, d->channel, stream);
+        if (!rc && s.to > s.from)
+            rc = d->nccl.recv(c->data + s.from * c->element, s.to - s.from, c->type, r, d->channel, stream);
     }
     int end = d->nccl.group_end();
     return settle(d, rc ? rc : end, "sharing sums of gradients", NULL);
@@ -257,39 +272,50 @@ static void add_up(struct comm_device *d, const struct cargo *c, float *data, fl
 {
     struct stream *s = d->stream;
     int me = comm_rank(d->comm);
-    size_t start = segment(d, c->count, me), own = segment(d, c->count, me + 1) - start;
-    s->op->copy(s, c->incoming + (size_t)me * d->slot * c->element, c->data + start * c->element, own * c->element);
+    struct segment own = segment_of(d, c, me);
+    size_t count = own.to - own.from;
+    if (!count)
+        return;
+    s->op->copy(s, c->incoming + (size_t)me * d->slot * c->element, c->data + own.from * c->element,
+                count * c->element);
     if (c->type == NCCL_BFLOAT16)
         queue(s, convert, .x = d->arrived, .y = d->incoming, .from = DTYPE_BF16, .to = DTYPE_F32,
               .count = (size_t)comm_size(d->comm) * d->slot);
-    queue(s, sum_ranks, .parts = d->incoming, .stride = d->slot, .count = own, .ranks = comm_size(d->comm),
-          .divisor = divisor, .out = data + start);
+    queue(s, sum_ranks, .parts = d->incoming, .stride = d->slot, .count = count, .ranks = comm_size(d->comm),
+          .divisor = divisor, .out = data + own.from);
 }
 
-static void sum_ordered(struct comm_device *d, float *data, size_t count, float divisor)
+static void sum_ordered(struct comm_device *d, float *data, size_t count, float divisor, int parts)
 {
-    struct cargo c = {(char *)data, (char *)d->incoming, count, sizeof *data, NCCL_FLOAT};
+    struct cargo c = {(char *)data, (char *)d->incoming, count, sizeof *data, NCCL_FLOAT, parts};
     if (exchange(d, &c))
         return;
     add_up(d, &c, data, divisor);
-    share(d, &c);
+    if (!parts)
+        share(d, &c);
 }
 
-static void sum_bf16(struct comm_device *d, float *data, size_t count, float divisor)
+static void sum_bf16(struct comm_device *d, float *data, size_t count, float divisor, int parts)
 {
-    struct cargo c = {(char *)d->rounded, (char *)d->arrived, count, sizeof *d->rounded, NCCL_BFLOAT16};
+    struct cargo c = {(char *)d->rounded, (char *)d->arrived, count, sizeof *d->rounded, NCCL_BFLOAT16, parts};
     struct stream *s = d->stream;
-    size_t start = segment(d, count, comm_rank(d->comm)), end = segment(d, count, comm_rank(d->comm) + 1);
+    struct segment own = segment_of(d, &c, comm_rank(d->comm));
     queue(s, convert, .x = data, .y = d->rounded, .from = DTYPE_F32, .to = DTYPE_BF16, .count = count);
     if (exchange(d, &c))
         return;
     add_up(d, &c, data, divisor);
-    queue(s, convert, .x = data + start, .y = d->rounded + start, .from = DTYPE_F32, .to = DTYPE_BF16,
-          .count = end - start);
-    if (share(d, &c))
+    if (own.to > own.from)
+        queue(s, convert, .x = data + own.from, .y = d->rounded + own.from, .from = DTYPE_F32, .to = DTYPE_BF16,
+              .count = own.to - own.from);
+    // The own segment comes back from there too: whoever has a sum has the rounded one.
+    if (parts)
+        c.count = own.to;
+    else if (share(d, &c))
         return;
-    // The own segment too: all ranks have the rounded sum.
-    queue(s, convert, .x = d->rounded, .y = data, .from = DTYPE_BF16, .to = DTYPE_F32, .count = count);
+    size_t from = parts ? own.from : 0;
+    if (c.count > from)
+        queue(s, convert, .x = d->rounded + from, .y = data + from, .from = DTYPE_BF16, .to = DTYPE_F32,
+              .count = c.count - from);
 }
 
 static void sum_by_nccl(struct comm_device *d, float *data, size_t count, float divisor)
@@ -301,33 +327,124 @@ static void sum_by_nccl(struct comm_device *d, float *data, size_t count, float 
               .out = data);
 }
 
+// NCCL wants parts of one length: others are laid out with gaps, in memory of this file.
+static void scatter_by_nccl(struct comm_device *d, float *data, size_t count)
+{
+    struct stream *s = d->stream;
+    int me = comm_rank(d->comm), ranks = comm_size(d->comm);
+    size_t each = comm_part_start(count, COMM_PART_UNIT, ranks, 1), start = each * (size_t)me;
+    float *from = each * (size_t)ranks == count ? data : d->incoming;
+    size_t end = comm_part_start(count, COMM_PART_UNIT, ranks, me + 1);
+    if (from != data)
+        s->op->copy(s, from, data, count * sizeof *data);
+    int rc =
+        d->nccl.reduce_scatter(from, from + start, each, NCCL_FLOAT, NCCL_SUM, d->channel, s->op->native_stream(s));
+    if (!settle(d, rc, "a sum of gradients", NULL) && from != data && end > start)
+        s->op->copy(s, data + start, from + start, (end - start) * sizeof *data);
+}
+
 static void sum_piece(struct comm_device *d, float *data, size_t count, float divisor)
 {
     if (d->way == WAY_FAST)
         sum_by_nccl(d, data, count, divisor);
     else if (d->way == WAY_BF16)
-        sum_bf16(d, data, count, divisor);
+        sum_bf16(d, data, count, divisor, 0);
     else
-        sum_ordered(d, data, count, divisor);
+        sum_ordered(d, data, count, divisor, 0);
 }
 
-static void begin(struct comm_device *d, uint64_t sums)
+// Counts collectives that are to be queued. Returns -1 where there is nothing left to do.
+static int begin(struct comm_device *d, uint64_t collectives)
 {
-    d->begun += sums;
+    d->begun += collectives;
     double seconds = comm_timeout(d->comm) + ROLL_CALL_SECONDS + 2 * COMM_DEVICE_LEAVE;
-    if (d->failed.code == ERR_NONE) // against calls into the driver that never come back
-        deadline_set(d->deadline, seconds, ERR_TIMEOUT,
-                     "rank %d on %s: the device did not answer for %g s while gradients were summed: leaving",
-                     comm_rank(d->comm), host_of(d, comm_rank(d->comm)), seconds);
+    if (d->failed.code != ERR_NONE)
+        return -1;
+    // Against calls into the driver that never come back.
+    deadline_set(d->deadline, seconds, ERR_TIMEOUT, "rank %d on %s: the device did not answer for %g s in %s: leaving",
+                 comm_rank(d->comm), host_of(d, comm_rank(d->comm)), seconds, d->doing);
+    return 0;
+}
+
+// One that follows what is queued on `after`.
+static int begin_after(struct comm_device *d, struct stream *after)
+{
+    int rc = begin(d, 1);
+    after->op->order(after, d->stream);
+    return rc;
 }
 
 void comm_device_sum(struct comm_device *d, struct stream *after, float *data, size_t count, float divisor)
 {
-    begin(d, 1);
-    after->op->order(after, d->stream);
+    if (begin_after(d, after))
+        return;
     for (size_t at = 0; at < count && d->failed.code == ERR_NONE; at += PIECE)
         sum_piece(d, data + at, count - at < PIECE ? count - at : PIECE, divisor);
 }
+
+void comm_device_reduce_scatter(struct comm_device *d, struct stream *after, float *data, size_t count)
+{
+    assert(count <= PIECE);
+    if (begin_after(d, after) || !count)
+        return;
+    if (d->way == WAY_FAST)
+        scatter_by_nccl(d, data, count);
+    else if (d->way == WAY_BF16)
+        sum_bf16(d, data, count, 1, 1);
+    else
+        sum_ordered(d, data, count, 1, 1);
+}
+
+// ---- gathering ----------------------------------------------------------------------------------------------------
+
+static size_t each_of(const struct comm_device *d, const struct comm_part *p)
+{
+    size_t units = (p->size + p->unit - 1) / p->unit, ranks = (size_t)comm_size(d->comm);
+    return (units + ranks - 1) / ranks * p->unit;
+}
+
+static int gather_even(struct comm_device *d, char *data, size_t each)
+{
+    char *own = data + each * (size_t)comm_rank(d->comm);
+    return d->nccl.all_gather(own, data, each, NCCL_INT8, d->channel, d->stream->op->native_stream(d->stream));
+}
+
+// Parts of one length; those of an array go out together.
+static int gather_all_even(struct comm_device *d, const struct comm_part *parts, int count)
+{
+    int rc = d->nccl.group_start();
+    for (int i = 0; i < count && !rc; i++)
+        if (each_of(d, &parts[i]) * (size_t)comm_size(d->comm) == parts[i].size)
+            rc = gather_even(d, parts[i].data, each_of(d, &parts[i]));
+    int end = d->nccl.group_end();
+    return settle(d, rc ? rc : end, "a gathering of weights", NULL);
+}
+
+// Parts of different lengths, laid out with gaps in memory of this file.
+static int gather_uneven(struct comm_device *d, const struct comm_part *p)
+{
+    struct stream *s = d->stream;
+    size_t each = each_of(d, p), start = comm_part_start(p->size, p->unit, comm_size(d->comm), comm_rank(d->comm));
+    size_t end = comm_part_start(p->size, p->unit, comm_size(d->comm), comm_rank(d->comm) + 1);
+    char *laid = (char *)d->incoming;
+    assert(each <= d->slot * sizeof *d->incoming);
+    s->op->copy(s, laid + start, (const char *)p->data + start, end - start);
+    if (settle(d, gather_even(d, laid, each), "a gathering of weights", NULL))
+        return -1;
+    s->op->copy(s, p->data, laid, p->size);
+    return 0;
+}
+
+void comm_device_all_gather(struct comm_device *d, struct stream *after, const struct comm_part *parts, int count)
+{
+    d->doing = "sums of gradients and a gathering of weights";
+    int rc = begin_after(d, after) || gather_all_even(d, parts, count);
+    for (int i = 0; i < count && !rc; i++)
+        if (each_of(d, &parts[i]) * (size_t)comm_size(d->comm) != parts[i].size)
+            rc = gather_uneven(d, &parts[i]);
+}
+
+// ---- waits for them -----------------------------------------------------------------------------------------------
 
 void comm_device_join(struct comm_device *d, struct stream *s)
 {
@@ -370,7 +487,7 @@ static int look(struct comm_device *d, struct stream *s, struct error *e)
     int rc = d->nccl.comm_get_async_error(d->channel, &state);
     if (rc == NCCL_SUCCESS && (state == NCCL_SUCCESS || state == NCCL_IN_PROGRESS))
         return 0;
-    return nccl_failed(d, rc != NCCL_SUCCESS ? rc : state, "a sum of gradients", e);
+    return nccl_failed(d, rc != NCCL_SUCCESS ? rc : state, d->doing, e);
 }
 
 int comm_device_wait(struct comm_device *d, struct stream *s, struct error *e)
@@ -378,12 +495,12 @@ int comm_device_wait(struct comm_device *d, struct stream *s, struct error *e)
     int done = 0, late = 0;
     if (d->failed.code != ERR_NONE)
         return give_up(d, d->failed.code, NULL, e);
-    struct waiting w = waiting_begin(d, "a sum of gradients");
+    struct waiting w = waiting_begin(d, d->doing);
     while (!late && !(done = look(d, s, e)))
         late = waiting_spend(&w);
     waiting_end(&w);
     if (late)
-        return too_late(d, "a sum of gradients", e);
+        return too_late(d, d->doing, e);
     deadline_clear(d->deadline);
     return done > 0 ? 0 : -1;
 }
@@ -419,13 +536,19 @@ static int connect_ranks(struct comm_device *d, struct error *e)
     return settle(d, rc, "building NCCL's communicator", e);
 }
 
+// Elements for one rank's segment of a piece, parts of whole units included.
+static size_t slot_size(int ranks)
+{
+    return ((size_t)PIECE / COMM_PART_UNIT + (size_t)ranks - 1) / (size_t)ranks * COMM_PART_UNIT;
+}
+
 static int create(struct comm_device *d, struct error *e)
 {
     const struct backend_ops *op = d->backend->op;
     size_t ranks = (size_t)comm_size(d->comm);
-    d->slot = (PIECE + ranks - 1) / ranks;
-    if (!(d->stream = op->stream_create(d->backend, e)) ||
-        (d->way != WAY_FAST && !(d->incoming = op->allocate(d->backend, ranks * d->slot * sizeof *d->incoming, e))) ||
+    d->slot = slot_size((int)ranks);
+    if (!(d->stream = op->stream_create_urgent(d->backend, e)) ||
+        !(d->incoming = op->allocate(d->backend, ranks * d->slot * sizeof *d->incoming, e)) ||
         (d->way == WAY_BF16 && (!(d->rounded = op->allocate(d->backend, PIECE * sizeof *d->rounded, e)) ||
                                 !(d->arrived = op->allocate(d->backend, ranks * d->slot * sizeof *d->arrived, e)))))
         return error_prefix(e, "sums of gradients");
@@ -466,6 +589,7 @@ int comm_device_open(struct comm *c, struct backend *b, struct comm_device **out
     note[0] = 0;
     d->comm = c;
     d->backend = b;
+    d->doing = "a sum of gradients";
     int rc = comm_size(c) == 1 || !has_streams(b);
     if (rc) {
         free(d);
@@ -517,7 +641,8 @@ void comm_device_close(struct comm_device *d)
 
 size_t comm_device_size(int ranks)
 {
-    return ranks > 1 ? ((size_t)PIECE + 2 * (size_t)ranks) * (sizeof(float) + 2 * sizeof(uint16_t)) : 0;
+    size_t incoming = (size_t)ranks * slot_size(ranks);
+    return ranks > 1 ? incoming * (sizeof(float) + sizeof(uint16_t)) + PIECE * sizeof(uint16_t) : 0;
 }
 
 int comm_device_library(char text[COMM_DEVICE_LIBRARY], struct error *e)

@@ -1,5 +1,6 @@
-// Sums over the ranks of what lies in device memory that the host does not reach, by NCCL, beside the computation:
-// queued on a stream of its own, so that nothing waits for the host. One on top of a communicator, whose MPI it takes
+// Sums over the ranks of what lies in device memory that the host does not reach, and the gathering of the ranks' parts
+// (comm.h), by NCCL, beside the computation: queued on a stream of its own, of the device's highest priority, so that
+// nothing waits for the host. One on top of a communicator, whose MPI it takes
 // for what must be agreed on.
 //
 // Rules that hold here as in comm.h:
@@ -35,9 +36,18 @@ int comm_device_open(struct comm *c, struct backend *b, struct comm_device **out
                      struct error *e);
 void comm_device_close(struct comm_device *d); // NULL is fine. No sum may be under way, unless it failed
 
-// Queues data[0..count) := sum over the ranks / divisor behind what is queued on `after` so far. Failures are kept.
+// All three queue their work behind what is queued on `after` so far. Failures are kept.
+
+// data[0..count) := sum over the ranks / divisor.
 void comm_device_sum(struct comm_device *d, struct stream *after, float *data, size_t count, float divisor);
-// `s` goes on only when all sums that were queued are done.
+// Of the sum, each rank gets its part (comm_part_start() of `count` and COMM_PART_UNIT), with the bits of
+// comm_device_sum(); what the rest of `data` holds is undefined. count <= COMM_DEVICE_PIECE.
+enum { COMM_DEVICE_PIECE = 4 << 20 }; // elements that one exchange is of: 16 MiB
+void comm_device_reduce_scatter(struct comm_device *d, struct stream *after, float *data, size_t count);
+// Each rank's part of each of parts[0..count) comes to all. Those whose size is no multiple of ranks * unit are at most
+// COMM_DEVICE_PIECE floats long.
+void comm_device_all_gather(struct comm_device *d, struct stream *after, const struct comm_part *parts, int count);
+// `s` goes on only when all that was queued is done.
 void comm_device_join(struct comm_device *d, struct stream *s);
 // Where the streams are recorded (kernels/backend.h; on all ranks at once, or on none): how many sums were queued so far,
 // and a word before a replay that queues so many again.

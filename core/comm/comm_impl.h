@@ -4,7 +4,16 @@
 
 #include "core/comm/comm.h"
 
-enum comm_type { COMM_F32, COMM_F64 };
+enum comm_type { COMM_F32, COMM_F64, COMM_BYTE };
+enum comm_kind { COMM_SUM, COMM_REDUCE_SCATTER, COMM_ALL_GATHER };
+
+// What runs beside a computation (comm.h).
+struct comm_task {
+    enum comm_kind kind;
+    enum comm_type type;
+    char *data;
+    size_t count, unit; // elements; unit: of the ranks' parts, but for COMM_SUM
+};
 
 // Arguments have been checked, sizes of 0 included, when these are called. Those with an `e` return 0 or -1.
 struct comm_ops {
@@ -12,9 +21,9 @@ struct comm_ops {
     int (*broadcast)(struct comm *c, void *data, size_t size, int root, struct error *e);
     int (*all_gather)(struct comm *c, const void *mine, size_t size, void *all, struct error *e);
     int (*gather_variable)(struct comm *c, const void *mine, const size_t *sizes, int root, void *all, struct error *e);
-    void (*reduce_begin)(struct comm *c, void *data, size_t count, enum comm_type type);
+    void (*begin)(struct comm *c, const struct comm_task *t);
     void (*progress)(struct comm *c);
-    int (*reduce_wait)(struct comm *c, struct error *e);
+    int (*wait)(struct comm *c, struct error *e);
     struct comm *(*create_group)(struct comm *c, const int *ranks, int count, int tag, struct error *e);
     void (*close)(struct comm *c); // frees c
     void (*abort)(struct comm *c, int exit_code) __attribute__((noreturn));

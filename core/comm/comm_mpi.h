@@ -34,12 +34,12 @@ int comm_mpi_check(const struct comm_mpi *c, struct error *e);   // -1 with the 
 int comm_mpi_break(struct comm_mpi *c, const struct error *why); // marks all communicators as broken; returns -1
 int comm_mpi_error(const struct comm_mpi *c, int mpi_error, int peer, struct error *e); // peer < 0: unknown. Returns -1
 
-// ---- sums (comm_mpi_reduce.c) -------------------------------------------------------------------------------------
+// ---- what runs beside a computation (comm_mpi_reduce.c) ------------------------------------------------------------
 
 struct reduction *reduction_create(struct comm_mpi *c);
 void reduction_destroy(struct reduction *r);
-void comm_mpi_reduce_begin(struct comm *c, void *data, size_t count, enum comm_type type);
+void comm_mpi_begin(struct comm *c, const struct comm_task *t);
 void comm_mpi_progress(struct comm *c);
-int comm_mpi_reduce_wait(struct comm *c, struct error *e);
+int comm_mpi_wait(struct comm *c, struct error *e);
 
 #endif

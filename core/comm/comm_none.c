@@ -42,9 +42,9 @@ static int none_gather_variable(struct comm *c, const void *mine, const size_t *
     return 0;
 }
 
-static void none_reduce_begin(struct comm *c, void *data, size_t count, enum comm_type type)
+static void none_begin(struct comm *c, const struct comm_task *t)
 {
-    (void)c, (void)data, (void)count, (void)type;
+    (void)c, (void)t;
 }
 
 static void none_progress(struct comm *c)
@@ -77,9 +77,9 @@ static const struct comm_ops none_ops = {
     .broadcast = none_broadcast,
     .all_gather = none_all_gather,
     .gather_variable = none_gather_variable,
-    .reduce_begin = none_reduce_begin,
+    .begin = none_begin,
     .progress = none_progress,
-    .reduce_wait = none_barrier,
+    .wait = none_barrier,
     .create_group = none_create_group,
     .close = none_close,
     .abort = none_abort,

@@ -7,7 +7,8 @@
     _Static_assert(offsetof(ncclConfig_t, member) == offsetof(struct nccl_config, member), #member)
 
 _Static_assert((int)ncclSuccess == NCCL_SUCCESS && (int)ncclInProgress == NCCL_IN_PROGRESS, "results");
-_Static_assert((int)ncclFloat32 == NCCL_FLOAT && (int)ncclBfloat16 == NCCL_BFLOAT16 && (int)ncclSum == NCCL_SUM,
+_Static_assert((int)ncclInt8 == NCCL_INT8 && (int)ncclFloat32 == NCCL_FLOAT && (int)ncclBfloat16 == NCCL_BFLOAT16 &&
+                   (int)ncclSum == NCCL_SUM,
                "types and operations");
 _Static_assert(sizeof(ncclUniqueId) == sizeof(struct nccl_id), "unique id");
 #ifdef NCCL_API_MAGIC

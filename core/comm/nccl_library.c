@@ -20,6 +20,8 @@ static const struct {
     {"ncclCommDestroy", offsetof(struct nccl_library, comm_destroy)},
     {"ncclCommAbort", offsetof(struct nccl_library, comm_abort)},
     {"ncclAllReduce", offsetof(struct nccl_library, all_reduce)},
+    {"ncclReduceScatter", offsetof(struct nccl_library, reduce_scatter)},
+    {"ncclAllGather", offsetof(struct nccl_library, all_gather)},
     {"ncclSend", offsetof(struct nccl_library, send)},
     {"ncclRecv", offsetof(struct nccl_library, recv)},
     {"ncclGroupStart", offsetof(struct nccl_library, group_start)},

@@ -9,7 +9,7 @@
 #include "core/base/error.h"
 
 enum nccl_result { NCCL_SUCCESS = 0, NCCL_IN_PROGRESS = 7 }; // all others are failures
-enum nccl_type { NCCL_FLOAT = 7, NCCL_BFLOAT16 = 9 };
+enum nccl_type { NCCL_INT8 = 0, NCCL_FLOAT = 7, NCCL_BFLOAT16 = 9 };
 enum nccl_operation { NCCL_SUM = 0 };
 
 #define NCCL_CONFIG_MAGIC   0xcafebeefu
@@ -38,6 +38,9 @@ struct nccl_library {
     int (*comm_abort)(struct nccl_comm *comm);
     int (*all_reduce)(const void *from, void *to, size_t count, int type, int operation, struct nccl_comm *comm,
                       void *stream);
+    int (*reduce_scatter)(const void *from, void *to, size_t count_of_each, int type, int operation,
+                          struct nccl_comm *comm, void *stream);
+    int (*all_gather)(const void *from, void *to, size_t count_of_each, int type, struct nccl_comm *comm, void *stream);
     int (*send)(const void *from, size_t count, int type, int peer, struct nccl_comm *comm, void *stream);
     int (*recv)(void *to, size_t count, int type, int peer, struct nccl_comm *comm, void *stream);
     int (*group_start)(void);

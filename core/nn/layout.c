@@ -60,6 +60,7 @@ static void add_norm(struct layout *l, const char *prefix, int size, int *weight
 {
     *weight = add(l, prefix, ".weight", INIT_ONE, 0, 1, size, 0, 0);
     *bias = add(l, prefix, ".bias", INIT_ZERO, 0, 1, size, 0, 0);
+    l->parameters[*weight].exact = l->parameters[*bias].exact = 1;
 }
 
 static void add_mlp(struct layout *l, const char *name, int out, int in, struct mlp_tensors *t)
@@ -84,6 +85,8 @@ static void add_embedding_stage(struct layout *l)
     l->conv1 = add(l, "pos_cnn.1", ".weight", INIT_UNIFORM, 1 / sqrt(8 * 5), 3, 16, 8, 5);
     add_linear(l, "pos_dense", e, 3 + 16, &l->pos_dense_weight, &l->pos_dense_bias);
     add_linear(l, "dense", e, 3 * e, &l->dense_weight, &l->dense_bias);
+    for (int i = 0; i < l->parameter_count; i++)
+        l->parameters[i].exact = 1;
 }
 
 static void add_encoder(struct layout *l, int number, int max_len, int h, int out, struct encoder_tensors *t)

@@ -25,6 +25,7 @@ struct layout_entry {
     int shape[3];
     size_t offset, count; // in floats, in its flat buffer; offset is a multiple of PARAMETER_ALIGN
     uint8_t decay;        // weight decay applies
+    uint8_t exact;        // the passes read it in fp32, whatever the run's type
     enum tensor_init init;
     float bound;
 };

@@ -52,7 +52,10 @@ static void stop(struct stream *s, enum profile_stage stage, double began)
     X(PROFILE_ATTENTION, attention_backward)                                                                           \
     X(PROFILE_LOSS, loss_forward_backward)                                                                             \
     X(PROFILE_OPTIMIZER, sum_squares)                                                                                  \
+    X(PROFILE_OPTIMIZER, add_squares)                                                                                  \
     X(PROFILE_OPTIMIZER, adamw)                                                                                        \
+    X(PROFILE_OPTIMIZER, pack_blocks)                                                                                  \
+    X(PROFILE_OPTIMIZER, unpack_blocks)                                                                                \
     X(PROFILE_OPTIMIZER, update_scale)                                                                                 \
     X(PROFILE_OPTIMIZER, sum_ranks)                                                                                    \
     X(PROFILE_COPIES, convert)                                                                                         \

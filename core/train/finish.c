@@ -217,7 +217,8 @@ static int write_summary(struct run *r, const struct figures *soup, struct error
 int run_finish(struct run *r, struct error *e)
 {
     struct figures soup = {0};
-    if (comm_agree(r->o->comm, r->root && (save_final_models(r, e) || (makes_soup(r) && make_soup(r, e))), e) ||
+    if (step_gather_weights(&r->step, e) ||
+        comm_agree(r->o->comm, r->root && (save_final_models(r, e) || (makes_soup(r) && make_soup(r, e))), e) ||
         share_soup(r, e))
         return -1;
     if (r->data.held_out_count && comm_agree(r->o->comm, evaluate_soup(r, &soup, e), e))

@@ -32,14 +32,19 @@ static int upload_decay(struct learner *l, struct error *e)
     return rc;
 }
 
+static size_t squares_count(const struct model *m)
+{
+    return (m->layout.size + SQUARES_SPAN - 1) / SQUARES_SPAN;
+}
+
 static int create_training_state(struct learner *l, const struct learner_options *o, struct error *e)
 {
     struct backend *b = o->backend;
-    size_t bytes = l->model.layout.size * sizeof(float);
     int failed = 0, classes = o->config->classes;
-    l->gradient = take(b, bytes, &failed, e);
-    l->m = take(b, bytes, &failed, e);
-    l->v = take(b, bytes, &failed, e);
+    l->gradient = take(b, l->model.layout.size * sizeof *l->gradient, &failed, e);
+    l->m = take(b, l->shard.own * sizeof *l->m, &failed, e);
+    l->v = take(b, l->shard.own * sizeof *l->v, &failed, e);
+    l->squares = take(b, squares_count(&l->model) * sizeof *l->squares, &failed, e);
     l->decay = take(b, l->model.layout.size / PARAMETER_ALIGN, &failed, e);
     l->square_norm = take(b, sizeof(double), &failed, e);
     l->losses = take(b, (size_t)(o->clips / o->group) * 3 * sizeof(float), &failed, e);
@@ -56,6 +61,7 @@ int learner_create(struct learner *l, enum learner_role role, const struct learn
         (struct forward_mode){.train = 1, .dropout = 1, .group = o->group, .seed = o->seed, .scalars = o->scalars};
     int failed = 0;
     if (model_create(&l->model, o->backend, o->config, o->type, role, e) ||
+        shard_create(&l->shard, &l->model, o->ranks, o->rank, e) ||
         workspace_create(&l->space, &l->model, o->clips, role != TEACHER, e) ||
         view_buffer_create(&l->views, o->backend, o->clips, o->config->max_len, e))
         failed = 1;
@@ -71,10 +77,14 @@ int learner_create(struct learner *l, enum learner_role role, const struct learn
 void learner_destroy(struct learner *l)
 {
     struct backend *b = l->views.backend ? l->views.backend : l->model.backend;
-    void *const owned[] = {l->x, l->gradient, l->m, l->v, l->decay, l->square_norm, l->losses, l->dlogits.data};
+    void *const owned[] = {l->x,       l->gradient,    l->m,      l->v,           l->decay,
+                           l->squares, l->square_norm, l->losses, l->dlogits.data};
     for (size_t i = 0; b && i < sizeof owned / sizeof *owned; i++)
         if (owned[i])
             b->op->release(b, owned[i]);
+    free(l->whole[0]);
+    free(l->whole[1]);
+    shard_destroy(&l->shard);
     view_buffer_destroy(&l->views);
     workspace_destroy(&l->space);
     model_destroy(&l->model);
@@ -99,16 +109,38 @@ void learner_backward(struct learner *l, struct backward_space *b, struct stream
 
 void learner_measure(struct learner *l, struct stream *s)
 {
-    queue(s, sum_squares, .x = l->gradient, .count = l->model.layout.size, .out = l->square_norm);
+    for (int b = 0; b < shard_buckets(&l->shard); b++) {
+        struct shard_part p = shard_part(&l->shard, b);
+        if (p.count)
+            queue(s, sum_squares, .x = l->gradient + p.start, .count = p.count,
+                  .partial = l->squares + p.start / SQUARES_SPAN);
+    }
+}
+
+void learner_norm(struct learner *l, struct stream *s)
+{
+    queue(s, add_squares, .partial = l->squares, .count = squares_count(&l->model), .out = l->square_norm);
+}
+
+static void *work_at(const struct model *m, size_t start)
+{
+    return (char *)m->work + start * dtype_size(m->type);
 }
 
 void learner_update(struct learner *l, struct stream *s, const Islr__Train *train, struct learner *ema)
 {
     struct model *m = &l->model;
     int copies = m->type != DTYPE_F32;
-    queue(s, adamw, .weight = m->weight, .m = l->m, .v = l->v, .gradient = l->gradient, .count = m->layout.size,
-          .decay = l->decay, .beta1 = (float)train->betas[0], .beta2 = (float)train->betas[1], .eps = (float)train->eps,
-          .weight_decay = (float)train->weight_decay, .clip = (float)train->clip, .square_norm = l->square_norm,
-          .scalars = l->mode.scalars, .work_type = m->type, .work = copies ? m->work : NULL,
-          .ema = ema ? ema->model.weight : NULL, .ema_work = ema && copies ? ema->model.work : NULL);
+    for (int b = 0; b < shard_buckets(&l->shard); b++) {
+        struct shard_part p = shard_part(&l->shard, b);
+        if (!p.count)
+            continue;
+        queue(s, adamw, .weight = m->weight + p.start, .m = l->m + p.at, .v = l->v + p.at,
+              .gradient = l->gradient + p.start, .count = p.count, .decay = l->decay + p.start / PARAMETER_ALIGN,
+              .beta1 = (float)train->betas[0], .beta2 = (float)train->betas[1], .eps = (float)train->eps,
+              .weight_decay = (float)train->weight_decay, .clip = (float)train->clip, .square_norm = l->square_norm,
+              .scalars = l->mode.scalars, .work_type = m->type, .work = copies ? work_at(m, p.start) : NULL,
+              .ema = ema ? ema->model.weight + p.start : NULL,
+              .ema_work = ema && copies ? work_at(&ema->model, p.start) : NULL);
+    }
 }

@@ -4,6 +4,7 @@
 #define ISLR_TRAIN_LEARNER_H
 
 #include "core/nn/model.h"
+#include "core/train/shard.h"
 #include "proto/job.pb-c.h"
 
 enum learner_role { STUDENT, TEACHER, DISTILLED, LEARNERS };
@@ -17,12 +18,16 @@ struct learner {
     float *x; // device [clips, L, 100, 3]: this model's augmented view
     struct view view;
     struct forward_mode mode;
+    struct shard shard; // which parameters this rank updates
     // Not for the teacher:
-    float *gradient, *m, *v; // device, the parameters' layout
-    uint8_t *decay;          // device
-    double *square_norm;     // device [1]
-    float *losses;           // device [groups, 3]
-    struct mat dlogits;      // [clips, classes]
+    float *gradient; // device, the parameters' layout
+    float *m, *v;    // device [shard.own]: of the own parts
+    float *whole[2]; // host, the parameters' layout: m and v of a resume point that all are to get (state.h), or NULL
+    uint8_t *decay;  // device
+    double *squares; // device: partial sums of the gradient's squares
+    double *square_norm; // device [1]
+    float *losses;       // device [groups, 3]
+    struct mat dlogits;  // [clips, classes]
 };
 
 struct learner_options {
@@ -30,6 +35,7 @@ struct learner_options {
     const struct model_config *config;
     enum dtype type;
     int clips, group;                   // of this rank's part of a batch
+    int ranks, rank;                    // that share the optimizer's state out; 1, 0: this one keeps all
     uint64_t seed;                      // of dropout
     const struct step_scalars *scalars; // device
 };
@@ -52,8 +58,10 @@ struct learner_targets {
 void learner_backward(struct learner *l, struct backward_space *b, struct stream *s, const struct learner_targets *t,
                       const struct gradient_watch *watch);
 
-// The gradient's square norm; then clipping, AdamW and - for the student - the teacher's EMA; `ema` may be NULL.
+// The gradient's square norm: the own parts' partial sums, and then all ranks' added up. Then clipping, AdamW and - for
+// the student - the teacher's EMA, of the own parts; `ema` may be NULL.
 void learner_measure(struct learner *l, struct stream *s);
+void learner_norm(struct learner *l, struct stream *s);
 void learner_update(struct learner *l, struct stream *s, const Islr__Train *train, struct learner *ema);
 
 #endif

@@ -30,13 +30,18 @@ static void add(struct memory_plan *p, size_t size, const char *format, ...)
 }
 
 // A learner's, as learner_create() takes it; without the backward pass's memory, which all share.
-static void add_learner(struct memory_plan *p, enum learner_role role, const struct model *m, int clips)
+static void add_learner(struct memory_plan *p, enum learner_role role, const struct model *m, int clips, int sharing)
 {
+    struct shard shard;
+    shard_plan(&shard, m->layout.size, sharing, 0); // the first rank has most
+    size_t spans = (m->layout.size + SQUARES_SPAN - 1) / SQUARES_SPAN;
     size_t view = (size_t)clips * (size_t)m->config.max_len * LANDMARKS * 3 * sizeof(float);
-    add(p, model_size(m), "%s: weights", learner_names[role]);
+    add(p, model_size(m) + shard_size(m, sharing), "%s: weights", learner_names[role]);
     if (role != TEACHER)
-        add(p, 3 * m->layout.size * sizeof(float) + (size_t)clips * (size_t)m->config.classes * dtype_size(m->type),
-            "%s: gradients and moments", learner_names[role]);
+        add(p,
+            (m->layout.size + 2 * shard.own) * sizeof(float) + spans * sizeof(double) +
+                (size_t)clips * (size_t)m->config.classes * dtype_size(m->type),
+            "%s: gradients and %smoments", learner_names[role], sharing > 1 ? "a share of the " : "");
     add(p, workspace_size(m, clips, role != TEACHER) + view, "%s: activations of %d clips", learner_names[role], clips);
 }
 
@@ -64,7 +69,7 @@ void memory_plan_make(struct memory_plan *p, const struct memory_request *r)
         if (i == DISTILLED && !distills)
             continue;
         model_sketch(&m[i], r->backend, i == DISTILLED ? &distilled : &student, r->type, (uint32_t)i);
-        add_learner(p, i, &m[i], clips);
+        add_learner(p, i, &m[i], clips, r->job->resources->shard_optimizer ? r->ranks : 1);
         size_t size = i == TEACHER ? 0 : backward_space_size(&m[i], clips);
         backward = size > backward ? size : backward;
         work = work_size(&m[i], clips) > work ? work_size(&m[i], clips) : work;
@@ -84,6 +89,17 @@ static size_t total_of(struct memory_request r)
 }
 
 // The same job with other settings, as far as memory goes.
+static size_t total_sharing(const struct memory_request *r)
+{
+    Islr__JobSpec *job = spec_copy(r->job);
+    struct memory_request other = *r;
+    job->resources->shard_optimizer = 1;
+    other.job = job;
+    size_t total = total_of(other);
+    spec_free(job);
+    return total;
+}
+
 static size_t total_with(const struct memory_request *r, uint32_t batch, uint32_t max_len, enum dtype type)
 {
     Islr__JobSpec *job = spec_copy(r->job);
@@ -107,6 +123,10 @@ static void advise(const struct memory_request *r, size_t available, struct strb
         batch -= step;
     if (batch < train->batch && total_with(r, batch, length, r->type) <= available) {
         strbuf_printf(text, "%strain.batch=%u", before, batch);
+        before = ", or ";
+    }
+    if (r->ranks > 1 && !r->job->resources->shard_optimizer && total_sharing(r) <= available) {
+        strbuf_printf(text, "%sresources.shard_optimizer=true", before);
         before = ", or ";
     }
     if (r->type == DTYPE_F32 && total_with(r, train->batch, length, DTYPE_BF16) <= available) {

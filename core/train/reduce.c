@@ -6,8 +6,14 @@
 
 #include "core/base/memory.h"
 
+size_t reduce_bucket(int ranks)
+{
+    size_t units = COMM_DEVICE_PIECE / COMM_PART_UNIT, each = units / (size_t)ranks;
+    return (each ? each * (size_t)ranks : units) * COMM_PART_UNIT;
+}
+
 // Where the host reaches it, or NULL.
-static float *reach(const struct reducer *r, float *device)
+static void *reach(const struct reducer *r, void *device)
 {
     return r->backend->op->host_address(r->backend, device);
 }
@@ -71,11 +77,13 @@ static void begin_waiting(struct reducer *r)
     r->side->op->download(r->side, p->host, p->device, p->count * sizeof *p->host);
     if (r->side->op->synchronize(r->side, &e))
         keep_failure(r, &e);
+    else if (p->parts)
+        comm_reduce_scatter_begin(r->comm, p->host, p->count);
     else
         comm_reduce_begin(r->comm, p->host, p->count);
 }
 
-static void add_piece(struct reducer *r, float *device, size_t count)
+static void add_piece(struct reducer *r, float *device, size_t count, int parts)
 {
     begin_waiting(r);
     r->stream->op->order(r->stream, r->side);
@@ -83,26 +91,34 @@ static void add_piece(struct reducer *r, float *device, size_t count)
         r->capacity = r->capacity ? 2 * r->capacity : 16;
         r->piece = xrealloc(r->piece, (size_t)r->capacity, sizeof *r->piece);
     }
-    r->piece[r->count++] = (struct reduce_piece){device, NULL, count};
+    r->piece[r->count++] = (struct reduce_piece){device, NULL, count, parts};
 }
 
 static void upload_pieces(struct reducer *r)
 {
-    for (int i = 0; i < r->count; i++)
-        r->stream->op->upload(r->stream, r->piece[i].device, r->piece[i].host,
-                              r->piece[i].count * sizeof *r->piece[i].host);
+    int ranks = comm_size(r->comm), rank = comm_rank(r->comm);
+    for (int i = 0; i < r->count; i++) {
+        const struct reduce_piece *p = &r->piece[i];
+        size_t from = p->parts ? comm_part_start(p->count, COMM_PART_UNIT, ranks, rank) : 0;
+        size_t to = p->parts ? comm_part_start(p->count, COMM_PART_UNIT, ranks, rank + 1) : p->count;
+        r->stream->op->upload(r->stream, p->device + from, p->host + from, (to - from) * sizeof *p->host);
+    }
 }
 
 // ---- gradients ----------------------------------------------------------------------------------------------------
 
-static void begin_sum(struct reducer *r, float *data, size_t count)
+static void begin_sum(struct reducer *r, float *data, size_t count, int parts)
 {
     if (comm_size(r->comm) == 1)
         return;
-    if (r->device)
+    if (r->device && parts)
+        comm_device_reduce_scatter(r->device, r->stream, data, count);
+    else if (r->device)
         comm_device_sum(r->device, r->stream, data, count, 1);
     else if (r->side)
-        add_piece(r, data, count);
+        add_piece(r, data, count, parts);
+    else if (parts)
+        comm_reduce_scatter_begin(r->comm, reach(r, data), count);
     else
         comm_reduce_begin(r->comm, reach(r, data), count);
 }
@@ -112,16 +128,18 @@ static void gradients_final(void *context, size_t offset)
     struct reduce_pass *p = context;
     pulse_beat(comm_pulse(p->reducer->comm));
     comm_progress(p->reducer->comm);
-    if (offset && (p->end - offset) * sizeof *p->gradient < REDUCE_BUCKET_BYTES)
-        return;
-    if (p->end > offset)
-        begin_sum(p->reducer, p->gradient + offset, p->end - offset);
-    p->end = offset;
+    size_t bucket = reduce_bucket(comm_size(p->reducer->comm));
+    while (p->end > offset && (p->end - 1) / bucket * bucket >= offset) {
+        size_t start = (p->end - 1) / bucket * bucket;
+        begin_sum(p->reducer, p->gradient + start, p->end - start, p->parts);
+        p->end = start;
+    }
 }
 
-struct gradient_watch reduce_pass_begin(struct reduce_pass *p, struct reducer *r, float *gradient, size_t count)
+struct gradient_watch reduce_pass_begin(struct reduce_pass *p, struct reducer *r, float *gradient, size_t count,
+                                        int parts)
 {
-    *p = (struct reduce_pass){r, gradient, count};
+    *p = (struct reduce_pass){r, gradient, count, parts};
     return (struct gradient_watch){gradients_final, p};
 }
 
@@ -191,6 +209,47 @@ void reducer_replay(struct reducer *r, uint64_t sums)
 {
     if (r->device)
         comm_device_replay(r->device, sums);
+}
+
+// ---- gathering ----------------------------------------------------------------------------------------------------
+
+static int gather_through_host(struct reducer *r, const struct comm_part *parts, int count, struct error *e)
+{
+    int ranks = comm_size(r->comm), rank = comm_rank(r->comm);
+    struct stream *s = r->stream;
+    char **host = xcalloc((size_t)count, sizeof *host);
+    for (int i = 0; i < count; i++) {
+        size_t from = comm_part_start(parts[i].size, parts[i].unit, ranks, rank);
+        size_t to = comm_part_start(parts[i].size, parts[i].unit, ranks, rank + 1);
+        host[i] = xmalloc(parts[i].size);
+        s->op->download(s, host[i] + from, (const char *)parts[i].data + from, to - from);
+    }
+    int rc = s->op->synchronize(s, e);
+    for (int i = 0; i < count && !rc; i++)
+        comm_all_gather_begin(r->comm, &(struct comm_part){host[i], parts[i].size, parts[i].unit});
+    rc = rc || comm_reduce_wait(r->comm, e);
+    for (int i = 0; i < count && !rc; i++)
+        s->op->upload(s, parts[i].data, host[i], parts[i].size);
+    for (int i = 0; i < count; i++)
+        free(host[i]);
+    free(host);
+    return rc ? -1 : 0;
+}
+
+int reducer_all_gather(struct reducer *r, const struct comm_part *parts, int count, struct error *e)
+{
+    if (comm_size(r->comm) == 1)
+        return 0;
+    if (r->device) {
+        comm_device_all_gather(r->device, r->stream, parts, count);
+        comm_device_join(r->device, r->stream);
+        return 0;
+    }
+    if (r->side)
+        return gather_through_host(r, parts, count, e);
+    for (int i = 0; i < count; i++)
+        comm_all_gather_begin(r->comm, &(struct comm_part){reach(r, parts[i].data), parts[i].size, parts[i].unit});
+    return comm_reduce_wait(r->comm, e);
 }
 
 int reducer_wait(struct reducer *r, struct error *e)

@@ -1,6 +1,6 @@
 // Sums over the ranks of what lies in device memory: gradients, beside the backward pass that makes them (they become
-// final from the end of the flat buffer on, and go out in buckets), and BatchNorm's statistics. Three ways, the results
-// of which are the same to the bit:
+// final from the end of the flat buffer on, and go out in buckets), and BatchNorm's statistics; and the gathering of what
+// each rank has a part of. Three ways, the results of which are the same to the bit:
 //  * where the host reaches the device's memory, in place (core/comm/comm.h);
 //  * where it does not, by NCCL on a stream of its own (core/comm/comm_device.h);
 //  * without NCCL, through host memory: a bucket is downloaded while the next one is computed.
@@ -10,12 +10,15 @@
 #include "core/comm/comm_device.h"
 #include "core/nn/model.h"
 
-enum { REDUCE_BUCKET_BYTES = 16 << 20 };
+// Elements of a bucket: [k * bucket, (k+1) * bucket) of the gradients. 16 MiB, or a little less for the ranks to have
+// parts of one length (core/comm/comm.h).
+size_t reduce_bucket(int ranks);
 
 // What is on its way through host memory.
 struct reduce_piece {
     float *device, *host;
     size_t count;
+    int parts; // each rank gets its part of the sum
 };
 
 struct reducer {
@@ -36,13 +39,16 @@ int reducer_create(struct reducer *r, struct comm *comm, struct backend *backend
 void reducer_destroy(struct reducer *r); // a zeroed one is fine
 
 // For one backward pass over `count` gradients; the watch is to be given to model_backward(). Several may follow each
-// other before reducer_finish().
+// other before reducer_finish(). parts: each rank gets the sum of its part of every bucket alone, and what it has in the
+// rest is undefined.
 struct reduce_pass {
     struct reducer *reducer;
     float *gradient; // device
     size_t end;      // gradients from here on are under way or done
+    int parts;
 };
-struct gradient_watch reduce_pass_begin(struct reduce_pass *p, struct reducer *r, float *gradient, size_t count);
+struct gradient_watch reduce_pass_begin(struct reduce_pass *p, struct reducer *r, float *gradient, size_t count,
+                                        int parts);
 
 // What is queued on the stream from now on finds all sums done.
 int reducer_finish(struct reducer *r, struct error *e);
@@ -55,6 +61,9 @@ int reducer_average(struct reducer *r, float *data, size_t count, struct error *
 int reducer_queues(const struct reducer *r);
 uint64_t reducer_sums(const struct reducer *r);
 void reducer_replay(struct reducer *r, uint64_t sums);
+
+// Each rank's part of each of parts[0..count), device memory, comes to all, in the stream's order.
+int reducer_all_gather(struct reducer *r, const struct comm_part *parts, int count, struct error *e);
 
 // Waits for all that is queued on the stream, and delivers its downloads: in place of synchronize, which would wait for
 // a missing rank without end.

@@ -8,6 +8,7 @@
 #include "core/base/memory.h"
 #include "core/ckpt/resume.h"
 #include "core/spec/spec.h"
+#include "core/train/gather.h"
 
 struct hash state_job_hash(const Islr__JobSpec *job)
 {
@@ -41,17 +42,20 @@ struct state_header {
 struct state_part {
     char name[32];
     void *device;
-    size_t size;
+    size_t size; // of the section
+    // Moments of which the ranks keep parts (shard.h): whose, and where the whole waits between load and share.
+    struct learner *shared;
+    float **whole;
 };
 enum { STATE_PARTS_MAX = 4 * LEARNERS + 1 };
 
 #define STATE_SCALER "scaler"
 
-static int list_parts(const struct step_space *t, struct state_part parts[STATE_PARTS_MAX])
+static int list_parts(struct step_space *t, struct state_part parts[STATE_PARTS_MAX])
 {
     int n = 0;
     for (int i = 0; i < LEARNERS; i++) {
-        const struct learner *l = &t->learner[i];
+        struct learner *l = &t->learner[i];
         if (!l->model.backend)
             continue;
         size_t size = l->model.layout.size * sizeof(float);
@@ -59,21 +63,43 @@ static int list_parts(const struct step_space *t, struct state_part parts[STATE_
             const char *name;
             void *device;
             size_t size;
-        } all[] = {{"weight", l->model.weight, size},
-                   {"buffers", l->model.buffers, l->model.layout.buffer_size * sizeof(float)},
-                   {"m", l->m, size},
-                   {"v", l->v, size}};
+            float **whole;
+        } all[] = {{"weight", l->model.weight, size, NULL},
+                   {"buffers", l->model.buffers, l->model.layout.buffer_size * sizeof(float), NULL},
+                   {"m", l->m, size, &l->whole[0]},
+                   {"v", l->v, size, &l->whole[1]}};
         for (size_t k = 0; k < sizeof all / sizeof *all; k++) {
             if (!all[k].device)
                 continue;
+            parts[n] = (struct state_part){.device = all[k].device, .size = all[k].size, .whole = all[k].whole};
+            parts[n].shared = all[k].whole && l->shard.ranks > 1 ? l : NULL;
             snprintf(parts[n].name, sizeof parts[n].name, "%s/%s", learner_names[i], all[k].name);
-            parts[n].device = all[k].device;
-            parts[n++].size = all[k].size;
+            n++;
         }
     }
     if (t->scaler)
-        parts[n++] = (struct state_part){STATE_SCALER, t->scaler, sizeof *t->scaler};
+        parts[n++] = (struct state_part){.name = STATE_SCALER, .device = t->scaler, .size = sizeof *t->scaler};
     return n;
+}
+
+// The host's copy of a part, or where it reaches the device's own; *copy is to be freed. Collective; what is NULL on ranks
+// that do not write.
+static int read_part(struct step_space *t, const struct state_part *p, const void **data, void **copy, struct error *e)
+{
+    const void *from = p->device;
+    int writes = comm_rank(t->comm) == 0;
+    if (p->shared) { // by way of the gradient, which is free between two steps
+        if (gather_moments(p->shared, p->device, &t->reducer, e))
+            return -1;
+        from = p->shared->gradient;
+    }
+    *copy = NULL;
+    *data = p->shared ? NULL : t->backend->op->host_address(t->backend, p->device);
+    if (!*data && writes) {
+        *data = *copy = xmalloc(p->size);
+        t->stream->op->download(t->stream, *copy, from, p->size);
+    }
+    return 0;
 }
 
 int state_save(const char *directory, const struct run_state *state, struct step_space *t, struct error *e)
@@ -86,22 +112,19 @@ int state_save(const char *directory, const struct run_state *state, struct step
     header.job = state_job_hash(t->job);
     header.state = *state;
     sections[0] = (struct resume_section){"header", &header, sizeof header};
-    int n = list_parts(t, parts), rc = t->stream->op->synchronize(t->stream, e);
-    for (int i = 0; i < n; i++) {
-        const void *host = t->backend->op->host_address(t->backend, parts[i].device);
-        if (!host) {
-            host = copies[i] = xmalloc(parts[i].size);
-            t->stream->op->download(t->stream, copies[i], parts[i].device, parts[i].size);
-        }
-        sections[i + 1] = (struct resume_section){parts[i].name, host, parts[i].size};
+    int n = list_parts(t, parts), rc = step_gather_weights(t, e);
+    rc = rc || reducer_wait(&t->reducer, e);
+    for (int i = 0; i < n && !rc; i++) {
+        const void *data = NULL;
+        rc = read_part(t, &parts[i], &data, &copies[i], e);
+        sections[i + 1] = (struct resume_section){parts[i].name, data, parts[i].size};
     }
-    if (!rc)
-        rc = t->stream->op->synchronize(t->stream, e);
-    if (!rc)
+    rc = rc || reducer_wait(&t->reducer, e);
+    if (!rc && comm_rank(t->comm) == 0)
         rc = resume_save(directory, state->step, sections, (size_t)n + 1, e);
     for (int i = 0; i < n; i++)
         free(copies[i]);
-    return rc;
+    return rc ? -1 : 0;
 }
 
 static void refresh_work_copies(struct step_space *t)
@@ -128,7 +151,10 @@ static int load_parts(const struct resume_point *point, const struct log *log, s
         if (!s || s->size != parts[i].size)
             return error_set(e, ERR_DAMAGED, "%s: section %s is %s", point->path, parts[i].name,
                              s ? "of the wrong size" : "missing");
-        t->stream->op->upload(t->stream, parts[i].device, s->data, s->size);
+        if (parts[i].shared)
+            memcpy(*parts[i].whole = xrealloc(*parts[i].whole, s->size, 1), s->data, s->size);
+        else
+            t->stream->op->upload(t->stream, parts[i].device, s->data, s->size);
     }
     refresh_work_copies(t);
     return t->stream->op->synchronize(t->stream, e);
@@ -158,27 +184,48 @@ int state_load(const char *directory, const struct log *log, struct run_state *s
     return rc;
 }
 
+// Moments of which every rank keeps parts: rank 0 has the whole, or there are none yet.
+static int share_moments(struct step_space *t, const struct state_part *p, struct error *e)
+{
+    const struct shard *s = &p->shared->shard;
+    float *whole = *p->whole ? *p->whole : xcalloc(p->size, 1), *own = p->device;
+    *p->whole = NULL;
+    int rc = comm_broadcast(t->comm, whole, p->size, 0, e);
+    for (int b = 0; b < shard_buckets(s) && !rc; b++) {
+        struct shard_part part = shard_part(s, b);
+        t->stream->op->upload(t->stream, own + part.at, whole + part.start, part.count * sizeof *own);
+    }
+    rc = rc || t->stream->op->synchronize(t->stream, e);
+    free(whole);
+    return rc ? -1 : 0;
+}
+
+static int share_part(struct step_space *t, const struct state_part *p, struct error *e)
+{
+    struct stream *s = t->stream;
+    void *copy = xmalloc(p->size);
+    s->op->download(s, copy, p->device, p->size);
+    int rc = s->op->synchronize(s, e) || comm_broadcast(t->comm, copy, p->size, 0, e);
+    if (!rc) {
+        s->op->upload(s, p->device, copy, p->size);
+        rc = s->op->synchronize(s, e);
+    }
+    free(copy);
+    return rc ? -1 : 0;
+}
+
 int state_share(struct run_state *state, struct step_space *t, struct error *e)
 {
     struct state_part parts[STATE_PARTS_MAX];
-    int n = list_parts(t, parts), rc = 0;
+    int n = list_parts(t, parts);
     if (comm_size(t->comm) == 1)
         return 0;
     if (comm_broadcast(t->comm, state, sizeof *state, 0, e))
         return -1;
     t->frozen = (int)state->frozen;
-    for (int i = 0; i < n && !rc; i++) {
-        void *copy = xmalloc(parts[i].size);
-        t->stream->op->download(t->stream, copy, parts[i].device, parts[i].size);
-        rc = t->stream->op->synchronize(t->stream, e) || comm_broadcast(t->comm, copy, parts[i].size, 0, e);
-        if (!rc) {
-            t->stream->op->upload(t->stream, parts[i].device, copy, parts[i].size);
-            rc = t->stream->op->synchronize(t->stream, e);
-        }
-        free(copy);
-    }
-    if (rc)
-        return -1;
+    for (int i = 0; i < n; i++)
+        if (parts[i].shared ? share_moments(t, &parts[i], e) : share_part(t, &parts[i], e))
+            return -1;
     refresh_work_copies(t);
     return t->stream->op->synchronize(t->stream, e);
 }

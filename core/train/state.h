@@ -26,10 +26,12 @@ struct run_state {
 // interval of resume points. A resume point of another hash is refused.
 struct hash state_job_hash(const Islr__JobSpec *job);
 
-// Writes a resume point of the three models, their moments and the loss scale into `directory`. Called on one rank; all have the same.
+// Writes a resume point of the three models, their moments and the loss scale into `directory`. Collective: rank 0
+// writes. It is the same, whoever keeps which moments.
 int state_save(const char *directory, const struct run_state *state, struct step_space *t, struct error *e);
 
-// Loads the newest whole resume point; ERR_NOT_FOUND if there is none. Called on one rank. One of a run that had no loss
+// Loads the newest whole resume point; ERR_NOT_FOUND if there is none. Called on one rank; state_share() must follow, which
+// gives all ranks what is theirs. One of a run that had no loss
 // scale goes on in fp16 with a fresh one, as a line in the log says.
 int state_load(const char *directory, const struct log *log, struct run_state *state, struct step_space *t,
                struct error *e);

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "core/base/memory.h"
+#include "core/train/gather.h"
 #include "core/train/recipe.h"
 
 static int divide_batch(struct step_space *t, struct error *e)
@@ -27,6 +28,7 @@ static int create_learners(struct step_space *t, enum dtype type, struct error *
 {
     int classes = set_sign_count(t->data->set);
     struct model_config student = recipe_student(t->job, classes), distilled = recipe_distilled(t->job, classes);
+    int shares = t->job->resources->shard_optimizer;
     size_t backward = 0;
     for (int i = 0; i < LEARNERS; i++) {
         if (i == DISTILLED && !t->distills)
@@ -36,6 +38,8 @@ static int create_learners(struct step_space *t, enum dtype type, struct error *
                                     .type = type,
                                     .clips = t->clips,
                                     .group = (int)t->job->train->group,
+                                    .ranks = shares ? comm_size(t->comm) : 1,
+                                    .rank = shares ? comm_rank(t->comm) : 0,
                                     .seed = t->job->train->seed,
                                     .scalars = t->scalars + i};
         if (learner_create(&t->learner[i], i, &o, e))
@@ -233,7 +237,8 @@ static void forward_and_backward(struct step_space *t)
         if (i == DISTILLED)
             l->mode.train = l->mode.dropout = !t->frozen;
         learner_forward(l, t->stream);
-        struct gradient_watch watch = reduce_pass_begin(&passes[i], &t->reducer, l->gradient, l->model.layout.size);
+        struct gradient_watch watch =
+            reduce_pass_begin(&passes[i], &t->reducer, l->gradient, l->model.layout.size, l->shard.ranks > 1);
         learner_backward(l, &t->backward, t->stream, &targets, &watch);
     }
 }
@@ -252,12 +257,17 @@ static int average_buffers(struct step_space *t, struct error *e)
     return 0;
 }
 
-static void update(struct step_space *t)
+static int update(struct step_space *t, struct error *e)
 {
     struct learner *student = &t->learner[STUDENT], *distilled = &t->learner[DISTILLED];
     learner_measure(student, t->stream);
     if (t->distills)
         learner_measure(distilled, t->stream);
+    if (gather_squares(t->learner, &t->reducer, e))
+        return -1;
+    learner_norm(student, t->stream);
+    if (t->distills)
+        learner_norm(distilled, t->stream);
     if (t->scaler) {
         struct step_scalars *scalars[SCALER_MODELS] = {&t->scalars[STUDENT],
                                                        t->distills ? &t->scalars[DISTILLED] : NULL};
@@ -267,6 +277,7 @@ static void update(struct step_space *t)
     learner_update(student, t->stream, t->job->train, &t->learner[TEACHER]);
     if (t->distills)
         learner_update(distilled, t->stream, t->job->train, NULL);
+    return gather_weights(t->learner, &t->reducer, e);
 }
 
 // All that a step computes, from the views to the new weights. What it reads on the host must be the same in all steps of
@@ -275,10 +286,7 @@ static int queue_step(void *context, struct error *e)
 {
     struct step_space *t = context;
     forward_and_backward(t);
-    if (reducer_finish(&t->reducer, e) || average_buffers(t, e))
-        return -1;
-    update(t);
-    return 0;
+    return reducer_finish(&t->reducer, e) || average_buffers(t, e) || update(t, e) ? -1 : 0;
 }
 
 // What a step leaves on the device.
@@ -348,6 +356,11 @@ int step_run(struct step_space *t, uint32_t step, const uint32_t *batch, const u
     return collect(t, out, e);
 }
 
+int step_gather_weights(struct step_space *t, struct error *e)
+{
+    return gather_masters(t->learner, &t->reducer, e);
+}
+
 static const char *first_not_finite(const struct layout *l, const float *values)
 {
     for (int i = l->parameter_count - 1; i >= 0; i--) { // from the output back: the first that a backward pass reaches
@@ -362,6 +375,11 @@ static const char *first_not_finite(const struct layout *l, const float *values)
 int step_find_not_finite(struct step_space *t, char *text, size_t size, struct error *e)
 {
     snprintf(text, size, "the losses alone");
+    if (step_gather_weights(t, e))
+        return -1;
+    for (int i = 0; i < LEARNERS; i++)
+        if (t->learner[i].gradient && gather_moments(&t->learner[i], NULL, &t->reducer, e))
+            return -1;
     for (int i = 0; i < LEARNERS; i++) {
         const struct learner *l = &t->learner[i];
         const struct layout *layout = &l->model.layout;

@@ -72,7 +72,10 @@ void step_destroy(struct step_space *t);
 int step_run(struct step_space *t, uint32_t step, const uint32_t *batch, const uint32_t *next, struct step_result *out,
              struct error *e);
 
-// Names what is not finite after such a step: a parameter or a gradient ("gradient of dense.weight of the student").
+// All fp32 weights, whole, where a rank keeps but a part of them up to date (shard.h): before they are saved. Collective.
+int step_gather_weights(struct step_space *t, struct error *e);
+
+// Names, on all ranks, what is not finite after such a step: a parameter or a gradient ("gradient of dense.weight of the student").
 int step_find_not_finite(struct step_space *t, char *text, size_t size, struct error *e);
 
 #endif

@@ -181,6 +181,8 @@ static int start(struct run *r, struct error *e)
         return -1;
     if (r->root && memory.fed)
         sink_log(o->sink, LOG_INFO, "the set does not fit on the device beside the models: it is fed batch by batch");
+    if (r->root && r->step.learner[STUDENT].shard.ranks > 1)
+        sink_log(o->sink, LOG_INFO, "each rank keeps its share of the optimizer's state");
     if (r->root && r->step.reducer.note[0])
         sink_log(o->sink, LOG_INFO, "%s", r->step.reducer.note);
     if (r->root)
@@ -280,12 +282,13 @@ static int fail_not_finite(struct run *r, const uint32_t *batch, struct error *e
     return -1;
 }
 
+// Collective.
 static int save_resume_point(struct run *r, struct error *e)
 {
     char *dir = run_path(r, "resume");
     progress(r, "save");
-    int rc = state_save(dir, &r->state, &r->step, e);
-    if (!rc) {
+    int rc = comm_agree(r->o->comm, state_save(dir, &r->state, &r->step, e), e);
+    if (!rc && r->root) {
         char *file = run_path(r, "resume/point-%u.islr-resume", r->state.step);
         run_file(r, "resume", file, schedule_epoch(&r->step.schedule, r->state.step));
         free(file);
@@ -309,16 +312,10 @@ static int after_step(struct run *r, struct error *e)
             r->step.frozen = 1;
         r->state.frozen = (uint32_t)r->step.frozen;
     }
-    if (!r->root)
+    if (!schedule_ends_epoch(s, r->state.step))
         return 0;
-    if (schedule_ends_epoch(s, r->state.step)) {
-        progress(r, "save");
-        if (run_save_epoch(r, e))
-            return -1;
-    }
-    if (r->state.step < s->steps && clock_seconds() - r->saved > 60 * r->o->job->checkpoint->resume_minutes)
-        return save_resume_point(r, e);
-    return 0;
+    progress(r, "save");
+    return step_gather_weights(&r->step, e) || (r->root && run_save_epoch(r, e)) ? -1 : 0;
 }
 
 static int one_step(struct run *r, struct error *e)
@@ -342,30 +339,36 @@ static int one_step(struct run *r, struct error *e)
     return r->root ? report_step(r, &result, e) : 0;
 }
 
-// Whether any rank was asked to stop. Then rank 0 saves, and all leave.
-static int stopping(struct run *r, int *stop, struct error *e)
+// What all ranks do before the next step: the most that any of them has reason for. A resume point is due by rank 0's
+// clock; ranks that are asked to stop save one, and all leave.
+enum due { DUE_NOTHING, DUE_SAVE, DUE_STOP };
+
+static int agree_on_due(struct run *r, enum due *due, struct error *e)
 {
     const struct run_sink *sink = r->o->sink;
-    int64_t flag = sink->should_stop ? sink->should_stop(sink->context) != 0 : 0;
+    int64_t flag = DUE_NOTHING;
+    if (r->root && clock_seconds() - r->saved > 60 * r->o->job->checkpoint->resume_minutes)
+        flag = DUE_SAVE;
+    if (sink->should_stop && sink->should_stop(sink->context))
+        flag = DUE_STOP;
     if (comm_max_i64(r->o->comm, &flag, e))
         return -1;
-    *stop = flag != 0;
+    *due = (enum due)flag;
     return 0;
 }
 
 static int loop(struct run *r, struct error *e)
 {
-    int stop = 0;
+    enum due due = DUE_NOTHING;
+    uint32_t first = r->state.step;
     r->saved = clock_seconds();
     while (r->state.step < r->step.schedule.steps) {
-        if (stopping(r, &stop, e))
+        if (agree_on_due(r, &due, e) ||
+            ((due == DUE_STOP || (due == DUE_SAVE && r->state.step > first)) && save_resume_point(r, e)))
             return -1;
-        if (stop) {
-            if (comm_agree(r->o->comm, r->root && save_resume_point(r, e), e))
-                return -1;
+        if (due == DUE_STOP)
             return error_set(e, ERR_INTERRUPTED, "stopped after step %u of %u; a resume point was saved", r->state.step,
                              r->step.schedule.steps);
-        }
         if (one_step(r, e))
             return -1;
         if (comm_agree(r->o->comm, after_step(r, e), e))

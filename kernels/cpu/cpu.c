@@ -278,6 +278,7 @@ struct backend *backend_cpu_open(int threads, struct error *e)
         .share = share,
         .host_address = host_address,
         .stream_create = stream_create,
+        .stream_create_urgent = stream_create, // nothing is ever waiting
         .stream_destroy = stream_destroy,
         .synchronize = synchronize,
         .poll = poll_stream,

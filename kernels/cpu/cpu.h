@@ -110,7 +110,10 @@ static inline int chunk_end(struct chunks c, int chunk, int items)
     OP(attention_backward)                                                                                             \
     OP(loss_forward_backward)                                                                                          \
     OP(sum_squares)                                                                                                    \
+    OP(add_squares)                                                                                                    \
     OP(adamw)                                                                                                          \
+    OP(pack_blocks)                                                                                                    \
+    OP(unpack_blocks)                                                                                                  \
     OP(update_scale)                                                                                                   \
     OP(sum_ranks)                                                                                                      \
     OP(convert)                                                                                                        \

@@ -1,11 +1,13 @@
-// What works on the flat buffers of parameters: sum of squares, AdamW with EMA and work copies, conversion. backend.h.
+// What works on the flat buffers of parameters: sum of squares, AdamW with EMA and work copies, packing, conversion.
+// backend.h.
 // Compiled for each instruction set.
 #include "kernels/cpu/cpu.h"
 #include "kernels/cpu/vector.h"
 
 #include <math.h>
+#include <string.h>
 
-enum { CHUNK = 8192 }; // elements a thread takes at once, and that one partial sum is of
+enum { CHUNK = SQUARES_SPAN }; // elements a thread takes at once
 
 static size_t chunk_count(size_t count)
 {
@@ -38,13 +40,17 @@ static double squares(const float *x, int count)
 void CPU_NAME(sum_squares)(struct stream *s, const struct sum_squares *a)
 {
     size_t chunks = chunk_count(a->count);
-    double *partial = cpu_scratch(s, chunks * sizeof *partial);
 #pragma omp parallel for num_threads(cpu_threads(s))
     for (size_t i = 0; i < chunks; i++)
-        partial[i] = squares(a->x + i * CHUNK, chunk_length(a->count, i));
+        a->partial[i] = squares(a->x + i * CHUNK, chunk_length(a->count, i));
+}
+
+void CPU_NAME(add_squares)(struct stream *s, const struct add_squares *a)
+{
+    (void)s;
     double sum = 0;
-    for (size_t i = 0; i < chunks; i++)
-        sum += partial[i];
+    for (size_t i = 0; i < a->count; i++)
+        sum += a->partial[i];
     *a->out = sum;
 }
 
@@ -118,6 +124,28 @@ void CPU_NAME(adamw)(struct stream *s, const struct adamw *a)
 #pragma omp parallel for num_threads(cpu_threads(s))
     for (size_t i = 0; i < chunks; i++)
         update_chunk(a, &u, i * CHUNK, chunk_length(a->count, i));
+}
+
+// ---- packing ------------------------------------------------------------------------------------------------------
+
+static const size_t block_size = PARAMETER_ALIGN * sizeof(float);
+
+void CPU_NAME(pack_blocks)(struct stream *s, const struct pack_blocks *a)
+{
+    (void)s;
+    for (int i = 0; i < a->count; i++)
+        if (a->block[i] >= 0)
+            memcpy(a->packed + (size_t)i * PARAMETER_ALIGN, a->flat + (size_t)a->block[i] * PARAMETER_ALIGN,
+                   block_size);
+}
+
+void CPU_NAME(unpack_blocks)(struct stream *s, const struct unpack_blocks *a)
+{
+    (void)s;
+    for (int i = 0; i < a->count; i++)
+        if (a->block[i] >= 0)
+            memcpy(a->flat + (size_t)a->block[i] * PARAMETER_ALIGN, a->packed + (size_t)i * PARAMETER_ALIGN,
+                   block_size);
 }
 
 // ---- conversion ---------------------------------------------------------------------------------------------------

@@ -124,7 +124,10 @@ struct backend *cuda_backend_open(int device, struct error *e);
     OP(attention_backward)                                                                                             \
     OP(loss_forward_backward)                                                                                          \
     OP(sum_squares)                                                                                                    \
+    OP(add_squares)                                                                                                    \
     OP(adamw)                                                                                                          \
+    OP(pack_blocks)                                                                                                    \
+    OP(unpack_blocks)                                                                                                  \
     OP(update_scale)                                                                                                   \
     OP(sum_ranks)                                                                                                      \
     OP(convert)                                                                                                        \

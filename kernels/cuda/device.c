@@ -158,19 +158,35 @@ static void stream_destroy(struct stream *s)
     free(c);
 }
 
-static struct stream *stream_create(struct backend *b, struct error *e)
+static struct stream *create_stream(struct backend *b, int priority, struct error *e)
 {
     struct cuda_stream *c = xcalloc(1, sizeof *c);
     c->base.op = b->op;
     c->base.backend = b;
     enter(b);
-    cudaError_t rc = cudaStreamCreateWithFlags(&c->cuda, cudaStreamNonBlocking);
+    cudaError_t rc = cudaStreamCreateWithPriority(&c->cuda, cudaStreamNonBlocking, priority);
     if (!rc)
         rc = cudaEventCreateWithFlags(&c->mark, cudaEventDisableTiming);
     if (!rc)
         return &c->base;
     cuda_error(e, (struct cuda_backend *)b, rc, "create a stream");
     stream_destroy(&c->base);
+    return NULL;
+}
+
+static struct stream *stream_create(struct backend *b, struct error *e)
+{
+    return create_stream(b, 0, e);
+}
+
+static struct stream *stream_create_urgent(struct backend *b, struct error *e)
+{
+    int least = 0, greatest = 0;
+    enter(b);
+    cudaError_t rc = cudaDeviceGetStreamPriorityRange(&least, &greatest);
+    if (!rc)
+        return create_stream(b, greatest, e);
+    cuda_error(e, (struct cuda_backend *)b, rc, "priorities of streams");
     return NULL;
 }
 
@@ -308,6 +324,7 @@ static void fill_table(struct backend_ops *op)
                                .share = share,
                                .host_address = host_address,
                                .stream_create = stream_create,
+                               .stream_create_urgent = stream_create_urgent,
                                .stream_destroy = stream_destroy,
                                .synchronize = synchronize,
                                .poll = poll_stream,

@@ -1,4 +1,5 @@
-// What works on the flat buffers of parameters: sum of squares, AdamW with EMA and work copies, conversion. backend.h.
+// What works on the flat buffers of parameters: sum of squares, AdamW with EMA and work copies, packing, conversion.
+// backend.h.
 // A thread takes eight elements.
 #include "kernels/cuda/kernel.cuh"
 
@@ -9,15 +10,15 @@ __device__ static inline int span_left(size_t first, size_t count)
 }
 
 // ---- sum of squares -----------------------------------------------------------------------------------------------
-// A block adds up CHUNK elements to partial[block]; then one block adds up these.
+// A block adds up SQUARES_SPAN elements to partial[block]; then one block adds up these.
 
-enum { CHUNK = 8192, FINISH_THREADS = 512 };
+enum { FINISH_THREADS = 512 };
 
-__global__ void __launch_bounds__(THREADS) chunk_squares_kernel(struct sum_squares a, double *partial)
+__global__ void __launch_bounds__(THREADS) sum_squares_kernel(struct sum_squares a)
 {
-    size_t first = static_cast<size_t>(blockIdx.x) * CHUNK;
+    size_t first = static_cast<size_t>(blockIdx.x) * SQUARES_SPAN;
     double sum = 0;
-    for (int i = threadIdx.x * SPAN; i < CHUNK; i += THREADS * SPAN) {
+    for (int i = threadIdx.x * SPAN; i < SQUARES_SPAN; i += THREADS * SPAN) {
         float x[SPAN];
         load_span(x, a.x + first + i, span_left(first + i, a.count));
         for (int k = 0; k < SPAN; k++)
@@ -25,28 +26,28 @@ __global__ void __launch_bounds__(THREADS) chunk_squares_kernel(struct sum_squar
     }
     sum = block_sum(sum);
     if (threadIdx.x == 0)
-        partial[blockIdx.x] = sum;
+        a.partial[blockIdx.x] = sum;
 }
 
-__global__ void __launch_bounds__(FINISH_THREADS)
-    finish_squares_kernel(const double *partial, size_t count, double *out)
+__global__ void __launch_bounds__(FINISH_THREADS) add_squares_kernel(struct add_squares a)
 {
     double sum = 0;
-    for (size_t i = threadIdx.x; i < count; i += FINISH_THREADS)
-        sum += partial[i];
+    for (size_t i = threadIdx.x; i < a.count; i += FINISH_THREADS)
+        sum += a.partial[i];
     sum = block_sum(sum);
     if (threadIdx.x == 0)
-        *out = sum;
+        *a.out = sum;
 }
 
 void cuda_sum_squares(struct stream *s, const struct sum_squares *a)
 {
-    size_t chunks = (a->count + CHUNK - 1) / CHUNK;
-    double *partial = static_cast<double *>(cuda_scratch(s, (chunks + 1) * sizeof(double)));
-    if (!partial)
-        return;
-    LAUNCH(s, (launch_shape{dim3(static_cast<unsigned>(chunks)), dim3(THREADS), 0}), chunk_squares_kernel, *a, partial);
-    LAUNCH(s, (launch_shape{dim3(1), dim3(FINISH_THREADS), 0}), finish_squares_kernel, partial, chunks, a->out);
+    size_t chunks = (a->count + SQUARES_SPAN - 1) / SQUARES_SPAN;
+    LAUNCH(s, (launch_shape{dim3(static_cast<unsigned>(chunks)), dim3(THREADS), 0}), sum_squares_kernel, *a);
+}
+
+void cuda_add_squares(struct stream *s, const struct add_squares *a)
+{
+    LAUNCH(s, (launch_shape{dim3(1), dim3(FINISH_THREADS), 0}), add_squares_kernel, *a);
 }
 
 // ---- AdamW --------------------------------------------------------------------------------------------------------
@@ -119,6 +120,43 @@ void cuda_adamw(struct stream *s, const struct adamw *a)
     assert(a->count % PARAMETER_ALIGN == 0);
     assert(a->work_type != DTYPE_F32 || (!a->work && !a->ema_work));
     with_type(a->work_type, [&](auto t) { LAUNCH(s, launch_over(a->count / SPAN), adamw_kernel<decltype(t)>, *a); });
+}
+
+// ---- packing ------------------------------------------------------------------------------------------------------
+
+enum { SPANS_A_BLOCK = PARAMETER_ALIGN / SPAN };
+
+// Copies block `from` of x to block `to` of y: this thread's eight elements of it.
+__device__ static inline void copy_block(float *y, int32_t to, const float *x, int32_t from)
+{
+    size_t within = item_index() % SPANS_A_BLOCK * SPAN;
+    float v[SPAN];
+    load_span(v, x + static_cast<size_t>(from) * PARAMETER_ALIGN + within, SPAN);
+    store_span(y + static_cast<size_t>(to) * PARAMETER_ALIGN + within, SPAN, v);
+}
+
+__global__ void __launch_bounds__(THREADS) pack_blocks_kernel(struct pack_blocks a)
+{
+    int32_t i = static_cast<int32_t>(item_index() / SPANS_A_BLOCK);
+    if (i < a.count && a.block[i] >= 0)
+        copy_block(a.packed, i, a.flat, a.block[i]);
+}
+
+__global__ void __launch_bounds__(THREADS) unpack_blocks_kernel(struct unpack_blocks a)
+{
+    int32_t i = static_cast<int32_t>(item_index() / SPANS_A_BLOCK);
+    if (i < a.count && a.block[i] >= 0)
+        copy_block(a.flat, a.block[i], a.packed, i);
+}
+
+void cuda_pack_blocks(struct stream *s, const struct pack_blocks *a)
+{
+    LAUNCH(s, launch_over(static_cast<size_t>(a->count) * SPANS_A_BLOCK), pack_blocks_kernel, *a);
+}
+
+void cuda_unpack_blocks(struct stream *s, const struct unpack_blocks *a)
+{
+    LAUNCH(s, launch_over(static_cast<size_t>(a->count) * SPANS_A_BLOCK), unpack_blocks_kernel, *a);
 }
 
 // ---- conversion ---------------------------------------------------------------------------------------------------

@@ -253,10 +253,12 @@ static void bench_optimizer(struct bench *b)
     int work = work_type != DTYPE_F32;
     void *copy = work ? device(b, NULL, n * 2) : NULL, *ema_copy = work ? device(b, NULL, n * 2) : NULL;
     uint8_t *decay = device(b, NULL, n / PARAMETER_ALIGN);
-    double one = 1, *norm = device(b, &one, sizeof one);
+    size_t spans = (n + SQUARES_SPAN - 1) / SQUARES_SPAN;
+    double one = 1, *norm = device(b, &one, sizeof one), *partial = device(b, NULL, spans * sizeof *partial);
     if (wanted(b, "sum_squares"))
         MEASURE(b, "sum_squares", 1, 0, 4.0 * (double)n,
-                queue(b->stream, sum_squares, .x = gradient, .count = n, .out = norm));
+                queue(b->stream, sum_squares, .x = gradient, .count = n, .partial = partial);
+                queue(b->stream, add_squares, .partial = partial, .count = spans, .out = norm));
     if (wanted(b, "adamw"))
         MEASURE(b, "adamw", 1, 0, (double)n * (work ? 40 : 36),
                 queue(b->stream, adamw, .weight = weight, .m = m, .v = v, .gradient = gradient, .count = n,

@@ -86,22 +86,75 @@ static int check_sums(struct rank *r, struct error *e)
         free(mine);
         free(got);
     }
+    return 0;
+}
+
+// Sums of which each rank gets its part, and the gathering of these, several at once: what whole sums would have given.
+static int check_parts(struct rank *r, struct error *e)
+{
+    const size_t counts[] = {5, COMM_PART_UNIT * 6, COMM_PART_UNIT * 7 + 3, COUNT};
+    enum { PARTS = sizeof counts / sizeof *counts };
+    struct comm_part parts[PARTS];
+    float *whole[PARTS];
+    for (size_t k = 0; k < PARTS; k++) {
+        size_t n = counts[k], size = n * sizeof(float);
+        float *mine = values(comm_rank(r->world), n, (uint32_t)(10 + k));
+        float *device = r->backend->op->allocate(r->backend, size, e);
+        if (!device || !(whole[k] = r->backend->op->allocate(r->backend, size, e)))
+            return -1;
+        r->stream->op->upload(r->stream, device, mine, size);
+        r->stream->op->upload(r->stream, whole[k], mine, size);
+        comm_device_sum(r->device, r->stream, whole[k], n, 1);
+        comm_device_reduce_scatter(r->device, r->stream, device, n);
+        parts[k] = (struct comm_part){device, size, COMM_PART_UNIT * sizeof(float)};
+        free(mine);
+    }
+    comm_device_all_gather(r->device, r->stream, parts, PARTS);
+    comm_device_join(r->device, r->stream);
+    for (size_t k = 0; k < PARTS; k++) {
+        float *got = xcalloc(counts[k], sizeof *got), *want = xcalloc(counts[k], sizeof *want);
+        r->stream->op->download(r->stream, got, parts[k].data, parts[k].size);
+        r->stream->op->download(r->stream, want, whole[k], parts[k].size);
+        if (comm_device_wait(r->device, r->stream, e) || r->stream->op->synchronize(r->stream, e))
+            return -1;
+        for (size_t i = 0; i < counts[k]; i++)
+            if (got[i] != want[i])
+                return error_set(e, ERR_FAILED, "element %zu of %zu in parts is %.9g, not %.9g", i, counts[k],
+                                 (double)got[i], (double)want[i]);
+        r->backend->op->release(r->backend, parts[k].data);
+        r->backend->op->release(r->backend, whole[k]);
+        free(got);
+        free(want);
+    }
+    return 0;
+}
+
+static int check_all(struct rank *r, struct error *e)
+{
+    const char *way = getenv("ISLR_NCCL");
+    int fast = way && !strcmp(way, "fast"); // its sums have an order of their own: the same in both
+    if ((!fast && check_sums(r, e)) || check_parts(r, e))
+        return -1;
     printf("rank %d: all sums are right\n", comm_rank(r->world));
     return 0;
 }
 
-// Sums in a row; the last rank leaves out the third one as `what` says.
+// Sums in a row, or the gathering of parts; the last rank leaves out the third one as `what` says.
 static int sum_in_a_row(struct rank *r, const char *what, struct error *e)
 {
     int last = comm_rank(r->world) == comm_size(r->world) - 1;
+    const char *fault = strncmp(what, "gather-", 7) ? what : what + 7;
     for (int i = 1; i <= SUMS; i++) {
-        if (last && i == 3 && !strcmp(what, "stay-away"))
+        if (last && i == 3 && !strcmp(fault, "stay-away"))
             pause();
-        if (last && i == 3 && !strcmp(what, "die"))
+        if (last && i == 3 && !strcmp(fault, "die"))
             abort();
-        if (last && i == 3 && !strcmp(what, "skip"))
+        if (last && i == 3 && !strcmp(fault, "skip"))
             continue;
-        comm_device_sum(r->device, r->stream, r->data, COUNT, 1);
+        if (!strncmp(what, "gather", 6))
+            comm_device_all_gather(r->device, r->stream, &(struct comm_part){r->data, COUNT * sizeof(float), 4096}, 1);
+        else
+            comm_device_sum(r->device, r->stream, r->data, COUNT, 1);
         comm_device_join(r->device, r->stream);
     }
     return comm_device_wait(r->device, r->stream, e);
@@ -126,7 +179,7 @@ int main(int argc, char **argv)
         give_up(&r, &e, began);
     if (comm_rank(r.world) == 0)
         printf("%s\n", note);
-    if (r.device && (!strcmp(what, "sums") ? check_sums(&r, &e) : sum_in_a_row(&r, what, &e)))
+    if (r.device && (!strcmp(what, "sums") ? check_all(&r, &e) : sum_in_a_row(&r, what, &e)))
         give_up(&r, &e, began);
     comm_device_close(r.device);
     r.backend->op->release(r.backend, r.data);

@@ -28,6 +28,14 @@ static int call(struct comm *c, const char *name, struct error *e)
         return comm_sum_f32(c, data, COUNT, e);
     if (strcmp(name, "all-gather") == 0)
         return comm_all_gather(c, data, sizeof data, all, e);
+    if (strcmp(name, "reduce-scatter") == 0) {
+        comm_reduce_scatter_begin(c, data, COUNT);
+        return comm_reduce_wait(c, e);
+    }
+    if (strcmp(name, "gather-parts") == 0) {
+        comm_all_gather_begin(c, &(struct comm_part){data, sizeof data, 4096});
+        return comm_reduce_wait(c, e);
+    }
     if (strcmp(name, "gather") == 0) {
         int rc = comm_gather_variable(c, data, sizeof data, 0, &gathered, &total, NULL, e);
         free(gathered);

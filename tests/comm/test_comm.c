@@ -144,6 +144,51 @@ static void test_sum_bits(void **state)
     free(all);
 }
 
+// Parts are whole units, one behind the other, none longer than the first.
+static void test_part_start(void **state)
+{
+    (void)state;
+    static const size_t sizes[] = {0, 1, 7, 8, 9, 63, 64, 65, 1000};
+    for (size_t k = 0; k < sizeof sizes / sizeof *sizes; k++)
+        for (int ranks = 1; ranks <= 9; ranks++) {
+            size_t first = comm_part_start(sizes[k], 8, ranks, 1);
+            assert_int_equal(comm_part_start(sizes[k], 8, ranks, 0), 0);
+            assert_int_equal(comm_part_start(sizes[k], 8, ranks, ranks), sizes[k]);
+            assert_true(first < sizes[k] / (size_t)ranks + 9 && first * (size_t)ranks >= sizes[k]);
+            for (int r = 0; r < ranks; r++) {
+                size_t from = comm_part_start(sizes[k], 8, ranks, r), to = comm_part_start(sizes[k], 8, ranks, r + 1);
+                assert_true(from <= to && to - from <= first && (from % 8 == 0 || from == sizes[k]));
+            }
+        }
+}
+
+// A sum of which each rank gets its part, among other sums; then the parts come to all: the whole sum's bits.
+static void test_parts(void **state)
+{
+    static const size_t counts[] = {1, 8191, 8193, 100000, 1 << 20, 3000017};
+    struct comm *c = *state;
+    struct error e;
+    for (size_t k = 0; k < sizeof counts / sizeof *counts; k++) {
+        size_t n = counts[k], from = comm_part_start(n, COMM_PART_UNIT, comm_size(c), comm_rank(c));
+        size_t to = comm_part_start(n, COMM_PART_UNIT, comm_size(c), comm_rank(c) + 1), wrong = 0;
+        float *v = make_values(comm_rank(c), n, 200 + (uint32_t)k),
+              *whole = make_values(comm_rank(c), n, 200 + (uint32_t)k);
+        float *own = make_values(comm_rank(c), n, 200 + (uint32_t)k);
+        comm_reduce_scatter_begin(c, v, n);
+        comm_reduce_begin(c, whole, n);
+        must(comm_reduce_wait(c, &e), &e);
+        for (size_t i = 0; i < n; i++)
+            wrong += v[i] != (i >= from && i < to ? whole : own)[i];
+        assert_int_equal(wrong, 0);
+        comm_all_gather_begin(c, &(struct comm_part){v, n * sizeof *v, COMM_PART_UNIT * sizeof *v});
+        must(comm_reduce_wait(c, &e), &e);
+        assert_memory_equal(v, whole, n * sizeof *v);
+        free(v);
+        free(whole);
+        free(own);
+    }
+}
+
 // Buckets are begun one after the other while the ranks "compute" for different times, with a flag agreed on meanwhile.
 static void test_overlap(void **state)
 {
@@ -338,6 +383,8 @@ int main(int argc, char **argv)
         cmocka_unit_test_prestate(test_sum_f32, world),
         cmocka_unit_test_prestate(test_sum_f64, world),
         cmocka_unit_test_prestate(test_sum_bits, world),
+        cmocka_unit_test_prestate(test_part_start, world),
+        cmocka_unit_test_prestate(test_parts, world),
         cmocka_unit_test_prestate(test_overlap, world),
         cmocka_unit_test_prestate(test_max, world),
         cmocka_unit_test_prestate(test_all_gather, world),

@@ -11,6 +11,8 @@ for ranks in 2 3; do
     said_line "gradients travel by NCCL" || fail "what is used is not said"
     ISLR_NCCL=bf16 launch 60 $ranks sums
     [ $status -eq 0 ] && [ "$(grep -c 'all sums are right' "$said")" -eq $ranks ] || fail "bf16 sums of $ranks ranks"
+    ISLR_NCCL=fast launch 60 $ranks sums
+    [ $status -eq 0 ] && [ "$(grep -c 'all sums are right' "$said")" -eq $ranks ] || fail "NCCL's sums of $ranks ranks"
 done
 
 # Without NCCL on one rank, or by wish, there is none: for the caller to take another way.
@@ -32,11 +34,18 @@ launch 20 3 stay-away
 [ $status -eq 6 ] && said_line "rank 0 on $host: waited 2 s in a sum of gradients; when the ranks were called, .* for rank 2 on $host" ||
     fail "a rank that stays away from a sum is not named"
 
+launch 20 3 gather-stay-away
+[ $status -eq 6 ] && said_line "rank 0 on $host: waited 2 s in .* a gathering of weights; when the ranks were called, .* for rank 2 on $host" ||
+    fail "a rank that stays away from a gathering is not named"
+
+CUDAHOST_NCCL=1:lost launch 20 2 gather
+[ $status -eq 6 ] && said_line "waited 2 s in .* a gathering of weights; all ranks are there" || fail "lost weights have no end"
+
 launch 20 3 skip
 [ $status -ne 124 ] && said_line "waited 2 s in a sum of gradients; rank 2 on $host does something else" || fail "a rank that is elsewhere is not named"
 
 CUDAHOST_NCCL=2:lost launch 20 3 skip
-[ $status -eq 6 ] && said_line "rank 2 on $host has begun 3 of 4 sums" || fail "a rank that is behind is not named"
+[ $status -eq 6 ] && said_line "rank 2 on $host has begun 3 of 4 collectives" || fail "a rank that is behind is not named"
 
 CUDAHOST_NCCL=1:lost launch 20 2 row
 [ $status -eq 6 ] && said_line "waited 2 s in a sum of gradients; all ranks are there" || fail "lost data has no end"

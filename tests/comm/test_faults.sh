@@ -4,7 +4,7 @@
 . "$(dirname "$0")/lib.sh"
 
 export ISLR_COMM_TIMEOUT=2
-for collective in barrier broadcast broadcast-from-late sum all-gather gather group; do
+for collective in barrier broadcast broadcast-from-late sum all-gather reduce-scatter gather-parts gather group; do
     launch 20 3 stay-away $collective
     [ $status -eq 6 ] || fail "$collective: exit status $status, not 6 (timed out)"
     # Whoever says something names the rank that stayed away and no other one.

@@ -39,6 +39,9 @@ size_t cudahost_grids(void);
 size_t cudahost_replays(void);
 size_t cudahost_allocations(void);
 
+// Of a cudaStream_t: 0, or lower where its work goes before that of others.
+int cudahost_stream_priority(void *stream);
+
 // For stand-ins of other libraries that work on streams: calls work(context) when the stream (a cudaStream_t) comes to
 // it; what it returns but 0 is the device's error from then on. Exported by the shared object too.
 __attribute__((visibility("default"))) int cudahost_stream_call(void *stream, int (*work)(void *context),

@@ -1,6 +1,7 @@
 // Stands in for NCCL between processes of one machine, over the host model: the part of it that core/comm uses, in its
 // binary interface (core/comm/nccl_library.h), exported by the shared object that stands in for the CUDA backend. Data
-// goes through shared memory, a mailbox for each pair of ranks. Communicators are non-blocking, as core/comm makes them.
+// goes through shared memory, a mailbox for each pair of ranks. Communicators are non-blocking, and what is queued stands
+// on a stream of the highest priority, as core/comm makes them.
 // CUDAHOST_NCCL=RANK:FAULT gives a rank a fault:
 //   absent       it never comes to the communicator
 //   lost         its contributions are never sent, from the third exchange on
@@ -179,14 +180,29 @@ static int queue_group(struct group *g)
     return queue_exchange(c, g->stream, g->transfers, [] {});
 }
 
-static int add_transfer(bool send, void *data, size_t count, int type, int peer, struct nccl_comm *c, void *stream)
+static bool is_urgent(void *stream)
 {
-    if ((type != NCCL_FLOAT && type != NCCL_BFLOAT16) || peer < 0 || peer >= c->ranks || peer == c->rank || !open_group)
+    int least = 0, greatest = 0, priority = 0;
+    return !cudaDeviceGetStreamPriorityRange(&least, &greatest) &&
+           !cudaStreamGetPriority(static_cast<cudaStream_t>(stream), &priority) && priority == greatest;
+}
+
+static int join_group(struct nccl_comm *c, void *stream)
+{
+    if (!open_group || !is_urgent(stream))
         return INVALID_USAGE;
     if (open_group->comm && (open_group->comm != c || open_group->stream != stream))
         return INVALID_USAGE;
     open_group->comm = c;
     open_group->stream = static_cast<cudaStream_t>(stream);
+    return NCCL_SUCCESS;
+}
+
+static int add_transfer(bool send, void *data, size_t count, int type, int peer, struct nccl_comm *c, void *stream)
+{
+    if ((type != NCCL_FLOAT && type != NCCL_BFLOAT16) || peer < 0 || peer >= c->ranks || peer == c->rank ||
+        join_group(c, stream))
+        return INVALID_USAGE;
     open_group->transfers.push_back({send, static_cast<char *>(data), count * (type == NCCL_FLOAT ? 4 : 2), 0, peer});
     return NCCL_SUCCESS;
 }
@@ -292,24 +308,25 @@ EXPORT int ncclRecv(void *to, size_t count, int type, int peer, struct nccl_comm
     return add_transfer(false, to, count, type, peer, c, stream);
 }
 
-// In an order of its own, as NCCL's is: from the last rank down, in fp32.
-EXPORT int ncclAllReduce(const void *from, void *to, size_t count, int type, int operation, struct nccl_comm *c,
-                         void *stream)
+// out := the sum of all ranks' contributions to `count` elements, in an order of its own, as NCCL's is: from the last rank
+// down, in fp32. This rank's are at `own`; it sends those at send(r) to rank r.
+template <class Send>
+static int queue_sum(struct nccl_comm *c, void *stream, const float *own, float *out, size_t count, Send send)
 {
-    if (type != NCCL_FLOAT || operation != NCCL_SUM)
-        return INVALID_USAGE;
     auto parts = std::make_shared<std::vector<std::vector<float>>>(c->ranks, std::vector<float>(count));
     transfer_list transfers;
+    if (open_group || !is_urgent(stream))
+        return INVALID_USAGE;
     for (int r = 0; r < c->ranks; r++) {
         if (r == c->rank)
             continue;
-        transfers.push_back({true, static_cast<char *>(const_cast<void *>(from)), count * sizeof(float), 0, r});
+        transfers.push_back(
+            {true, reinterpret_cast<char *>(const_cast<float *>(send(r))), count * sizeof(float), 0, r});
         transfers.push_back({false, reinterpret_cast<char *>((*parts)[r].data()), count * sizeof(float), 0, r});
     }
     c->exchanges++;
     return queue_exchange(c, static_cast<cudaStream_t>(stream), transfers, [=] {
-        memcpy((*parts)[c->rank].data(), from, count * sizeof(float));
-        float *out = static_cast<float *>(to);
+        memcpy((*parts)[c->rank].data(), own, count * sizeof(float));
         for (size_t i = 0; i < count; i++) {
             float sum = 0;
             for (int r = c->ranks - 1; r >= 0; r--)
@@ -317,6 +334,43 @@ EXPORT int ncclAllReduce(const void *from, void *to, size_t count, int type, int
             out[i] = sum;
         }
     });
+}
+
+EXPORT int ncclAllReduce(const void *from, void *to, size_t count, int type, int operation, struct nccl_comm *c,
+                         void *stream)
+{
+    const float *data = static_cast<const float *>(from);
+    if (type != NCCL_FLOAT || operation != NCCL_SUM)
+        return INVALID_USAGE;
+    return queue_sum(c, stream, data, static_cast<float *>(to), count, [=](int) { return data; });
+}
+
+// In place alone, as core/comm calls it; so the next one.
+EXPORT int ncclReduceScatter(const void *from, void *to, size_t count, int type, int operation, struct nccl_comm *c,
+                             void *stream)
+{
+    const float *data = static_cast<const float *>(from);
+    float *own = static_cast<float *>(to);
+    if (type != NCCL_FLOAT || operation != NCCL_SUM || own != data + count * static_cast<size_t>(c->rank))
+        return INVALID_USAGE;
+    return queue_sum(c, stream, own, own, count, [=](int r) { return data + count * static_cast<size_t>(r); });
+}
+
+EXPORT int ncclAllGather(const void *from, void *to, size_t count, int type, struct nccl_comm *c, void *stream)
+{
+    char *all = static_cast<char *>(to), *own = all + count * static_cast<size_t>(c->rank);
+    if (type != NCCL_INT8 || from != own)
+        return INVALID_USAGE;
+    ncclGroupStart();
+    int rc = join_group(c, stream);
+    for (int r = 0; r < c->ranks && !rc; r++) {
+        if (r == c->rank)
+            continue;
+        open_group->transfers.push_back({true, own, count, 0, r});
+        open_group->transfers.push_back({false, all + count * static_cast<size_t>(r), count, 0, r});
+    }
+    int end = ncclGroupEnd();
+    return rc ? rc : end;
 }
 
 EXPORT const char *ncclGetErrorString(int result)

@@ -25,11 +25,13 @@
 #endif
 #endif
 
-enum { POISON = 0xFF, ALIGN = 256, PAGE = 4096 }; // 0xFFFF and 0xFFFFFFFF are NaN in every type
+enum { PRIORITY_LEAST = 0, PRIORITY_GREATEST = -5 }; // the numbers of recent cards
+enum { POISON = 0xFF, ALIGN = 256, PAGE = 4096 };    // 0xFFFF and 0xFFFFFFFF are NaN in every type
 
 struct cudahost_stream {
     std::deque<std::function<cudaError_t()>> queue;
     bool running;
+    int priority;
 };
 
 struct cudahost_event {
@@ -134,13 +136,29 @@ cudaError_t launch(cudaStream_t s, const struct grid &g, std::function<void()> b
 
 } // namespace cudahost
 
-cudaError_t cudaStreamCreateWithFlags(cudaStream_t *s, unsigned flags)
+cudaError_t cudaDeviceGetStreamPriorityRange(int *least, int *greatest)
 {
-    if (flags != cudaStreamNonBlocking)
+    *least = PRIORITY_LEAST;
+    *greatest = PRIORITY_GREATEST;
+    return result(runtime.sticky);
+}
+
+cudaError_t cudaStreamCreateWithPriority(cudaStream_t *s, unsigned flags, int priority)
+{
+    if (flags != cudaStreamNonBlocking || priority > PRIORITY_LEAST || priority < PRIORITY_GREATEST)
         return result(cudaErrorInvalidValue);
     *s = new cudahost_stream();
+    (*s)->priority = priority;
     runtime.streams.insert(*s);
     return result(runtime.sticky);
+}
+
+cudaError_t cudaStreamGetPriority(cudaStream_t s, int *priority)
+{
+    if (!runtime.streams.count(s))
+        return result(cudaErrorInvalidValue);
+    *priority = s->priority;
+    return cudaSuccess;
 }
 
 cudaError_t cudaStreamDestroy(cudaStream_t s)
@@ -227,6 +245,11 @@ cudaError_t cudaEventSynchronize(cudaEvent_t e)
         return result(cudaErrorCapturedEvent);
     }
     return result(wait_until(e, e->recorded));
+}
+
+int cudahost_stream_priority(void *stream)
+{
+    return static_cast<cudaStream_t>(stream)->priority;
 }
 
 int cudahost_stream_call(void *stream, int (*work)(void *context), void *context)

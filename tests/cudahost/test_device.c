@@ -116,6 +116,24 @@ static void test_many_copies(void **state)
 
 // ---- streams ------------------------------------------------------------------------------------------------------
 
+static int priority_of(struct stream *s)
+{
+    return cudahost_stream_priority(s->op->native_stream(s));
+}
+
+static void test_urgent_streams(void **state)
+{
+    (void)state;
+    struct error e = {0};
+    struct rig r = rig_make();
+    struct stream *urgent = r.op->stream_create_urgent(r.backend, &e);
+    assert_non_null(urgent);
+    assert_int_equal(priority_of(r.a), 0);
+    assert_int_equal(priority_of(urgent), -5); // the lower, the earlier
+    r.op->stream_destroy(urgent);
+    rig_free(&r);
+}
+
 // What is queued runs only when it is waited for, so a missing order() shows; with order() the other stream's work
 // comes first.
 static void test_order(void **state)
@@ -195,14 +213,14 @@ static void test_out_of_memory(void **state)
     // An operation whose scratch memory is not to be had: kept until the stream is waited for.
     struct mat m = {p, DTYPE_F32, 64, 2048, 2048};
     cudahost_limit_memory(2 << 20);
-    queue(r.a, sum_squares, .x = p, .count = 1 << 18, .out = q);
+    queue(r.a, linear_backward_weight, .dy = m, .x = {p, DTYPE_F32, 64, 1, 1}, .dweight = q, .dbias = q);
     queue(r.a, mish_forward, .z = m, .y = m); // given up as well
     memset(&e, 0, sizeof e);
     assert_int_equal(r.op->synchronize(r.a, &e), -1);
     assert_non_null(strstr(e.text, "scratch memory of an operation: out of memory on CUDA device 0"));
     assert_int_equal(r.op->synchronize(r.a, &e), 0);
     cudahost_limit_memory((size_t)8 << 30);
-    queue(r.a, sum_squares, .x = p, .count = 1 << 18, .out = q);
+    queue(r.a, linear_backward_weight, .dy = m, .x = {p, DTYPE_F32, 64, 1, 1}, .dweight = q, .dbias = q);
     synchronize(r.a);
     r.op->release(r.backend, p);
     r.op->release(r.backend, q);
@@ -215,12 +233,13 @@ static void test_scratch(void **state)
     (void)state;
     struct rig r = rig_make();
     float *x = allocate(&r, 64 << 20);
-    double *sums = allocate(&r, 4 * sizeof *sums), got[4];
+    float *sums = allocate(&r, 5 * sizeof *sums), got[4];
     size_t before = cudahost_allocations();
     for (int i = 0; i < 4; i++) {
         float one = 1;
         r.op->upload(r.a, x + i, &one, sizeof one);
-        queue(r.a, sum_squares, .x = x, .count = (size_t)16 << (4 * i), .out = sums + i);
+        struct mat column = {x, DTYPE_F32, 16 << (4 * i), 1, 1};
+        queue(r.a, linear_backward_weight, .dy = column, .x = column, .dweight = sums + 4, .dbias = sums + i);
     }
     struct mat z = {x, DTYPE_F32, 4096, 4096, 4096}; // partial sums of its columns: more than the least
     queue(r.a, linear_backward_weight, .dy = z, .x = {x, DTYPE_F32, 4096, 1, 1}, .dweight = x, .dbias = x);
@@ -260,7 +279,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_copies),  cmocka_unit_test(test_many_copies),    cmocka_unit_test(test_order),
         cmocka_unit_test(test_memory),  cmocka_unit_test(test_order_repeated), cmocka_unit_test(test_out_of_memory),
-        cmocka_unit_test(test_scratch), cmocka_unit_test(test_guard),
+        cmocka_unit_test(test_scratch), cmocka_unit_test(test_guard),          cmocka_unit_test(test_urgent_streams),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -18,7 +18,7 @@ struct rig {
     const struct backend_ops *op;
     struct stream *a, *b;
     float *x, *y;
-    double *sum; // one
+    float *sum; // [2]
 };
 
 static void synchronize(struct stream *s)
@@ -52,7 +52,7 @@ static void make(struct rig *r)
     assert_true((r->a = r->op->stream_create(r->backend, &e)) && (r->b = r->op->stream_create(r->backend, &e)));
     assert_true((r->x = r->op->allocate(r->backend, COUNT * sizeof *r->x, &e)) &&
                 (r->y = r->op->allocate(r->backend, COUNT * sizeof *r->y, &e)) &&
-                (r->sum = r->op->allocate(r->backend, sizeof *r->sum, &e)));
+                (r->sum = r->op->allocate(r->backend, 2 * sizeof *r->sum, &e)));
     put(r, r->x, 1);
 }
 
@@ -169,7 +169,8 @@ static void allocate_memory(struct rig *r)
 
 static void allocate_scratch(struct rig *r)
 {
-    queue(r->a, sum_squares, .x = r->x, .count = COUNT, .out = r->sum);
+    struct mat column = {r->x, DTYPE_F32, COUNT, 1, 1};
+    queue(r->a, linear_backward_weight, .dy = column, .x = column, .dweight = r->sum, .dbias = r->sum + 1);
 }
 
 static void leave_stream_behind(struct rig *r)

@@ -1,4 +1,4 @@
-// sum_squares, adamw and convert against their formulas in double precision.
+// sum_squares, adamw, packing and convert against their formulas in double precision.
 #include <math.h>
 #include <string.h>
 
@@ -6,17 +6,33 @@
 
 // ---- sum of squares -----------------------------------------------------------------------------------------------
 
+// What the two operations make of `count` values, into device memory `out`; the first in parts of whole spans of so
+// many values, or all at once.
+static void queue_squares(struct harness *h, const struct tensor *x, int count, int part, double *out)
+{
+    size_t spans = ((size_t)count + SQUARES_SPAN - 1) / SQUARES_SPAN;
+    double *partial = device_bytes(h, harness_doubles(h, spans), spans * sizeof *partial);
+    tensor_writable(h, &(struct tensor){.mat = {.data = partial}});
+    for (int at = 0; at < count; at += part)
+        queue(h->stream, sum_squares, .x = tensor_floats(x) + at,
+              .count = (size_t)(count - at < part ? count - at : part), .partial = partial + at / SQUARES_SPAN);
+    queue(h->stream, add_squares, .partial = partial, .count = spans, .out = out);
+}
+
 static void test_sum_squares(struct harness *h)
 {
     int counts[] = {1, 16, 37, 8192, 8193, 50000, 4300001};
     for (size_t i = 0; i < sizeof counts / sizeof *counts; i++) {
         struct tensor x = tensor_normal(h, DTYPE_F32, 1, counts[i], 1, 3);
-        double *out = harness_doubles(h, 1), *device = device_bytes(h, out, sizeof *out), want, got;
+        double *out = harness_doubles(h, 1), *device = device_bytes(h, out, sizeof *out), want, got, parts;
         tensor_writable(h, &(struct tensor){.mat = {.data = device}});
-        queue(h->stream, sum_squares, .x = tensor_floats(&x), .count = (size_t)counts[i], .out = device);
+        queue_squares(h, &x, counts[i], 3 * SQUARES_SPAN, device);
+        h->stream->op->download(h->stream, &parts, device, sizeof parts);
+        queue_squares(h, &x, counts[i], counts[i], device);
         h->stream->op->download(h->stream, &got, device, sizeof got);
         h->stream->op->synchronize(h->stream, NULL);
-        long double sum = 0; // one after the other, millions of doubles lose more than is allowed
+        assert_true(parts == got); // to the bit
+        long double sum = 0;       // one after the other, millions of doubles lose more than is allowed
         for (int k = 0; k < counts[i]; k++)
             sum += x.value[k] * x.value[k];
         want = (double)sum;
@@ -133,7 +149,7 @@ static void check_optimizer(struct harness *h, int count, struct setting setting
     tensor_writable(h, &(struct tensor){.mat = {.data = norm}});
     for (int step = 1; step <= 3; step++) {
         struct tensor gradient = tensor_normal(h, DTYPE_F32, 1, count, (uint32_t)(10 + step), 0.2 * setting.loss_scale);
-        queue(h->stream, sum_squares, .x = tensor_floats(&gradient), .count = (size_t)count, .out = norm);
+        queue_squares(h, &gradient, count, count, norm);
         optimizer_step(h, &c, &gradient, norm, step);
         step_reference(&setting, &c.state, gradient.value, decay, count, step);
     }
@@ -191,6 +207,41 @@ static void test_adamw_without(struct harness *h)
         assert_true(tw.value[i] != weight[i]);
 }
 
+// ---- packing ------------------------------------------------------------------------------------------------------
+
+// Blocks out of a buffer and back into another, with gaps in the list.
+static void test_blocks(struct harness *h)
+{
+    enum { BLOCKS = 700, LISTED = 300 };
+    struct tensor flat = tensor_normal(h, DTYPE_F32, 1, BLOCKS * PARAMETER_ALIGN, 1, 1);
+    struct tensor packed = tensor_output(h, DTYPE_F32, 1, LISTED * PARAMETER_ALIGN);
+    struct tensor back = tensor_normal(h, DTYPE_F32, 1, BLOCKS * PARAMETER_ALIGN, 2, 1);
+    double *want_packed = harness_doubles(h, LISTED * PARAMETER_ALIGN);
+    double *want_back = harness_doubles(h, BLOCKS * PARAMETER_ALIGN);
+    int32_t block[LISTED];
+    tensor_writable(h, &back);
+    memcpy(want_back, back.value, BLOCKS * PARAMETER_ALIGN * sizeof *want_back);
+    for (int i = 0; i < LISTED; i++) {
+        block[i] = i % 7 == 3 ? -1 : (i * 211 + 5) % BLOCKS; // 211 and 700 share no factor: none twice
+        for (int k = 0; k < PARAMETER_ALIGN && block[i] >= 0; k++) {
+            double v = flat.value[block[i] * PARAMETER_ALIGN + k];
+            want_packed[i * PARAMETER_ALIGN + k] = want_back[block[i] * PARAMETER_ALIGN + k] = v;
+        }
+    }
+    const int32_t *list = device_bytes(h, block, sizeof block);
+    queue(h->stream, pack_blocks, .flat = tensor_floats(&flat), .block = list, .count = LISTED,
+          .packed = tensor_floats(&packed));
+    queue(h->stream, unpack_blocks, .packed = tensor_floats(&packed), .block = list, .count = LISTED,
+          .flat = tensor_floats(&back));
+    tensor_check_equal(h, "flat", &back, want_back);
+    tensor_read(h, &packed);
+    for (int i = 0; i < LISTED; i++)
+        for (int k = 0; k < PARAMETER_ALIGN; k++) {
+            double got = packed.value[i * PARAMETER_ALIGN + k];
+            assert_true(block[i] < 0 ? isnan(got) : got == want_packed[i * PARAMETER_ALIGN + k]);
+        }
+}
+
 // ---- conversion ---------------------------------------------------------------------------------------------------
 
 static void test_convert(struct harness *h)
@@ -231,7 +282,7 @@ static void test_convert_rounding(struct harness *h)
 static const struct kernel_test tests[] = {
     KERNEL_TEST(test_sum_squares),      KERNEL_TEST(test_adamw),
     KERNEL_TEST(test_adamw_without),    KERNEL_TEST(test_convert),
-    KERNEL_TEST(test_convert_rounding),
+    KERNEL_TEST(test_convert_rounding), KERNEL_TEST(test_blocks),
 };
 
 int main(void)

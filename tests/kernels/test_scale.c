@@ -44,7 +44,7 @@ static void read_back(struct harness *h, void *to, const void *device, size_t si
 struct rig {
     struct loss_scaler *scaler;
     struct step_scalars *scalars[SCALER_MODELS];
-    double *square_norm[SCALER_MODELS];
+    double *square_norm[SCALER_MODELS], *partial;
     struct tensor weight[SCALER_MODELS], m[SCALER_MODELS], v[SCALER_MODELS];
     const uint8_t *decay;
     float clip, weight_decay;
@@ -65,6 +65,7 @@ static void make_rig(struct harness *h, struct rig *r, const struct golden_file 
     double weight[COUNT], zero[COUNT] = {0};
     r->scaler = writable(h, &start, sizeof start);
     r->decay = device_bytes(h, decays, sizeof decays);
+    r->partial = writable(h, zero, sizeof *r->partial);
     for (int m = 0; m < SCALER_MODELS; m++) {
         fill(weight, "scale/weight%d", m, 0);
         r->weight[m] = flat(h, weight);
@@ -105,7 +106,8 @@ static void run_step(struct harness *h, struct rig *r, int step, double scale, c
             g[step % COUNT] = values[(int)found[m]];
         gradient[m] = tensor_from(h, DTYPE_F32, 1, COUNT, g);
         h->stream->op->copy(h->stream, &r->scalars[m]->loss_scale, &r->scaler->scale, sizeof r->scaler->scale);
-        queue(h->stream, sum_squares, .x = tensor_floats(&gradient[m]), .count = COUNT, .out = r->square_norm[m]);
+        queue(h->stream, sum_squares, .x = tensor_floats(&gradient[m]), .count = COUNT, .partial = r->partial);
+        queue(h->stream, add_squares, .partial = r->partial, .count = 1, .out = r->square_norm[m]);
     }
     h->stream->op->update_scale(h->stream, &r->update);
     for (int m = 0; m < SCALER_MODELS; m++)

@@ -67,9 +67,10 @@ struct step_result small_run_steps(struct small_run *r, uint32_t first, uint32_t
 {
     struct error e = {0};
     struct step_result result = {.finite = 1};
+    uint32_t batch = r->step.job->train->batch, whole = r->data.train_count / batch * batch;
     for (uint32_t s = first; s <= last; s++) {
-        const uint32_t *clips = r->data.train + (s - 1) * SMALL_BATCH % r->data.train_count;
-        const uint32_t *next = r->data.train + s * SMALL_BATCH % r->data.train_count;
+        const uint32_t *clips = r->data.train + (s - 1) * batch % whole;
+        const uint32_t *next = r->data.train + s * batch % whole;
         must(step_run(&r->step, s, clips, s < last ? next : NULL, &result, &e), &e);
         assert_true(result.finite);
     }

@@ -12,6 +12,8 @@
 
 #include "core/base/memory.h"
 #include "core/train/memory.h"
+#include "core/train/recipe.h"
+#include "core/train/shard.h"
 #include "kernels/cuda_open.h"
 #include "tests/train/small_run.h"
 #include "tests/train/small_set.h"
@@ -74,6 +76,33 @@ static void plan_is_what_is_taken(void **state)
     b->op->close(b);
     spec_free(job);
     comm_close(comm);
+    set_close(set);
+}
+
+// Ranks that share out the optimizer's state need less: all but their part of two moments.
+static void shared_state_is_smaller(void **state)
+{
+    (void)state;
+    struct set *set = small_set_make();
+    Islr__JobSpec *job = small_run_job();
+    struct backend *b = open_card(1024);
+    struct memory_request request = {job, set, b, DTYPE_F32, 2, 0};
+    struct memory_plan all, shared;
+    struct model student;
+    struct model_config config = recipe_student(job, set_sign_count(set));
+    memory_plan_make(&all, &request);
+    job->resources->shard_optimizer = 1;
+    memory_plan_make(&shared, &request);
+    model_sketch(&student, b, &config, DTYPE_F32, 0);
+    struct shard shard;
+    shard_plan(&shard, student.layout.size, 2, 0);
+    assert_true(shard.own < student.layout.size);
+    assert_int_equal(row_size(&all, "student: gradients and moments") -
+                         row_size(&shared, "student: gradients and a share of the moments"),
+                     2 * (student.layout.size - shard.own) * sizeof(float));
+    assert_true(shared.total < all.total);
+    b->op->close(b);
+    spec_free(job);
     set_close(set);
 }
 
@@ -159,6 +188,7 @@ int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(plan_is_what_is_taken),
+        cmocka_unit_test(shared_state_is_smaller),
         cmocka_unit_test(set_is_fed_where_it_does_not_fit),
         cmocka_unit_test(too_little_memory_says_what_would_fit),
     };
