@@ -26,13 +26,7 @@ void checkpoints_print(uint64_t run, const Islr__CheckpointList *l, bool json)
     }
     json_begin(&j, NULL, '{');
     json_integer(&j, "run", (int64_t)run);
-    json_begin(&j, "checkpoints", '[');
-    for (size_t i = 0; i < l->n_checkpoints; i++) {
-        json_begin(&j, NULL, '{');
-        run_json_checkpoint(&j, l->checkpoints[i]);
-        json_end(&j, '}');
-    }
-    json_end(&j, ']');
+    run_json_checkpoints(&j, l->checkpoints, l->n_checkpoints);
     json_end(&j, '}');
     json_print(&j, stdout);
     free(j.text.text);

@@ -14,13 +14,7 @@ static void print_json(const Islr__Collected *c, bool dry_run)
     json_boolean(&j, "dry_run", dry_run);
     json_integer(&j, "count", c->count);
     json_integer(&j, "bytes", (int64_t)c->bytes);
-    json_begin(&j, "checkpoints", '[');
-    for (size_t i = 0; i < c->n_checkpoints; i++) {
-        json_begin(&j, NULL, '{');
-        run_json_checkpoint(&j, c->checkpoints[i]);
-        json_end(&j, '}');
-    }
-    json_end(&j, ']');
+    run_json_checkpoints(&j, c->checkpoints, c->n_checkpoints);
     json_end(&j, '}');
     json_print(&j, stdout);
     free(j.text.text);

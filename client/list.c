@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "client/command.h"
+#include "client/listing.h"
 #include "client/run.h"
 #include "client/server.h"
 #include "client/text.h"
@@ -15,12 +16,6 @@
 enum {
     STATES_MAX = 16,
     WHY_MAX = 50 // characters of a reason; `show` has all of it
-};
-
-struct printer {
-    bool json;
-    struct json document;
-    struct table table;
 };
 
 // "queued,running"
@@ -83,85 +78,62 @@ static void add_row(struct table *t, const Islr__RunSummary *s)
     table_text(t, text_cut(s->reason ? s->reason : "", WHY_MAX, text));
 }
 
-static int take(void *context, const Islr__Envelope *m, struct error *e)
+static int add_runs(struct listing *l, const Islr__Envelope *m, struct error *e)
 {
-    struct printer *p = context;
     if (m->body_case != ISLR__ENVELOPE__BODY_RUN_LIST)
         return error_set(e, ERR_DAMAGED, "the server's answer (%s) is not a list of runs", envelope_name(m));
     for (size_t i = 0; i < m->run_list->n_runs; i++) {
-        if (!p->json) {
-            add_row(&p->table, m->run_list->runs[i]);
+        if (!l->json) {
+            add_row(&l->table, m->run_list->runs[i]);
             continue;
         }
-        json_begin(&p->document, NULL, '{');
-        run_json_summary(&p->document, m->run_list->runs[i]);
-        json_end(&p->document, '}');
+        json_begin(&l->document, NULL, '{');
+        run_json_summary(&l->document, m->run_list->runs[i]);
+        json_end(&l->document, '}');
     }
     return 0;
 }
 
-static void begin(struct printer *p)
+static void begin(struct listing *l)
 {
-    static const struct {
-        const char *title;
-        bool right;
-    } columns[] = {{"RUN", true},      {"NAME", false},      {"USER", false}, {"STATE", false}, {"STEP", true},
-                   {"ACCURACY", true}, {"SUBMITTED", false}, {"TOOK", true},  {"WHY", false}};
-    if (p->json) {
-        json_begin(&p->document, NULL, '{');
-        json_begin(&p->document, "runs", '[');
-        return;
-    }
-    for (size_t i = 0; i < sizeof columns / sizeof *columns; i++)
-        table_column(&p->table, columns[i].title, columns[i].right);
-}
-
-// Prints what came, if it came whole.
-static void finish(struct printer *p, bool whole)
-{
-    if (whole && p->json) {
-        json_end(&p->document, ']');
-        json_end(&p->document, '}');
-        json_print(&p->document, stdout);
-    } else if (whole) {
-        table_print(&p->table, stdout);
-    }
-    free(p->document.text.text);
-    table_free(&p->table);
+    static const struct table_column columns[] = {{"RUN", true},        {"NAME", false}, {"USER", false},
+                                                  {"STATE", false},     {"STEP", true},  {"ACCURACY", true},
+                                                  {"SUBMITTED", false}, {"TOOK", true},  {"WHY", false}};
+    listing_begin(l, "runs", columns, sizeof columns / sizeof *columns);
 }
 
 // ---- of a group -----------------------------------------------------------------------------------------------------
 
-static int ask_members(struct caller *c, uint64_t group, struct printer *p, struct error *e)
+static int ask_members(struct caller *c, uint64_t group, struct listing *l, struct error *e)
 {
     Islr__ListRuns list = ISLR__LIST_RUNS__INIT;
     Islr__Envelope m = ENVELOPE(LIST_RUNS, list_runs, &list);
     list.has_parent = list.has_limit = 1;
     list.parent = group;
     list.limit = 0;
-    return rpc_stream(c, &m, 0, take, p, e) < 0 ? -1 : 0;
+    return listing_ask(l, c, &m, e);
 }
 
 int list_print_members(struct caller *c, uint64_t group, struct error *e)
 {
-    struct printer p = {false};
-    begin(&p);
-    int rc = ask_members(c, group, &p, e);
-    finish(&p, !rc);
+    struct listing l = {.add = add_runs};
+    begin(&l);
+    int rc = ask_members(c, group, &l, e);
+    listing_end(&l, !rc);
     return rc;
 }
 
 int list_json_members(struct caller *c, uint64_t group, struct json *document, struct error *e)
 {
-    struct printer p = {.json = true, .document = *document};
-    int rc = ask_members(c, group, &p, e);
-    *document = p.document;
+    struct listing l = {.json = true, .document = *document, .add = add_runs};
+    int rc = ask_members(c, group, &l, e);
+    *document = l.document;
     return rc;
 }
 
 // ---- the command ----------------------------------------------------------------------------------------------------
 
-static int print_list(const char *address, const char *parent, Islr__ListRuns *list, struct printer *p)
+static int print_list(const char *address, const char *parent, Islr__ListRuns *list, struct listing *l)
 {
     struct error e = {ERR_NONE, ""};
     int code;
@@ -174,9 +146,8 @@ static int print_list(const char *address, const char *parent, Islr__ListRuns *l
     }
     list->has_parent = parent != NULL;
     Islr__Envelope m = ENVELOPE(LIST_RUNS, list_runs, list);
-    begin(p);
-    code = rpc_stream(c, &m, 30000, take, p, &e) < 0 ? client_fail(&e) : 0;
-    finish(p, !code);
+    begin(l);
+    code = listing_print(l, c, &m);
     caller_close(c);
     return code;
 }
@@ -187,7 +158,7 @@ int command_list(int argc, char **argv)
     const char *parent = NULL;
     bool children = false;
     int64_t limit = 50;
-    struct printer p = {false};
+    struct listing l = {.add = add_runs};
     const struct option_row options[] = {
         OPTION_SERVER(&address),
         {'s', "state", "S,..", "only runs in these states", OPTION_STRING, &states},
@@ -199,7 +170,7 @@ int command_list(int argc, char **argv)
         {0, "parent", "RUN", "only the runs of this group, oldest first", OPTION_STRING, &parent},
         {0, "children", NULL, "the runs of groups too, not the groups alone", OPTION_FLAG, &children},
         {'n', "limit", "N", "at most so many", OPTION_INT, &limit, .min = 1, .max = 1e6},
-        OPTION_JSON(&p.json,
+        OPTION_JSON(&l.json,
                     "{\"runs\": [{\"run\", \"name\", \"user\", \"state\", \"reason\", \"kind\", \"priority\", "
                     "\"submitted\", \"started\", \"ended\", \"attempt\", \"ranks\", \"step\", \"steps\", "
                     "\"final\": {metric: value}, \"parent\" (null: none), and of a group \"group\": folds|sweep, "
@@ -227,5 +198,5 @@ int command_list(int argc, char **argv)
     list.has_since_ms = since != NULL;
     list.has_children = children;
     list.children = children;
-    return print_list(address, parent, &list, &p);
+    return print_list(address, parent, &list, &l);
 }

@@ -193,6 +193,17 @@ void run_json_checkpoint(struct json *j, const Islr__CheckpointInfo *c)
     json_values(j, "metrics", c->metrics, c->n_metrics);
 }
 
+void run_json_checkpoints(struct json *j, Islr__CheckpointInfo *const *list, size_t count)
+{
+    json_begin(j, "checkpoints", '[');
+    for (size_t i = 0; i < count; i++) {
+        json_begin(j, NULL, '{');
+        run_json_checkpoint(j, list[i]);
+        json_end(j, '}');
+    }
+    json_end(j, ']');
+}
+
 void run_print_checkpoints(Islr__CheckpointInfo *const *list, size_t count, FILE *stream)
 {
     struct table t = {0};

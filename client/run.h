@@ -29,6 +29,8 @@ void run_json_summary(struct json *j, const Islr__RunSummary *s);
 // An artifact's object: "id", "run", "what", "epoch", "step", "sha256", "size_bytes", "time", "pinned", "members",
 // "metrics".
 void run_json_checkpoint(struct json *j, const Islr__CheckpointInfo *c);
+// An array of them, called "checkpoints".
+void run_json_checkpoints(struct json *j, Islr__CheckpointInfo *const *list, size_t count);
 
 // A table of checkpoints for people.
 void run_print_checkpoints(Islr__CheckpointInfo *const *list, size_t count, FILE *stream);

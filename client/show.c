@@ -71,13 +71,7 @@ static int print_json(struct caller *c, const Islr__RunDetail *d, struct error *
     for (size_t i = 0; i < d->n_attempts; i++)
         json_attempt(&j, d->attempts[i]);
     json_end(&j, ']');
-    json_begin(&j, "checkpoints", '[');
-    for (size_t i = 0; i < d->n_checkpoints; i++) {
-        json_begin(&j, NULL, '{');
-        run_json_checkpoint(&j, d->checkpoints[i]);
-        json_end(&j, '}');
-    }
-    json_end(&j, ']');
+    run_json_checkpoints(&j, d->checkpoints, d->n_checkpoints);
     json_events(&j, d);
     if (is_group(d)) {
         json_begin(&j, "runs", '[');

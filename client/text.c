@@ -150,6 +150,12 @@ void table_column(struct table *t, const char *title, bool right)
     table_cell(t, "%s", title);
 }
 
+void table_columns(struct table *t, const struct table_column *columns, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        table_column(t, columns[i].title, columns[i].right);
+}
+
 void table_cell(struct table *t, const char *format, ...)
 {
     va_list args;

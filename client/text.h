@@ -37,7 +37,12 @@ struct table {
     size_t *cells;             // [rows, columns] where each begins
     size_t count, capacity;
 };
+struct table_column {
+    const char *title;
+    bool right;
+};
 void table_column(struct table *t, const char *title, bool right); // before the first cell
+void table_columns(struct table *t, const struct table_column *columns, size_t count);
 void table_cell(struct table *t, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void table_text(struct table *t, const char *text);
 void table_print(struct table *t, FILE *stream);

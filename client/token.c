@@ -5,6 +5,7 @@
 
 #include "client/command.h"
 #include "client/json.h"
+#include "client/listing.h"
 #include "client/server.h"
 #include "client/text.h"
 #include "core/base/clock.h"
@@ -99,12 +100,6 @@ static int command_create(int argc, char **argv)
 
 // ---- list -----------------------------------------------------------------------------------------------------------
 
-struct printer {
-    bool json;
-    struct json document;
-    struct table table;
-};
-
 static void add_row(struct table *t, const Islr__TokenInfo *i)
 {
     char time[TEXT_SIZE];
@@ -116,62 +111,35 @@ static void add_row(struct table *t, const Islr__TokenInfo *i)
     table_cell(t, "%s", i->revoked_ms ? "revoked" : i->expires_ms && i->expires_ms < clock_wall_ms() ? "expired" : "");
 }
 
-static int take(void *context, const Islr__Envelope *m, struct error *e)
+static int add_tokens(struct listing *l, const Islr__Envelope *m, struct error *e)
 {
-    struct printer *p = context;
     if (m->body_case != ISLR__ENVELOPE__BODY_TOKEN_LIST)
         return error_set(e, ERR_DAMAGED, "the server's answer (%s) is not a list of tokens", envelope_name(m));
     for (size_t i = 0; i < m->token_list->n_tokens; i++) {
-        if (!p->json) {
-            add_row(&p->table, m->token_list->tokens[i]);
+        if (!l->json) {
+            add_row(&l->table, m->token_list->tokens[i]);
             continue;
         }
-        json_begin(&p->document, NULL, '{');
-        json_info(&p->document, m->token_list->tokens[i]);
-        json_end(&p->document, '}');
+        json_begin(&l->document, NULL, '{');
+        json_info(&l->document, m->token_list->tokens[i]);
+        json_end(&l->document, '}');
     }
     return 0;
-}
-
-static void begin(struct printer *p)
-{
-    static const char *const columns[] = {"USER", "ROLE", "CREATED", "EXPIRES", ""};
-    if (p->json) {
-        json_begin(&p->document, NULL, '{');
-        json_begin(&p->document, "tokens", '[');
-        return;
-    }
-    table_column(&p->table, "ID", true);
-    for (size_t i = 0; i < sizeof columns / sizeof *columns; i++)
-        table_column(&p->table, columns[i], false);
-}
-
-// Prints what came, if it came whole.
-static void finish(struct printer *p, bool whole)
-{
-    if (whole && p->json) {
-        json_end(&p->document, ']');
-        json_end(&p->document, '}');
-        json_print(&p->document, stdout);
-    } else if (whole) {
-        table_print(&p->table, stdout);
-    }
-    free(p->document.text.text);
-    table_free(&p->table);
 }
 
 static int command_list_tokens(int argc, char **argv)
 {
     const char *address = NULL;
+    static const struct table_column columns[] = {{"ID", true},       {"USER", false},    {"ROLE", false},
+                                                  {"CREATED", false}, {"EXPIRES", false}, {"", false}};
     bool all = false;
-    struct printer p = {false};
+    struct listing l = {.add = add_tokens};
     const struct option_row options[] = {
         {0, "all", NULL, "also those that were revoked", OPTION_FLAG, &all},
         OPTION_SERVER(&address),
-        OPTION_JSON(&p.json, "{\"tokens\": [{\"id\", \"user\", \"role\", \"created\", \"expires\", \"revoked\"}]}"),
+        OPTION_JSON(&l.json, "{\"tokens\": [{\"id\", \"user\", \"role\", \"created\", \"expires\", \"revoked\"}]}"),
         {0}};
     const struct usage usage = {"islrctl token list", "whose tokens there are", options, NULL, "islrctl token list"};
-    struct error e = {ERR_NONE, ""};
     int code;
     if (!options_parse(&usage, argc, argv, &code))
         return code;
@@ -182,9 +150,8 @@ static int command_list_tokens(int argc, char **argv)
     list.has_all = 1;
     list.all = all;
     Islr__Envelope m = ENVELOPE(LIST_TOKENS, list_tokens, &list);
-    begin(&p);
-    code = rpc_stream(c, &m, 30000, take, &p, &e) < 0 ? client_fail(&e) : 0;
-    finish(&p, !code);
+    listing_begin(&l, "tokens", columns, sizeof columns / sizeof *columns);
+    code = listing_print(&l, c, &m);
     caller_close(c);
     return code;
 }

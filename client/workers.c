@@ -5,17 +5,11 @@
 
 #include "client/command.h"
 #include "client/json.h"
+#include "client/listing.h"
 #include "client/server.h"
 #include "client/text.h"
 #include "core/base/clock.h"
 #include "core/base/memory.h"
-
-struct printer {
-    bool json;
-    struct json document;
-    struct table table;
-    struct strbuf notes; // lines
-};
 
 static void add_json(struct json *j, const Islr__WorkerInfo *w)
 {
@@ -58,67 +52,48 @@ static void add_row(struct table *t, const Islr__WorkerInfo *w)
     table_cell(t, "%s", w->health ? w->health : "");
 }
 
-static int take(void *context, const Islr__Envelope *m, struct error *e)
+static int add_workers(struct listing *l, const Islr__Envelope *m, struct error *e)
 {
-    struct printer *p = context;
+    struct strbuf *notes = l->context; // lines
     if (m->body_case != ISLR__ENVELOPE__BODY_WORKER_LIST)
         return error_set(e, ERR_DAMAGED, "the server's answer (%s) is not a list of workers", envelope_name(m));
     for (size_t i = 0; i < m->worker_list->n_notes; i++)
-        strbuf_printf(&p->notes, "%s\n", m->worker_list->notes[i]);
+        strbuf_printf(notes, "%s\n", m->worker_list->notes[i]);
     for (size_t i = 0; i < m->worker_list->n_workers; i++) {
-        if (p->json)
-            add_json(&p->document, m->worker_list->workers[i]);
+        if (l->json)
+            add_json(&l->document, m->worker_list->workers[i]);
         else
-            add_row(&p->table, m->worker_list->workers[i]);
+            add_row(&l->table, m->worker_list->workers[i]);
     }
     return 0;
 }
 
-static void begin(struct printer *p)
+static void add_notes(struct listing *l)
 {
-    static const struct {
-        const char *title;
-        bool right;
-    } columns[] = {{"WORKER", true},  {"WORLD", false},  {"RANK", true},  {"HOST", false},         {"PID", true},
-                   {"DEVICE", false}, {"THREADS", true}, {"DOES", false}, {"LAST CONTACT", false}, {"HEALTH", false}};
-    if (p->json) {
-        json_begin(&p->document, NULL, '{');
-        json_begin(&p->document, "workers", '[');
+    const struct strbuf *notes = l->context;
+    if (!l->json) {
+        fputs(notes->text ? notes->text : "", stderr);
         return;
     }
-    for (size_t i = 0; i < sizeof columns / sizeof *columns; i++)
-        table_column(&p->table, columns[i].title, columns[i].right);
-}
-
-// Prints what came, if it came whole.
-static void finish(struct printer *p, bool whole)
-{
-    if (whole && p->json) {
-        json_end(&p->document, ']');
-        json_begin(&p->document, "notes", '[');
-        for (char *line = p->notes.text, *end; line && (end = strchr(line, '\n')); line = end + 1) {
-            *end = 0;
-            json_text(&p->document, NULL, line);
-        }
-        json_end(&p->document, ']');
-        json_end(&p->document, '}');
-        json_print(&p->document, stdout);
-    } else if (whole) {
-        table_print(&p->table, stdout);
-        fputs(p->notes.text ? p->notes.text : "", stderr);
+    json_begin(&l->document, "notes", '[');
+    for (char *line = notes->text, *end; line && (end = strchr(line, '\n')); line = end + 1) {
+        *end = 0;
+        json_text(&l->document, NULL, line);
     }
-    free(p->document.text.text);
-    table_free(&p->table);
-    free(p->notes.text);
+    json_end(&l->document, ']');
 }
 
 int command_workers(int argc, char **argv)
 {
     const char *address = NULL;
-    struct printer p = {false};
+    static const struct table_column columns[] = {
+        {"WORKER", true},  {"WORLD", false},  {"RANK", true},  {"HOST", false},         {"PID", true},
+        {"DEVICE", false}, {"THREADS", true}, {"DOES", false}, {"LAST CONTACT", false}, {"HEALTH", false}};
+    struct strbuf notes = {0};
+    struct listing l = {.add = add_workers, .more = add_notes, .context = &notes};
     const struct option_row options[] = {
         OPTION_SERVER(&address),
-        OPTION_JSON(&p.json,
+        OPTION_JSON(&l.json,
                     "{\"workers\": [{\"worker\", \"world\", \"rank\", \"size\", \"host\", \"pid\", \"device\", "
                     "\"device_name\", \"threads\", \"since\", \"run\" (0: idle), \"doing\", \"step\", "
                     "\"last_contact\", \"quiet_seconds\" (since it did something), \"health\" (\"ok\", else what is "
@@ -126,7 +101,6 @@ int command_workers(int argc, char **argv)
         {0}};
     const struct usage usage = {"islrctl workers", "ranks, hosts, devices and what they do", options, NULL,
                                 "islrctl workers"};
-    struct error e = {ERR_NONE, ""};
     int code;
     if (!options_parse(&usage, argc, argv, &code))
         return code;
@@ -135,9 +109,9 @@ int command_workers(int argc, char **argv)
         return code;
     Islr__ListWorkers list = ISLR__LIST_WORKERS__INIT;
     Islr__Envelope m = ENVELOPE(LIST_WORKERS, list_workers, &list);
-    begin(&p);
-    code = rpc_stream(c, &m, 30000, take, &p, &e) < 0 ? client_fail(&e) : 0;
-    finish(&p, !code);
+    listing_begin(&l, "workers", columns, sizeof columns / sizeof *columns);
+    code = listing_print(&l, c, &m);
+    free(notes.text);
     caller_close(c);
     return code;
 }

@@ -1,5 +1,5 @@
 // A run's way over ranks: assignment, records, artifacts, cancel, the end; messages that are wrong; slow followers.
-#include "tests/serve/world.h"
+#include "tests/serve/scene.h"
 
 #include <stdio.h>
 
@@ -9,25 +9,6 @@
 
 static const Islr__Finished__Outcome OK = ISLR__FINISHED__OUTCOME__OUTCOME_SUCCEEDED,
                                      STOPPED = ISLR__FINISHED__OUTCOME__OUTCOME_STOPPED;
-
-static struct rig rig;
-static struct actor client;
-
-static int setup(void **state)
-{
-    (void)state;
-    rig_open(&rig);
-    actor_open(&client, &rig, ISLR__HELLO__ROLE__ROLE_CLIENT);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    actor_close(&client);
-    rig_close(&rig);
-    return 0;
-}
 
 static Islr__Envelope *checkpoints(uint64_t run)
 {

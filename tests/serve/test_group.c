@@ -1,5 +1,5 @@
 // Groups of runs: the folds of a k-fold side by side and the join of what they leave, one word to all; sweeps.
-#include "tests/serve/world.h"
+#include "tests/serve/scene.h"
 
 #include <stdio.h>
 
@@ -11,25 +11,6 @@ static const Islr__Finished__Outcome OK = ISLR__FINISHED__OUTCOME__OUTCOME_SUCCE
                                      STOPPED = ISLR__FINISHED__OUTCOME__OUTCOME_STOPPED;
 
 enum { K = 3 };
-
-static struct rig rig;
-static struct actor client;
-
-static int setup(void **state)
-{
-    (void)state;
-    rig_open(&rig);
-    actor_open(&client, &rig, ISLR__HELLO__ROLE__ROLE_CLIENT);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    actor_close(&client);
-    rig_close(&rig);
-    return 0;
-}
 
 static Islr__JobSpec *cross_validated(uint32_t ranks)
 {

@@ -1,28 +1,9 @@
 // What a client does with the queue: submit, list, show, control, wait, follow. No rank is there.
-#include "tests/serve/rig.h"
+#include "tests/serve/scene.h"
 
 #include "core/base/memory.h"
 #include "core/rpc/protocol.h"
 #include "core/spec/spec.h"
-
-static struct rig rig;
-static struct actor client;
-
-static int setup(void **state)
-{
-    (void)state;
-    rig_open(&rig);
-    actor_open(&client, &rig, ISLR__HELLO__ROLE__ROLE_CLIENT);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    actor_close(&client);
-    rig_close(&rig);
-    return 0;
-}
 
 static Islr__Envelope *submit(Islr__Submit *s)
 {

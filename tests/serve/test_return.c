@@ -1,28 +1,9 @@
 // Ranks, connections and the server go away in the middle of a run, and come back or do not.
-#include "tests/serve/world.h"
+#include "tests/serve/scene.h"
 
 #include "core/spec/spec.h"
 
 static const Islr__Finished__Outcome OK = ISLR__FINISHED__OUTCOME__OUTCOME_SUCCEEDED;
-
-static struct rig rig;
-static struct actor client;
-
-static int setup(void **state)
-{
-    (void)state;
-    rig_open(&rig);
-    actor_open(&client, &rig, ISLR__HELLO__ROLE__ROLE_CLIENT);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    actor_close(&client);
-    rig_close(&rig);
-    return 0;
-}
 
 // ---- ranks ----------------------------------------------------------------------------------------------------------
 

@@ -1,6 +1,6 @@
 // Scheduling as users meet it: preemption, draining, limits, time limits, what may be done to a run in which state, and
 // the sentence that says why a run waits. The rules themselves are tested in test_scheduler.c and test_policy.c.
-#include "tests/serve/world.h"
+#include "tests/serve/scene.h"
 
 #include <stdio.h>
 
@@ -10,25 +10,6 @@
 static const Islr__Finished__Outcome OK = ISLR__FINISHED__OUTCOME__OUTCOME_SUCCEEDED,
                                      FAILED = ISLR__FINISHED__OUTCOME__OUTCOME_FAILED,
                                      STOPPED = ISLR__FINISHED__OUTCOME__OUTCOME_STOPPED;
-
-static struct rig rig;
-static struct actor client;
-
-static int setup(void **state)
-{
-    (void)state;
-    rig_open(&rig);
-    actor_open(&client, &rig, ISLR__HELLO__ROLE__ROLE_CLIENT);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    actor_close(&client);
-    rig_close(&rig);
-    return 0;
-}
 
 static void restart(uint32_t settle_ms)
 {

@@ -1,6 +1,6 @@
 // Worlds and whether they get anywhere: ranks that are stuck, that wait for each other, that never come, that are claimed
 // twice; two worlds side by side; a run that goes on in another one.
-#include "tests/serve/world.h"
+#include "tests/serve/scene.h"
 
 #include <stdio.h>
 #include <sys/socket.h>
@@ -9,25 +9,6 @@
 
 #include "core/rpc/frame.h"
 #include "core/rpc/protocol.h"
-
-static struct rig rig;
-static struct actor client;
-
-static int setup(void **state)
-{
-    (void)state;
-    rig_open(&rig);
-    actor_open(&client, &rig, ISLR__HELLO__ROLE__ROLE_CLIENT);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    actor_close(&client);
-    rig_close(&rig);
-    return 0;
-}
 
 static Islr__Pulse pulse_of(uint64_t run, uint32_t attempt, uint32_t quiet_ms)
 {
