@@ -6,6 +6,10 @@
 
 #include "core/base/memory.h"
 
+// Of a sweep that is checked at once: its combinations, each counted with the bytes that its axes' values take and as many
+// again as this for what is done in any case.
+enum { QUICK_BYTES = 128 << 10, COMBINATION_BYTES = 64 };
+
 // A member that is a group of folds.
 struct members_nested {
     size_t at;    // its own place
@@ -196,6 +200,21 @@ static int count_all(struct members *m, const Islr__Submit *q, struct error *e)
         return 0;
     return error_set(e, ERR_INVALID, "a group can have at most %d runs, those of its folds included; these are %zu",
                      RUN_MEMBERS_MAX, m->count);
+}
+
+int members_are_quick(const Islr__Submit *q)
+{
+    size_t combinations = 1, bytes = COMBINATION_BYTES;
+    if (q->n_variations)
+        return 0;
+    for (size_t i = 0; i < q->n_axes; i++) {
+        const Islr__Axis *a = q->axes[i];
+        size_t size = a->key ? a->count : a->n_values;
+        if (size > QUICK_BYTES || (combinations *= size) > QUICK_BYTES)
+            return 0;
+        bytes += islr__axis__get_packed_size(a);
+    }
+    return combinations * bytes <= QUICK_BYTES;
 }
 
 int members_open(struct members *m, const Islr__Submit *q, int trusted, struct error *e)

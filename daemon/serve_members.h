@@ -23,6 +23,8 @@ struct members {
 // them named by their labels. trusted: it was checked before, by this or an older version of the program, and has to do.
 int members_open(struct members *m, const Islr__Submit *q, int trusted, struct error *e);
 void members_close(struct members *m); // also of a zeroed one
+// Whether members_open() takes less than a millisecond or so, whatever the axes hold.
+int members_are_quick(const Islr__Submit *q);
 
 size_t
 members_runs(const struct members *m); // that work is to be done by: the submitted one alone, or those of no group

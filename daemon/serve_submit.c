@@ -172,7 +172,7 @@ static void hand_over(struct submission *x)
         queue(s, &x->waiting);
 }
 
-// ---- the group's runs, in the pool ----------------------------------------------------------------------------------
+// ---- the group's runs: all but quick ones in the pool ----------------------------------------------------------------
 
 static void make(uv_work_t *w)
 {
@@ -211,7 +211,7 @@ void handle_submit(struct session *session, Islr__Envelope *m)
     x->m = peer_keep_message(session->peer);
     x->work.data = x;
     session->server->pending++;
-    if (m->submit->n_variations || m->submit->n_axes) {
+    if (!members_are_quick(m->submit)) {
         uv_queue_work(session->server->loop, &x->work, make, made);
     } else {
         make(&x->work);
