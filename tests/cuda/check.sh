@@ -77,7 +77,7 @@ try() {
 
 build_all() {
     local options=(-Dbuildtype=release -Dfuzz=disabled -Dtests=true) targets=(daemon/islrd tests/nn/test_model
-        tests/train/test_steps tests/train/test_ranks)
+        tests/train/test_steps tests/train/test_ranks tests/train/test_feeder)
     for name in "${operations[@]}"; do targets+=("tests/kernels/test_$name"); done
     if [ -n "$rehearsal" ]; then
         options+=(-Dcuda=disabled)
@@ -134,6 +134,7 @@ check_models() {
     for name in tiny l25 l80; do
         start 120 "training steps $name" "$build/tests/train/test_steps" "tests/golden/train-$name.safetensors"
     done
+    start 120 "a set that is fed batch by batch" "$build/tests/train/test_feeder"
     finish
 }
 
