@@ -520,7 +520,7 @@ struct stream {
 // queue(s, mish_forward, .z = z, .residual = r, .y = y): one operation with named arguments.
 #define queue(s, name, ...) ((s)->op->name((s), &(const struct name){__VA_ARGS__}))
 
-// The CPU backend; threads <= 0: all cores this process may use.
+// The CPU backend; threads <= 0: all cores this process may use. Never more than OpenMP's limit ($OMP_THREAD_LIMIT).
 struct backend *backend_cpu_open(int threads, struct error *e);
 
 #endif

@@ -3,6 +3,7 @@
 // multiplies bf16 matrices as such even where fp32 is faster.
 #include "kernels/cpu/cpu.h"
 
+#include <omp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -269,6 +270,8 @@ struct backend *backend_cpu_open(int threads, struct error *e)
     b->isa = isa->name;
     b->native_bf16 = !strcmp(isa->name, "v4bf16") && gemm_bf16() >= (wanted_isa() ? GEMM_BF16_SLOW : GEMM_BF16_FAST);
     b->threads = threads > 0 ? threads : parallel_cores();
+    if (b->threads > omp_get_thread_limit()) // $OMP_THREAD_LIMIT
+        b->threads = omp_get_thread_limit();
     b->ops = (struct backend_ops){
         .kind = "cpu",
         .close = close_backend,

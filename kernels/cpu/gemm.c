@@ -403,7 +403,9 @@ int gemm_run(struct gemm *g, const struct gemm_product *p, struct error *e)
                           .b_transposed = p->constant ? 0 : p->b.transposed,
                           .c_stride = p->c_stride};
     pthread_mutex_lock(&g->lock);
-    omp_set_num_threads(g->threads); // oneDNN asks OpenMP; the setting belongs to the calling thread
+    // oneDNN asks OpenMP, and leaves parts out where it is given fewer threads. The settings belong to the calling thread.
+    omp_set_num_threads(g->threads);
+    omp_set_dynamic(0);
     struct product *product = product_of(g, &shape, e);
     int rc = product ? execute(g, product, p, e) : -1;
     pthread_mutex_unlock(&g->lock);
