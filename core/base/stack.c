@@ -22,6 +22,7 @@ static const double ANSWER_SECONDS = 0.5; // for all threads together
 
 struct stack {
     pid_t thread;
+    atomic_int asked; // set last: whoever sees it sees the rest as it was then
     atomic_int count; // of frames; 0: it has not answered
     int skip;         // the handler's own
     void *frames[FRAMES_MAX];
@@ -44,7 +45,7 @@ static void answer(int number, siginfo_t *info, void *context)
 {
     struct stack *s = info->si_value.sival_ptr;
     (void)number;
-    if (info->si_code != SI_QUEUE || info->si_pid != getpid() || !s)
+    if (info->si_code != SI_QUEUE || info->si_pid != getpid() || !s || !atomic_load(&s->asked))
         return;
     int n = backtrace(s->frames, FRAMES_MAX);
     void *at = interrupted_at(context);
@@ -72,6 +73,7 @@ static void ask(struct stack *s)
     info.si_pid = getpid();
     info.si_uid = getuid();
     info.si_value.sival_ptr = s;
+    atomic_store(&s->asked, 1);
     syscall(SYS_rt_tgsigqueueinfo, getpid(), s->thread, STACK_SIGNAL, &info);
 }
 

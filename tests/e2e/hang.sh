@@ -47,17 +47,20 @@ until_true 60 "it trains again" at_step "$(($(ctl show "$run" --json | json step
 expect 0 ctl cancel "$run"
 until_true 60 "it is cancelled" eval '[ "$(state_of $run)" = cancelled ]'
 
-# Blocked: every attempt, so the run fails and the reason says where.
+# Blocked: every attempt, so the run fails and the reason says where - unless a signal reaches a thread only when it calls
+# something (ThreadSanitizer).
+stuck="is stuck: it has done nothing for [0-9]+ s \(prepare, step 0\), at "
+[ -n "${ISLR_E2E_LATE_SIGNALS:-}" ] || stuck+=".*open.* < file_read"
 mkdir "$scratch/blocked"
 cp "$scratch/recordings/sign_to_prediction_index_map.json" "$scratch/blocked"
 mkfifo "$scratch/blocked/train.csv"
 submit data.path="$scratch/blocked" retry.max_attempts=1
 expect 1 ctl wait "$run" --timeout "$(bound 60)"
-ctl show "$run" --json | json reason | grep -qE "is stuck: it has done nothing for [0-9]+ s \(prepare, step 0\), at .*open.* < file_read" ||
+ctl show "$run" --json | json reason | grep -qE "$stuck" ||
     fail "a blocked rank is not named: $(ctl show "$run" --json | json reason)"
 until_true 60 "the workers are back" workers_up 2
 
 # Without a server it is the same.
 expect 6 timeout "$(bound 60)" "${mpirun[@]}" -np 2 "$ISLRD" run "$scratch/job.yaml" data.path="$scratch/blocked" --threads 1 --hang-seconds "$(bound 3)" --out "$scratch/direct"
-said "rank [01] on $host \(pid [0-9]+\) is stuck: it has done nothing for .* \(prepare, step 0\), at .*open.* < file_read"
-said "#[0-9]+ recordings_read "
+said "rank [01] on $host \(pid [0-9]+\) $stuck"
+[ -n "${ISLR_E2E_LATE_SIGNALS:-}" ] || said "#[0-9]+ recordings_read "

@@ -160,7 +160,7 @@ static void run_until(struct rig *r, const int *flag, unsigned ms)
 
 void rig_run_until(struct rig *r, const int *flag)
 {
-    run_until(r, flag, 40000);
+    run_until(r, flag, 100000);
 }
 
 void rig_run_for(struct rig *r, unsigned ms)

@@ -8,7 +8,7 @@
 #include "core/base/memory.h"
 #include "core/spec/spec.h"
 
-enum { PATIENCE_MS = 40000 }; // sanitizers on a machine with other things to do
+enum { PATIENCE_MS = 100000 }; // sanitizers on a machine with other things to do
 
 // ---- the server -----------------------------------------------------------------------------------------------------
 
@@ -20,7 +20,7 @@ void rig_start_server(struct rig *rig)
         snprintf(where, sizeof where, "127.0.0.1:%s", rig->network.port);
     struct server_options options = {.directory = rig->directory,
                                      .log = &rig->log,
-                                     .lease_ms = RIG_LEASE_MS,
+                                     .lease_ms = rig->lease_ms ? rig->lease_ms : RIG_LEASE_MS,
                                      .hang_ms = RIG_HANG_MS,
                                      .settle_ms = rig->settle_ms,
                                      .listen = rig->listening ? where : NULL};
@@ -216,6 +216,14 @@ static Islr__Envelope *copy(const Islr__Envelope *m)
     return out;
 }
 
+static struct peer *peer_of(struct actor *a)
+{
+    struct peer *p = link_peer(a->link);
+    if (!p)
+        fail_msg("the connection is gone: %s", *a->why.text ? a->why.text : "it was never there");
+    return p;
+}
+
 struct call {
     struct actor *actor;
     int done;
@@ -240,7 +248,7 @@ static struct call call(struct actor *a, Islr__Envelope *m)
 {
     struct call c = {.actor = a};
     struct error e;
-    if (!peer_request(link_peer(a->link), m, 0, on_reply, &c, &e))
+    if (!peer_request(peer_of(a), m, 0, on_reply, &c, &e))
         fail_msg("%s", e.text);
     rig_until(a->rig, &c.done, envelope_name(m));
     return c;
@@ -275,7 +283,7 @@ const char *actor_call_fault(struct actor *a, Islr__Envelope *m, enum error_code
 void actor_send(struct actor *a, Islr__Envelope *m)
 {
     struct error e;
-    if (peer_send(link_peer(a->link), m, &e))
+    if (peer_send(peer_of(a), m, &e))
         fail_msg("%s", e.text);
 }
 
@@ -299,7 +307,7 @@ static void to_inbox(struct peer *p, void *context, const Islr__Envelope *m, con
 uint64_t actor_ask(struct actor *a, Islr__Envelope *m)
 {
     struct error e;
-    uint64_t id = peer_request(link_peer(a->link), m, 0, to_inbox, a, &e);
+    uint64_t id = peer_request(peer_of(a), m, 0, to_inbox, a, &e);
     if (!id)
         fail_msg("%s", e.text);
     return id;
@@ -478,7 +486,7 @@ Islr__Envelope *rank_register(struct actor *a, uint64_t run, uint32_t attempt)
     a->facts.run = run;
     a->facts.attempt = attempt;
     Islr__Envelope *answer = actor_call(a, &m, ISLR__ENVELOPE__BODY_REGISTERED);
-    peer_set_keepalive(link_peer(a->link), answer->registered->lease_ms / 3, 0);
+    peer_set_keepalive(peer_of(a), answer->registered->lease_ms / 3, 0);
     return answer;
 }
 
@@ -488,9 +496,9 @@ Islr__Envelope *rank_take(struct actor *a, int take)
     struct error e;
     error_set(&e, ERR_FAILED, "the disk of this node is full");
     if (take)
-        peer_reply_ok(link_peer(a->link), m->id);
+        peer_reply_ok(peer_of(a), m->id);
     else
-        peer_reply_fault(link_peer(a->link), m->id, &e);
+        peer_reply_fault(peer_of(a), m->id, &e);
     return m;
 }
 

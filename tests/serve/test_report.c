@@ -277,6 +277,7 @@ static void test_after_restart(void **state)
     dial_worker(&far, "eve");
     rank_introduce(&far, "far", 0, 1);
     rig.keep_network = 1;
+    rig.lease_ms = 60000; // for what is tried before the rank is back
     restart(all, 3);
     Islr__Envelope *m = rank_register(&far, run, attempt);
     assert_true(m->registered->abandon);

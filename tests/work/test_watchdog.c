@@ -18,14 +18,15 @@ static const double HANG = 2;
 
 struct seen {
     atomic_int looks, stuck;
-    double quiet; // the longest
+    _Atomic double quiet; // the longest
     char *brief, *stacks;
 };
 
 static void look(void *context, const struct watchdog_view *v)
 {
     struct seen *s = context;
-    s->quiet = v->quiet_seconds > s->quiet ? v->quiet_seconds : s->quiet;
+    if (v->quiet_seconds > atomic_load(&s->quiet))
+        atomic_store(&s->quiet, v->quiet_seconds);
     if (v->stuck) {
         s->brief = xstrdup(v->brief);
         s->stacks = xstrdup(v->stacks);
