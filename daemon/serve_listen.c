@@ -38,10 +38,10 @@ static int find_group(const char *name, gid_t *out, struct error *e)
 
 static char *parent_of(const char *path)
 {
-    char *parent = xstrdup(path), *slash = strrchr(parent, '/');
-    if (slash)
-        slash[slash == parent] = 0;
-    return parent;
+    const char *slash = strrchr(path, '/');
+    if (!slash)
+        return xstrdup(".");
+    return xprintf("%.*s", slash == path ? 1 : (int)(slash - path), path);
 }
 
 // A socket in the server's own directory is reached only by those who may pass through that.

@@ -65,3 +65,8 @@ until_true 20 "the server is back" ctl status
 [ "$(ctl list --json | json runs | grep -o "'run'" | wc -l)" = 4 ] || fail "runs were forgotten"
 submit train.epochs=2
 [ "$run" = 5 ] || fail "a number was used twice"
+
+# A socket that is named without a directory is in the current one.
+cd "$scratch" || exit 1
+start near "$ISLRD" serve --dir "$scratch/near-server" --socket near
+until_true 20 "a server on a bare name answers" env ISLR_SERVER=unix:near "$ISLRCTL" status
