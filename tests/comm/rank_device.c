@@ -139,7 +139,24 @@ static int check_all(struct rank *r, struct error *e)
     return 0;
 }
 
-// Sums in a row, or the gathering of parts; the last rank leaves out the third one as `what` says.
+// A sum that is recorded and replayed.
+static int sum_by_replay(struct rank *r, struct error *e)
+{
+    const struct backend_ops *op = r->stream->op;
+    if (op->record_begin(r->stream, e))
+        return -1;
+    comm_device_sum(r->device, r->stream, r->data, COUNT, 1);
+    comm_device_join(r->device, r->stream);
+    struct recording *recording = op->record_end(r->stream, e);
+    if (!recording)
+        return -1;
+    op->replay(r->stream, recording);
+    op->recording_destroy(recording); // what is queued of it stays
+    return 0;
+}
+
+// Sums in a row, or the gathering of parts; the last rank leaves out the third one as `what` says, or replays it
+// ("uneven").
 static int sum_in_a_row(struct rank *r, const char *what, struct error *e)
 {
     int last = comm_rank(r->world) == comm_size(r->world) - 1;
@@ -151,6 +168,11 @@ static int sum_in_a_row(struct rank *r, const char *what, struct error *e)
             abort();
         if (last && i == 3 && !strcmp(fault, "skip"))
             continue;
+        if (i == 3 && (!strcmp(what, "replay") || (last && !strcmp(what, "uneven")))) {
+            if (sum_by_replay(r, e))
+                return -1;
+            continue;
+        }
         if (!strncmp(what, "gather", 6))
             comm_device_all_gather(r->device, r->stream, &(struct comm_part){r->data, COUNT * sizeof(float), 4096}, 1);
         else

@@ -23,6 +23,12 @@ ISLR_NCCL_LIBRARY=/nowhere/libnccl.so.2 launch 20 2 sums
 ISLR_NCCL=sometimes launch 20 2 sums
 [ $status -eq 2 ] && said_line "ISLR_NCCL is 'sometimes'" || fail "a wrong ISLR_NCCL is taken"
 
+# What one rank replays, all must (NCCL's rule, which the stand-in watches over).
+launch 20 2 replay
+[ $status -eq 0 ] || fail "sums that are replayed"
+launch 20 2 uneven
+[ $status -eq 1 ] && said_line "an exchange is of capture" || fail "ranks of which one replays are not noticed"
+
 export ISLR_COMM_TIMEOUT=2
 launch 20 3 never-open
 [ $status -eq 6 ] && said_line "for rank 2 on $host, which did not arrive" || fail "a rank that never comes is not named"
