@@ -198,6 +198,14 @@ static void test_memory(void **state)
     rig_free(&r);
 }
 
+// An operation that takes scratch memory: `sum` of `count` values x, and another result.
+static void queue_with_scratch(struct stream *s, int count, float *x, float *other, float *sum)
+{
+    struct mat column = {x, DTYPE_F32, count, 1, 1};
+    queue(s, layernorm_backward, .dy = column, .sum = column, .weight = x, .mean = x, .rstd = x, .dweight = other,
+          .dbias = sum);
+}
+
 // Memory that runs out is told with figures, and does no harm to what there is.
 static void test_out_of_memory(void **state)
 {
@@ -209,18 +217,18 @@ static void test_out_of_memory(void **state)
     assert_null(r.op->allocate(r.backend, 16 << 20, &e));
     assert_string_equal(e.text,
                         "out of memory on CUDA device 0 (host model): 17 MiB more are needed, 7 of its 8 MiB are free");
-    void *q = allocate(&r, 1 << 20);
+    float *q = allocate(&r, 1 << 20);
     // An operation whose scratch memory is not to be had: kept until the stream is waited for.
     struct mat m = {p, DTYPE_F32, 64, 2048, 2048};
     cudahost_limit_memory(2 << 20);
-    queue(r.a, linear_backward_weight, .dy = m, .x = {p, DTYPE_F32, 64, 1, 1}, .dweight = q, .dbias = q);
+    queue_with_scratch(r.a, 16, p, q, q + 1);
     queue(r.a, mish_forward, .z = m, .y = m); // given up as well
     memset(&e, 0, sizeof e);
     assert_int_equal(r.op->synchronize(r.a, &e), -1);
     assert_non_null(strstr(e.text, "scratch memory of an operation: out of memory on CUDA device 0"));
     assert_int_equal(r.op->synchronize(r.a, &e), 0);
     cudahost_limit_memory((size_t)8 << 30);
-    queue(r.a, linear_backward_weight, .dy = m, .x = {p, DTYPE_F32, 64, 1, 1}, .dweight = q, .dbias = q);
+    queue_with_scratch(r.a, 16, p, q, q + 1);
     synchronize(r.a);
     r.op->release(r.backend, p);
     r.op->release(r.backend, q);
@@ -238,8 +246,7 @@ static void test_scratch(void **state)
     for (int i = 0; i < 4; i++) {
         float one = 1;
         r.op->upload(r.a, x + i, &one, sizeof one);
-        struct mat column = {x, DTYPE_F32, 16 << (4 * i), 1, 1};
-        queue(r.a, linear_backward_weight, .dy = column, .x = column, .dweight = sums + 4, .dbias = sums + i);
+        queue_with_scratch(r.a, 16 << i, x, sums + 4, sums + i);
     }
     struct mat z = {x, DTYPE_F32, 4096, 4096, 4096}; // partial sums of its columns: more than the least
     queue(r.a, linear_backward_weight, .dy = z, .x = {x, DTYPE_F32, 4096, 1, 1}, .dweight = x, .dbias = x);

@@ -170,7 +170,8 @@ static void allocate_memory(struct rig *r)
 static void allocate_scratch(struct rig *r)
 {
     struct mat column = {r->x, DTYPE_F32, COUNT, 1, 1};
-    queue(r->a, linear_backward_weight, .dy = column, .x = column, .dweight = r->sum, .dbias = r->sum + 1);
+    queue(r->a, layernorm_backward, .dy = column, .sum = column, .weight = r->x, .mean = r->x, .rstd = r->x,
+          .dweight = r->sum, .dbias = r->sum + 1);
 }
 
 static void leave_stream_behind(struct rig *r)
