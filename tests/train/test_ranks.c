@@ -75,11 +75,17 @@ static void result_free(struct result *result)
         free(result->values[i]);
 }
 
+// A skipped step's norm may be no number, with all ranks.
+static int equal(double a, double b)
+{
+    return a == b || (isnan(a) && isnan(b));
+}
+
 static void check_same(const struct result *a, const struct result *b)
 {
     assert_true(hash_equal(&a->hash, &b->hash));
     assert_true(a->last.learner[STUDENT].loss == b->last.learner[STUDENT].loss);
-    assert_true(a->last.learner[DISTILLED].grad_norm == b->last.learner[DISTILLED].grad_norm);
+    assert_true(equal(a->last.learner[DISTILLED].grad_norm, b->last.learner[DISTILLED].grad_norm));
 }
 
 static void check_same_everywhere(const struct rig *r, const struct result *mine)
@@ -189,7 +195,7 @@ static struct result resume(const struct rig *r, enum dtype type, const char *di
 {
     struct error e = {0};
     struct small_run run;
-    const float large = 0x1p20f;
+    const float large = 0x1p18f;
     struct run_state state = {.step = 2};
     r->job->resources->shard_optimizer = shared;
     small_run_open(&run, r->job, r->set, r->backend, r->world, type, 0);
