@@ -36,11 +36,9 @@ static int find_group(const char *name, gid_t *out, struct error *e)
     return 0;
 }
 
-static char *parent_of(const char *path)
+static char *parent_of(const char *path) // of an absolute path
 {
     const char *slash = strrchr(path, '/');
-    if (!slash)
-        return xstrdup(".");
     return xprintf("%.*s", slash == path ? 1 : (int)(slash - path), path);
 }
 

@@ -224,6 +224,16 @@ static int open_state(struct server *s, const struct server_options *o, struct e
     return listeners_open(s, o, e);
 }
 
+// Absolute, as clients and workers name them.
+static int find_places(struct server *s, const struct server_options *o, struct error *e)
+{
+    s->directory = o->directory ? file_absolute(o->directory, e) : address_default_directory();
+    if (!s->directory)
+        return -1;
+    s->socket = o->socket ? file_absolute(o->socket, e) : address_default_socket(s->directory);
+    return s->socket ? 0 : -1;
+}
+
 struct server *server_open(uv_loop_t *loop, const struct server_options *options, struct error *e)
 {
     struct server *s = xcalloc(1, sizeof *s);
@@ -232,11 +242,9 @@ struct server *server_open(uv_loop_t *loop, const struct server_options *options
     s->lease_ms = options->lease_ms ? options->lease_ms : RPC_IDLE_MS;
     s->hang_ms = options->hang_ms;
     s->settle_ms = options->settle_ms ? options->settle_ms : (uint32_t)(SETTLE_SECONDS * 1e3);
-    s->directory = options->directory ? xstrdup(options->directory) : address_default_directory();
-    s->socket = options->socket ? xstrdup(options->socket) : address_default_socket(s->directory);
     s->started_ms = server_now_ms();
     users_open(&s->users);
-    if (take_directory(s, e)) {
+    if (find_places(s, options, e) || take_directory(s, e)) {
         free_server(s);
         return NULL;
     }

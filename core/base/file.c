@@ -252,3 +252,17 @@ char *file_join(const char *directory, const char *name)
     size_t n = strlen(directory);
     return xprintf("%s%s%s", directory, n && directory[n - 1] == '/' ? "" : "/", name);
 }
+
+char *file_absolute(const char *path, struct error *e)
+{
+    if (*path == '/')
+        return xstrdup(path);
+    char *here = getcwd(NULL, 0);
+    if (!here) {
+        error_set_errno(e, ERR_FAILED, "cannot tell the current directory");
+        return NULL;
+    }
+    char *absolute = file_join(here, path);
+    free(here);
+    return absolute;
+}

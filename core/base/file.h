@@ -37,5 +37,6 @@ int file_make_dirs(const char *path, struct error *e);    // like mkdir -p
 int file_remove_tree(const char *path, struct error *e);  // like rm -rf; a missing path is fine; follows no links
 int file_sync_dir(const char *path, struct error *e);     // fsync of a directory
 char *file_join(const char *directory, const char *name); // "directory/name", malloc'ed
+char *file_absolute(const char *path, struct error *e); // from the current directory; malloc'ed; nothing need be there
 
 #endif

@@ -282,10 +282,10 @@ static int fail_not_finite(struct run *r, const uint32_t *batch, struct error *e
     return -1;
 }
 
-// Collective.
+// Collective; rank 0 writes it, and it alone has a directory.
 static int save_resume_point(struct run *r, struct error *e)
 {
-    char *dir = run_path(r, "resume");
+    char *dir = r->root ? run_path(r, "resume") : NULL;
     progress(r, "save");
     int rc = comm_agree(r->o->comm, state_save(dir, &r->state, &r->step, e), e);
     if (!rc && r->root) {

@@ -66,7 +66,9 @@ until_true 20 "the server is back" ctl status
 submit train.epochs=2
 [ "$run" = 5 ] || fail "a number was used twice"
 
-# A socket that is named without a directory is in the current one.
+# Relative names are from the current directory; what the server says of itself is absolute.
 cd "$scratch" || exit 1
-start near "$ISLRD" serve --dir "$scratch/near-server" --socket near
-until_true 20 "a server on a bare name answers" env ISLR_SERVER=unix:near "$ISLRCTL" status
+start near "$ISLRD" up -n 1 --threads 1 --dir near-server --socket near
+export ISLR_SERVER=unix:$scratch/near
+until_true 20 "a worker of a server on a bare name" workers_up 1
+[ -e "$scratch/near-server/islr.db" ] || fail "the server's directory is elsewhere"
