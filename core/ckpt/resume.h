@@ -29,6 +29,10 @@ struct resume_section {
 int resume_save(const char *directory, uint64_t step, const struct resume_section *sections, size_t count,
                 struct error *e);
 
+// Removes the points of later steps than `step`: damaged ones that were passed over. They would count among RESUME_KEPT
+// once steps have gone beyond them, in the place of a whole one.
+int resume_remove_later(const char *directory, uint64_t step, struct error *e);
+
 // An open point; sections point into the mapping (aligned to 64 bytes) and live until resume_close().
 struct resume_point {
     uint64_t step;

@@ -91,6 +91,17 @@ static int remove_old(const char *directory, uint64_t step, struct error *e)
     return rc;
 }
 
+int resume_remove_later(const char *directory, uint64_t step, struct error *e)
+{
+    struct resume_listing points;
+    int rc = resume_list(directory, &points, e);
+    for (size_t i = 0; i < points.count && !rc && points.items[i].step > step; i++)
+        if (unlink(points.items[i].path))
+            rc = error_set_errno(e, ERR_FAILED, "cannot remove %s", points.items[i].path);
+    resume_listing_free(&points);
+    return rc;
+}
+
 struct hashing {
     const struct resume_section *sections;
     struct hash *hashes;

@@ -176,6 +176,7 @@ int state_load(const char *directory, const struct log *log, struct run_state *s
         rc = error_set(e, ERR_DAMAGED, "%s: its header makes no sense", point.path);
     if (!rc)
         rc = load_parts(&point, log, t, e);
+    rc = rc || resume_remove_later(directory, point.step, e) ? -1 : 0;
     if (!rc) {
         *state = header.state;
         t->frozen = (int)state->frozen;

@@ -30,9 +30,9 @@ struct hash state_job_hash(const Islr__JobSpec *job);
 // writes. It is the same, whoever keeps which moments.
 int state_save(const char *directory, const struct run_state *state, struct step_space *t, struct error *e);
 
-// Loads the newest whole resume point; ERR_NOT_FOUND if there is none. Called on one rank; state_share() must follow, which
-// gives all ranks what is theirs. One of a run that had no loss
-// scale goes on in fp16 with a fresh one, as a line in the log says.
+// Loads the newest whole resume point and removes damaged ones of later steps; ERR_NOT_FOUND if there is none. Called on
+// one rank; state_share() must follow, which gives all ranks what is theirs. One of a run that had no loss scale goes on in
+// fp16 with a fresh one, as a line in the log says.
 int state_load(const char *directory, const struct log *log, struct run_state *state, struct step_space *t,
                struct error *e);
 

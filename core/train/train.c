@@ -106,7 +106,7 @@ static int start_fresh(struct run *r, struct error *e)
                : 0;
 }
 
-// Messages of the resume reader go to the sink, line by line.
+// Messages of the resume reader go to the sink, line by line, without the "time level: " that it puts before its own.
 static int load_state(struct run *r, const char *dir, struct error *e)
 {
     char *text = NULL;
@@ -118,7 +118,8 @@ static int load_state(struct run *r, const char *dir, struct error *e)
         fclose(stream);
     for (char *line = text, *end; line && (end = strchr(line, '\n')); line = end + 1) {
         *end = 0;
-        sink_log(r->o->sink, LOG_WARN, "%s", line);
+        const char *said = strstr(line, ": ");
+        sink_log(r->o->sink, LOG_WARN, "%s", said ? said + 2 : line);
     }
     free(text);
     return rc;

@@ -124,6 +124,28 @@ static void test_save_and_open(void **state)
     free(old);
 }
 
+static void test_passed_over_points_take_no_place(void **state)
+{
+    (void)state;
+    struct resume_point p;
+    struct error e;
+    save(10, 10);
+    save(11, 10);
+    char *damaged = point_path(11);
+    assert_int_equal(truncate(damaged, 20), 0);
+    assert_int_equal(resume_open(dir, NULL, &p, &e), 0);
+    expect_content(&p, 10, 10);
+    assert_int_equal(resume_remove_later(dir, p.step, &e), 0);
+    resume_close(&p);
+    assert_false(file_exists(damaged));
+    save(13, 10); // the next one may come after the damaged one's step
+    char *newest = point_path(13);
+    assert_int_equal(truncate(newest, 20), 0);
+    expect_newest(10, 10);
+    free(damaged);
+    free(newest);
+}
+
 static void test_read_checks_sizes(void **state)
 {
     (void)state;
@@ -327,9 +349,11 @@ static void test_killed_writer(void **state)
 int main(void)
 {
 #define IN_FRESH(f) cmocka_unit_test_setup_teardown(f, fresh_directory, remove_fresh)
-    const struct CMUnitTest tests[] = {IN_FRESH(test_save_and_open),    IN_FRESH(test_read_checks_sizes),
-                                       IN_FRESH(test_refused_sections), IN_FRESH(test_falls_back),
-                                       IN_FRESH(test_every_bit),        IN_FRESH(test_hostile_sizes),
-                                       IN_FRESH(test_temporaries),      IN_FRESH(test_killed_writer)};
+    const struct CMUnitTest tests[] = {
+        IN_FRESH(test_save_and_open),     IN_FRESH(test_passed_over_points_take_no_place),
+        IN_FRESH(test_read_checks_sizes), IN_FRESH(test_refused_sections),
+        IN_FRESH(test_falls_back),        IN_FRESH(test_every_bit),
+        IN_FRESH(test_hostile_sizes),     IN_FRESH(test_temporaries),
+        IN_FRESH(test_killed_writer)};
     return cmocka_run_group_tests(tests, make_top, remove_top);
 }
