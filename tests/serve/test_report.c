@@ -52,8 +52,7 @@ static uint64_t refused_reports(void)
 
 // ---- what it tries --------------------------------------------------------------------------------------------------
 
-// Records end the connection; it comes back, and registers again if it had.
-static void try_records(struct actor *a, uint64_t run, uint32_t attempt)
+static void send_line(struct actor *a, uint64_t run, uint32_t attempt)
 {
     Islr__Record record = ISLR__RECORD__INIT, *list = &record;
     Islr__Records records = ISLR__RECORDS__INIT;
@@ -66,9 +65,15 @@ static void try_records(struct actor *a, uint64_t run, uint32_t attempt)
     records.attempt = attempt;
     records.records = &list;
     records.n_records = 1;
+    actor_send(a, &m);
+}
+
+// Records end the connection; it comes back, and registers again if it had.
+static void try_records(struct actor *a, uint64_t run, uint32_t attempt)
+{
     a->up = 0;
     *a->why.text = 0;
-    actor_send(a, &m);
+    send_line(a, run, attempt);
     actor_wait_up(a);
     assert_int_equal(a->why.code, ERR_DENIED);
     if (a->facts.world)
@@ -317,18 +322,7 @@ static void test_fenced(void **state)
     rank_open(&fresh, &rig, "w2", 0, 1);
     assert_int_equal(world_take(&fresh, 1, run), 2);
     uint64_t before = refused_reports();
-    Islr__Record record = ISLR__RECORD__INIT, *list = &record;
-    Islr__Records records = ISLR__RECORDS__INIT;
-    Islr__Envelope m = ENVELOPE(RECORDS, records, &records);
-    record.has_seq = records.has_run = records.has_attempt = 1;
-    record.seq = 1;
-    record.what_case = ISLR__RECORD__WHAT_LOG;
-    record.log = (char *)"late";
-    records.run = run;
-    records.attempt = 1;
-    records.records = &list;
-    records.n_records = 1;
-    actor_send(&old[0], &m);
+    send_line(&old[0], run, 1);
     expect_abandon(&old[0], run);
     rank_finish(&old[0], run, 1, OK, 0); // its own, which has ended: nothing happens
     assert_int_equal(refused_reports(), before);
