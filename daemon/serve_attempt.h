@@ -59,6 +59,7 @@ void attempt_preempt(struct server *s, struct run *r, const struct run *other);
 
 void attempts_drain(struct server *s, const char *reason); // asks all to save and give their ranks back
 void attempts_tick(struct server *s);                      // ranks that did not come back, limits
+void attempts_wait_longer(struct server *s, uint64_t ms);  // for the former
 
 // Private to serve_attempt.c and serve_gang.c: Assign to every rank that has not got it; running when all have taken
 // it.

@@ -152,6 +152,12 @@ static int rank_missing(const struct run *r, uint32_t *rank)
     return 0;
 }
 
+void attempts_wait_longer(struct server *s, uint64_t ms)
+{
+    for (struct run *r = s->runs.live; r; r = r->next_live)
+        r->gang_deadline += ms;
+}
+
 void attempts_tick(struct server *s)
 {
     uint64_t now = uv_now(s->loop);

@@ -93,10 +93,22 @@ static void watch_clock(struct server *s)
                  clock_format((double)-jump / 1e3, text));
 }
 
+// A server that was held up has not listened: leases stand still meanwhile.
+static void forgive_own_absence(struct server *s)
+{
+    uint64_t since = uv_now(s->loop) - s->ticked;
+    s->ticked = uv_now(s->loop);
+    if (since < 2 * SERVER_TICK_MS)
+        return;
+    workers_wait_longer(s, since - SERVER_TICK_MS);
+    attempts_wait_longer(s, since - SERVER_TICK_MS);
+}
+
 static void tick(uv_timer_t *timer)
 {
     struct server *s = timer->data;
     s->ticks++;
+    forgive_own_absence(s);
     watch_clock(s);
     workers_tick(s);
     health_tick(s);
@@ -260,6 +272,7 @@ struct server *server_open(uv_loop_t *loop, const struct server_options *options
     }
     uv_update_time(loop);
     s->clock_ahead_ms = server_now_ms() - (int64_t)uv_now(loop);
+    s->ticked = uv_now(loop);
     uv_timer_start(&s->tick, tick, SERVER_TICK_MS, SERVER_TICK_MS);
     collect_soon(s);
     schedule_soon(s);

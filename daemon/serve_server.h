@@ -46,6 +46,7 @@ struct server {
     uv_async_t committed; // the store's writer thread has something to deliver
     uv_timer_t tick, stopper;
     unsigned ticks;
+    uint64_t ticked;        // when: loop time
     int64_t clock_ahead_ms; // of the loop's time
 
     struct sessions sessions;

@@ -359,6 +359,14 @@ void workers_tick(struct server *s)
     }
 }
 
+void workers_wait_longer(struct server *s, uint64_t ms)
+{
+    for (struct world *world = s->workers.first; world; world = world->next)
+        for (uint32_t i = 0; i < world->size; i++)
+            if (world->ranks[i])
+                world->ranks[i]->deadline += ms;
+}
+
 void workers_close(struct server *s)
 {
     while (s->workers.first) {

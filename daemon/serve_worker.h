@@ -67,8 +67,9 @@ int world_complete(const struct world *w);
 void worker_shun(struct worker *w);
 
 void worker_set_idle(struct worker *w);
-void worker_away(struct worker *w, uint32_t silent_ms); // its connection is gone, silent for so long before
-void workers_tick(struct server *s);                    // leases
+void worker_away(struct worker *w, uint32_t silent_ms);  // its connection is gone, silent for so long before
+void workers_tick(struct server *s);                     // leases
+void workers_wait_longer(struct server *s, uint64_t ms); // for those that are away
 struct worker *workers_find(struct server *s, const char *world, uint32_t rank);
 
 // For serve_register.c: a rank that was not known; -1: it contradicts its world (another size, a rank beyond it).

@@ -48,6 +48,7 @@ struct peer {
 
     // loop times in ms; 0: does not apply
     uint64_t opened, heard, sent, pinged, partial_since, moved, linger_until;
+    uint64_t doubted; // `heard` when silence was found to be too long
     uint64_t ping_ms, idle_ms, handshake_ms, partial_ms, stall_ms;
 };
 

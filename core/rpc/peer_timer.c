@@ -79,6 +79,17 @@ static void forgive_own_absence(struct peer *p)
         p->partial_since = peer_now(p);
 }
 
+// The loop lets timers ring before it looks at sockets: what came while this process was held up lies there still.
+static int silent_at_second_look(struct peer *p)
+{
+    if (p->doubted == p->heard)
+        return 1;
+    p->doubted = p->heard;
+    p->timer_due = peer_now(p) + 1; // not in this turn of the loop
+    uv_timer_start(&p->timer, ring, 1, 0);
+    return 0;
+}
+
 static void ring(uv_timer_t *timer)
 {
     struct peer *p = timer->data;
@@ -94,6 +105,8 @@ static void ring(uv_timer_t *timer)
     } else if (p->moved && peer_reached(p, p->moved + p->stall_ms)) {
         close_late(p, "the other end does not read what it is sent");
     } else if (p->idle_ms && p->recognised && peer_listening(p) && peer_reached(p, p->heard + p->idle_ms)) {
+        if (!silent_at_second_look(p))
+            return;
         close_late(p, "nothing was heard from the other end for too long");
     } else {
         if (peer_reached(p, ping_due(p)))

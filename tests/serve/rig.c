@@ -20,7 +20,7 @@ void rig_start_server(struct rig *rig)
         snprintf(where, sizeof where, "127.0.0.1:%s", rig->network.port);
     struct server_options options = {.directory = rig->directory,
                                      .log = &rig->log,
-                                     .lease_ms = rig->lease_ms ? rig->lease_ms : RIG_LEASE_MS,
+                                     .lease_ms = rig->lease_ms,
                                      .hang_ms = RIG_HANG_MS,
                                      .settle_ms = rig->settle_ms,
                                      .listen = rig->listening ? where : NULL};
@@ -35,11 +35,12 @@ void rig_start_server(struct rig *rig)
         fail_msg("%s", e.text);
 }
 
-static void open_rig(struct rig *rig, int listening)
+void rig_open_with(struct rig *rig, int listening, uint32_t lease_ms)
 {
     signal(SIGPIPE, SIG_IGN); // as in a server and its clients
     memset(rig, 0, sizeof *rig);
     rig->listening = listening;
+    rig->lease_ms = lease_ms;
     strcpy(rig->directory, "/tmp/islr-serve-XXXXXX");
     assert_non_null(mkdtemp(rig->directory));
     rig->log = (struct log){getenv("ISLR_TEST_LOG") ? stderr : NULL, LOG_DEBUG, NULL};
@@ -49,12 +50,12 @@ static void open_rig(struct rig *rig, int listening)
 
 void rig_open(struct rig *rig)
 {
-    open_rig(rig, 0);
+    rig_open_with(rig, 0, RIG_LEASE_MS);
 }
 
 void rig_open_listening(struct rig *rig)
 {
-    open_rig(rig, 1);
+    rig_open_with(rig, 1, RIG_LEASE_MS);
 }
 
 static void set_flag(void *context)

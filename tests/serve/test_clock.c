@@ -29,7 +29,7 @@ static int setup(void **state)
 {
     (void)state;
     atomic_store(&shift_ms, 0);
-    rig_open_listening(&rig);
+    rig_open_with(&rig, 1, RIG_BRIEF_LEASE_MS);
     rig.log.stream = open_memstream(&said, &said_size);
     actor_open(&admin, &rig, ISLR__HELLO__ROLE__ROLE_CLIENT);
     return 0;
@@ -106,7 +106,7 @@ static uint64_t begin_run(struct actor *rank, uint32_t *attempt)
 
 static void expect_undisturbed(struct actor *rank, uint64_t run)
 {
-    rig_for(&rig, 2 * RIG_LEASE_MS);
+    rig_for(&rig, 2 * RIG_BRIEF_LEASE_MS);
     assert_false(actor_has(rank, ISLR__ENVELOPE__BODY_STOP));
     client_wait_state(&admin, run, ISLR__RUN_STATE__RUN_RUNNING);
 }

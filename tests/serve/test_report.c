@@ -11,12 +11,23 @@ static const Islr__Finished__Outcome OK = ISLR__FINISHED__OUTCOME__OUTCOME_SUCCE
 static struct rig rig;
 static struct actor admin;
 
+static int setup_lease(uint32_t lease_ms)
+{
+    rig_open_with(&rig, 1, lease_ms);
+    actor_open(&admin, &rig, ISLR__HELLO__ROLE__ROLE_CLIENT);
+    return 0;
+}
+
 static int setup(void **state)
 {
     (void)state;
-    rig_open_listening(&rig);
-    actor_open(&admin, &rig, ISLR__HELLO__ROLE__ROLE_CLIENT);
-    return 0;
+    return setup_lease(RIG_LEASE_MS);
+}
+
+static int setup_brief(void **state)
+{
+    (void)state;
+    return setup_lease(RIG_BRIEF_LEASE_MS);
 }
 
 static int teardown(void **state)
@@ -282,7 +293,6 @@ static void test_after_restart(void **state)
     dial_worker(&far, "eve");
     rank_introduce(&far, "far", 0, 1);
     rig.keep_network = 1;
-    rig.lease_ms = 60000; // for what is tried before the rank is back
     restart(all, 3);
     Islr__Envelope *m = rank_register(&far, run, attempt);
     assert_true(m->registered->abandon);
@@ -341,6 +351,6 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test_setup_teardown(test_forged, setup, teardown),
                                        cmocka_unit_test_setup_teardown(test_after_restart, setup, teardown),
-                                       cmocka_unit_test_setup_teardown(test_fenced, setup, teardown)};
+                                       cmocka_unit_test_setup_teardown(test_fenced, setup_brief, teardown)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

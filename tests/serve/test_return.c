@@ -1,6 +1,8 @@
 // Ranks, connections and the server go away in the middle of a run, and come back or do not.
+#define SCENE_LEASE_MS RIG_BRIEF_LEASE_MS
 #include "tests/serve/scene.h"
 
+#include "core/base/clock.h"
 #include "core/spec/spec.h"
 
 static const Islr__Finished__Outcome OK = ISLR__FINISHED__OUTCOME__OUTCOME_SUCCEEDED;
@@ -86,10 +88,41 @@ static void test_reconnect(void **state)
     m = rank_register(&ranks[1], run, attempt);
     assert_false(m->registered->abandon);
     envelope_free(m);
-    rig_for(&rig, 2 * RIG_LEASE_MS);
+    rig_for(&rig, 2 * RIG_BRIEF_LEASE_MS);
     rank_finish(&ranks[0], run, attempt, OK, 0);
     client_follow(&client, run, 0);
     assert_int_equal(client_follow_to_end(&client, 0, ISLR__RUN_STATE__RUN_SUCCEEDED), 15 + 4);
+    world_close(ranks, 2);
+}
+
+// A server that is held up for longer than a lease has not listened: nobody is given up for that, neither who is there nor
+// who has just lost his connection. (Everybody is held up here: all are in this process.)
+static void test_held_up(void **state)
+{
+    (void)state;
+    struct actor ranks[2];
+    uint64_t run = client_submit(&client, job_tiny(2, 1));
+    world_open(ranks, &rig, 2, "w");
+    uint32_t attempt = world_take(ranks, 2, run);
+    client_wait_state(&client, run, ISLR__RUN_STATE__RUN_RUNNING);
+    for (int i = 0; i < 5; i++) { // at moments of all kinds
+        clock_sleep(RIG_BRIEF_LEASE_MS * (1.1 + 0.1 * i) / 1e3);
+        rig_for(&rig, 130);
+    }
+    struct error why;
+    error_set(&why, ERR_UNREACHABLE, "the cable was pulled");
+    peer_close(link_peer(ranks[0].link), &why);
+    ranks[0].up = 0;
+    rig_for(&rig, 1);
+    clock_sleep(RIG_BRIEF_LEASE_MS * 1.5 / 1e3);
+    actor_wait_up(&ranks[0]);
+    Islr__Envelope *m = rank_register(&ranks[0], run, attempt);
+    assert_false(m->registered->abandon);
+    envelope_free(m);
+    for (int i = 0; i < 2; i++)
+        assert_false(actor_has(&ranks[i], ISLR__ENVELOPE__BODY_STOP) || ranks[i].closed);
+    rank_finish(&ranks[0], run, attempt, OK, 0);
+    client_wait_state(&client, run, ISLR__RUN_STATE__RUN_SUCCEEDED);
     world_close(ranks, 2);
 }
 
@@ -124,7 +157,7 @@ static void test_restart_while_running(void **state)
         envelope_free(m);
     }
     rank_records(&ranks[0], run, attempt, 11, 10);
-    rig_for(&rig, 2 * RIG_LEASE_MS);
+    rig_for(&rig, 2 * RIG_BRIEF_LEASE_MS);
     rank_finish(&ranks[0], run, attempt, OK, 0);
     client_follow(&client, run, 0);
     assert_int_equal(client_follow_to_end(&client, 0, ISLR__RUN_STATE__RUN_SUCCEEDED), 20 + 4);
@@ -167,7 +200,7 @@ static void test_restart_while_starting(void **state)
     assert_string_equal(m->assign->job->preset, "tiny");
     envelope_free(m);
     client_wait_state(&client, run, ISLR__RUN_STATE__RUN_RUNNING);
-    rig_for(&rig, 2 * RIG_LEASE_MS);
+    rig_for(&rig, 2 * RIG_BRIEF_LEASE_MS);
     assert_false(actor_has(&ranks[0], ISLR__ENVELOPE__BODY_STOP));
     world_close(ranks, 2);
 }
@@ -195,6 +228,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_lost, setup, teardown),
         cmocka_unit_test_setup_teardown(test_failed_and_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(test_reconnect, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_held_up, setup, teardown),
         cmocka_unit_test_setup_teardown(test_restart_while_running, setup, teardown),
         cmocka_unit_test_setup_teardown(test_restart_without_one, setup, teardown),
         cmocka_unit_test_setup_teardown(test_restart_while_starting, setup, teardown),
