@@ -54,7 +54,7 @@ static void print_text(const Islr__Status *s, const Islr__Welcome *w)
                text_bytes(s->database_bytes, database), s->connections);
     }
     if (s->refused_reports)
-        printf("refused    %llu reports of ranks on runs that are not theirs: see the server's log\n",
+        printf("refused    %llu messages of workers on runs that are not theirs: see the server's log\n",
                (unsigned long long)s->refused_reports);
     for (size_t i = 0; i < s->n_notes; i++)
         printf("%-10s %s\n", i ? "" : "notes", s->notes[i]);

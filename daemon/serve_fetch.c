@@ -6,6 +6,7 @@
 #include "core/rpc/protocol.h"
 #include "core/store/artifact_row.h"
 #include "daemon/serve_handlers.h"
+#include "daemon/serve_permit.h"
 #include "daemon/serve_read.h"
 
 struct fetching {
@@ -48,6 +49,8 @@ static int fetch_read(struct read_job *job, struct store_reader *reader, struct 
     if (q->sha256.len != sizeof hash.bytes)
         return error_set(e, ERR_INVALID, "an artifact is named by a SHA-256 of 32 bytes");
     memcpy(hash.bytes, q->sha256.data, sizeof hash.bytes);
+    if (permit_artifact(reader, q->as, &hash, &job->pool, e))
+        return -1;
     int lost, known = artifact_find(reader, &hash, &f->total, &lost, e);
     if (known < 0)
         return -1;
@@ -109,6 +112,8 @@ static void fetch_done(struct read_job *job)
     Islr__Envelope m = ENVELOPE(CHUNK, chunk, &chunk);
     if (job->failed && f->damaged)
         mark_lost(job);
+    if (job->failed && job->error.code == ERR_DENIED)
+        session_note_refused(job->session, job->request, &job->error);
     if (job->failed)
         return;
     chunk.has_offset = chunk.has_total = chunk.has_data = 1;
@@ -120,7 +125,11 @@ static void fetch_done(struct read_job *job)
 
 void handle_fetch(struct session *session, Islr__Envelope *m)
 {
-    (void)m;
+    struct error e;
+    if (permit_reader(session, m->fetch->as, &e)) {
+        session_refuse(session, m, &e);
+        return;
+    }
     struct fetching *f = read_job_new(session, session->peer, sizeof *f);
     f->job.read = fetch_read;
     f->job.done = fetch_done;

@@ -143,12 +143,17 @@ void session_end(struct session *session, const struct error *why)
         peer_end(session->peer, why);
 }
 
-void session_refuse(struct session *session, const Islr__Envelope *m, const struct error *why)
+void session_note_refused(struct session *session, const Islr__Envelope *m, const struct error *why)
 {
     struct server *s = session->server;
     s->refused_reports++;
     if (!session->refused++)
         log_warn(s->log, "refused a message (%s) of %s: %s", envelope_name(m), session->user, why->text);
+}
+
+void session_refuse(struct session *session, const Islr__Envelope *m, const struct error *why)
+{
+    session_note_refused(session, m, why);
     if (m->id)
         session_reply_fault(session, m->id, why);
 }

@@ -11,7 +11,8 @@ struct server;
 struct taking;
 struct worker;
 
-// Each may do what those before it may. A worker may fetch artifacts, and what only ranks do if it has greeted as one.
+// Each may do what those before it may. A worker may read what its runs need (serve_permit.h), and do what only ranks do
+// if it has greeted as one.
 enum session_role { ROLE_NOBODY, ROLE_WORKER, ROLE_VIEWER, ROLE_SUBMITTER, ROLE_ADMIN };
 const char *session_role_name(enum session_role r);
 enum session_role session_role_parse(const char *name); // ROLE_NOBODY: there is no such role
@@ -52,9 +53,10 @@ void session_reply_ok(struct session *session, uint64_t id);
 void session_reply_fault(struct session *session, uint64_t id, const struct error *why);
 void session_end(struct session *session, const struct error *why); // a Fault without id, then the connection ends
 
-// A report on a run that is not this rank's to report on: counted, logged (once a session), answered by a Fault where it
-// has an id.
+// A report on a run that is not this rank's to report on, or reading what is not its to read: counted, logged (once a
+// session), answered by a Fault where it has an id. The other one leaves the answer to the caller.
 void session_refuse(struct session *session, const Islr__Envelope *m, const struct error *why);
+void session_note_refused(struct session *session, const Islr__Envelope *m, const struct error *why);
 
 // Stops reading from a worker that brings records or pieces of artifacts faster than the disk takes them.
 void session_throttle(struct session *session);

@@ -3,6 +3,7 @@
 
 #include "core/store/checkpoint.h"
 #include "daemon/serve_handlers.h"
+#include "daemon/serve_permit.h"
 #include "daemon/serve_read.h"
 
 struct showing {
@@ -51,7 +52,8 @@ static int checkpoints_read(struct read_job *job, struct store_reader *reader, s
     uint64_t run = job->request->list_checkpoints->run;
     if (!run && run_read_newest(reader, x->user, &run, e))
         return -1;
-    return run_read_now(reader, run, &now, e) ||
+    return permit_checkpoints(reader, job->request->list_checkpoints->as, run, &job->pool, e) ||
+                   run_read_now(reader, run, &now, e) ||
                    checkpoint_list(reader, run, &job->pool, &x->checkpoints, &x->checkpoint_count, e)
                ? -1
                : 0;
@@ -62,6 +64,8 @@ static void checkpoints_done(struct read_job *job)
     struct showing *x = (struct showing *)job;
     Islr__CheckpointList list = ISLR__CHECKPOINT_LIST__INIT;
     Islr__Envelope m = ENVELOPE(CHECKPOINT_LIST, checkpoint_list, &list);
+    if (job->failed && job->error.code == ERR_DENIED)
+        session_note_refused(job->session, job->request, &job->error);
     if (job->failed)
         return;
     list.checkpoints = x->checkpoints;
@@ -71,7 +75,11 @@ static void checkpoints_done(struct read_job *job)
 
 void handle_list_checkpoints(struct session *session, Islr__Envelope *m)
 {
-    (void)m;
+    struct error e;
+    if (permit_reader(session, m->list_checkpoints->as, &e)) {
+        session_refuse(session, m, &e);
+        return;
+    }
     struct showing *x = read_job_new(session, session->peer, sizeof *x);
     memcpy(x->user, session->user, sizeof x->user);
     x->job.read = checkpoints_read;

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "core/base/memory.h"
-#include "daemon/work_inputs.h"
+#include "core/rpc/reference.h"
 
 int work_allowed_add(struct work_allowed *a, const char *directory, struct error *e)
 {
@@ -34,7 +34,7 @@ static int is_below(const char *path, const char *root)
 
 static int check_path(const struct work_allowed *a, const char *field, const char *path, struct error *e)
 {
-    char *real = path && *path && !work_input_refers(path) ? realpath(path, NULL) : NULL;
+    char *real = *path ? realpath(path, NULL) : NULL;
     int fine = real == NULL;
     for (size_t i = 0; i < a->count && !fine; i++)
         fine = is_below(real, a->roots[i]);
@@ -48,15 +48,13 @@ int work_allowed_check(const struct work_allowed *a, const Islr__JobSpec *job, s
 {
     if (!a->count)
         return 0;
-    if (check_path(a, "data.path", job->data->path, e) || check_path(a, "data.fold_file", job->data->fold_file, e) ||
-        check_path(a, "init.student", job->init->student, e) || check_path(a, "init.teacher", job->init->teacher, e) ||
-        check_path(a, "init.distilled", job->init->distilled, e))
+    if (check_path(a, "data.path", job->data->path, e) || check_path(a, "data.fold_file", job->data->fold_file, e))
         return -1;
-    for (size_t i = 0; i < job->n_models; i++) {
-        char field[32];
-        snprintf(field, sizeof field, "models[%zu]", i);
-        if (check_path(a, field, job->models[i], e))
+    char name[32], **field;
+    struct reference reference; // a bad one fails when it is to be fetched
+    for (size_t i = 0; (field = reference_field((Islr__JobSpec *)job, i, name)); i++)
+        if (!reference_parse(*field, &reference, NULL) && reference.kind == REFERENCE_NONE &&
+            check_path(a, name, *field, e))
             return -1;
-    }
     return 0;
 }

@@ -1,16 +1,16 @@
 // A job's inputs from the server: see work_inputs.h.
 #include "daemon/work_inputs.h"
 
-#include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "core/base/file.h"
 #include "core/base/memory.h"
 #include "core/rpc/artifact_name.h"
+#include "core/rpc/reference.h"
 
 struct input {
+    const Islr__ReadAs *as;
     struct hash sha256;
     uint64_t size;
 };
@@ -25,6 +25,7 @@ static int ask_size(struct caller *c, void *context, struct error *e)
     fetch.has_sha256 = fetch.has_offset = fetch.has_size = 1;
     fetch.sha256 = (ProtobufCBinaryData){sizeof in->sha256.bytes, in->sha256.bytes};
     fetch.size = 1;
+    fetch.as = (Islr__ReadAs *)in->as;
     Islr__Envelope m = ENVELOPE(FETCH, fetch, &fetch);
     Islr__Envelope *answer = rpc_call(c, &m, ISLR__ENVELOPE__BODY_CHUNK, 0, e);
     if (!answer)
@@ -32,13 +33,6 @@ static int ask_size(struct caller *c, void *context, struct error *e)
     in->size = answer->chunk->total;
     envelope_free(answer);
     return 0;
-}
-
-static int find_hash(struct retrieval *r, const char *hex, struct input *in, struct error *e)
-{
-    if (hash_from_hex(hex, &in->sha256))
-        return error_set(e, ERR_INVALID, "sha256:%s is no SHA-256: 64 hexadecimal digits", hex);
-    return retrieve_answer(r, ask_size, in, e);
 }
 
 // ---- RUN:what -------------------------------------------------------------------------------------------------------
@@ -62,34 +56,25 @@ static int find_of_run(struct retrieval *r, uint64_t run, const char *what, stru
     return rc;
 }
 
-int work_input_refers(const char *text)
-{
-    size_t digits = strspn(text, "0123456789");
-    return *text == '@' || !strncmp(text, "sha256:", 7) || (digits && text[digits] == ':');
-}
-
 // 1: it is no reference but a file's path.
 static int find(struct retrieval *r, const char *text, struct input *in, struct error *e)
 {
-    char *end;
-    if (!work_input_refers(text))
+    struct reference reference;
+    if (reference_parse(text, &reference, e))
+        return -1;
+    if (reference.kind == REFERENCE_RUN)
+        return find_of_run(r, reference.run, reference.what, in, e);
+    if (reference.kind == REFERENCE_NONE)
         return 1;
-    if (!strncmp(text, "sha256:", 7))
-        return find_hash(r, text + 7, in, e);
-    if (*text == '@')
-        return error_set(e, ERR_INVALID, "'%s' is not known to a worker: name the run's number", text);
-    errno = 0;
-    unsigned long long run = strtoull(text, &end, 10);
-    if (errno || !run)
-        return error_set(e, ERR_INVALID, "'%s' does not name a run", text);
-    return find_of_run(r, run, end + 1, in, e);
+    in->sha256 = reference.sha256;
+    return retrieve_answer(r, ask_size, in, e);
 }
 
 // ---- the fields -----------------------------------------------------------------------------------------------------
 
 static int fetch_input(struct retrieval *r, const char *directory, char **field, const char *name, struct error *e)
 {
-    struct input in;
+    struct input in = {.as = r->as};
     char hex[65];
     int rc = **field ? find(r, *field, &in, e) : 1;
     if (rc == 1)
@@ -108,15 +93,9 @@ static int fetch_input(struct retrieval *r, const char *directory, char **field,
 
 int work_inputs(struct retrieval *r, const char *directory, Islr__JobSpec *job, struct error *e)
 {
-    if (fetch_input(r, directory, &job->init->student, "init.student", e) ||
-        fetch_input(r, directory, &job->init->teacher, "init.teacher", e) ||
-        fetch_input(r, directory, &job->init->distilled, "init.distilled", e))
-        return -1;
-    for (size_t i = 0; i < job->n_models; i++) {
-        char name[32];
-        snprintf(name, sizeof name, "models[%zu]", i);
-        if (fetch_input(r, directory, &job->models[i], name, e))
+    char name[32], **field;
+    for (size_t i = 0; (field = reference_field(job, i, name)); i++)
+        if (fetch_input(r, directory, field, name, e))
             return -1;
-    }
     return 0;
 }

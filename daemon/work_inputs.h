@@ -10,7 +10,4 @@
 // thing; ERR_INVALID: it is not one model.
 int work_inputs(struct retrieval *r, const char *directory, Islr__JobSpec *job, struct error *e);
 
-// 1: `text` has the form of such a reference, so it is no path.
-int work_input_refers(const char *text);
-
 #endif

@@ -52,8 +52,16 @@ static int open_place(struct attempt *a, struct error *e)
     if (scratch_open(&a->scratch, a->o->scratch, a->task, a->o->log, e))
         return -1;
     char *path = file_join(a->scratch.directory, "spool");
+    const Islr__Register *facts = a->net->options.facts;
+    Islr__ReadAs as = ISLR__READ_AS__INIT;
+    as.has_run = as.has_attempt = as.has_rank = 1;
+    as.run = a->task->run;
+    as.attempt = a->task->attempt;
+    as.world = facts->world;
+    as.rank = facts->rank;
     struct retrieval retrieval = {.address = &a->o->address,
                                   .token = a->o->token,
+                                  .as = &as,
                                   .patience_seconds = PATIENCE_SECONDS,
                                   .context = a,
                                   .on_progress = fetched,

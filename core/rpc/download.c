@@ -143,7 +143,8 @@ static void fetched(void *context, const struct error *why);
 static int fetch_rest(struct download *d, struct error *e)
 {
     static const struct fetch_events events = {take_data, fetched};
-    d->fetch = fetch_start(d->peer, &d->options.sha256, d->have, d->options.size, &events, d, e);
+    struct fetch_range range = {d->options.sha256, d->have, d->options.size, d->options.as};
+    d->fetch = fetch_start(d->peer, &range, &events, d, e);
     return d->fetch ? 0 : -1;
 }
 

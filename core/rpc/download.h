@@ -12,6 +12,7 @@ struct download_options {
     const char *path;
     struct hash sha256;
     uint64_t size;
+    const Islr__ReadAs *as; // as which rank is read, until the end; NULL: as a client
     void *context;
     void (*on_progress)(void *context, uint64_t have); // may be NULL
     // Once, last, not from within download_start(): ERR_NONE when the file is there. Otherwise the part stays for the

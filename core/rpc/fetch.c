@@ -18,24 +18,22 @@ struct slot {
 
 struct fetch {
     struct peer *peer;
-    struct hash sha256;
-    uint64_t size;
+    struct fetch_range range;
     uint64_t asked; // offset of the next request
     uint64_t given; // bytes before this offset have been handed out
     struct fetch_events events;
     void *context;
-    struct slot slots[WINDOW]; // the one of offset o is number (o / RPC_CHUNK_MAX) % WINDOW, counted from `first`
-    uint64_t first;
+    struct slot slots[WINDOW]; // the one of offset o is number (o / RPC_CHUNK_MAX) % WINDOW, counted from the range
 };
 
 static struct slot *slot_of(struct fetch *f, uint64_t offset)
 {
-    return &f->slots[(offset - f->first) / RPC_CHUNK_MAX % WINDOW];
+    return &f->slots[(offset - f->range.offset) / RPC_CHUNK_MAX % WINDOW];
 }
 
 static uint32_t length_at(const struct fetch *f, uint64_t offset)
 {
-    return f->size - offset < RPC_CHUNK_MAX ? (uint32_t)(f->size - offset) : RPC_CHUNK_MAX;
+    return f->range.size - offset < RPC_CHUNK_MAX ? (uint32_t)(f->range.size - offset) : RPC_CHUNK_MAX;
 }
 
 static void release(struct fetch *f)
@@ -61,13 +59,14 @@ static void answered(struct peer *p, void *context, const Islr__Envelope *m, con
 
 static int ask(struct fetch *f, struct error *e)
 {
-    while (f->asked < f->size && f->asked < f->given + (uint64_t)WINDOW * RPC_CHUNK_MAX) {
+    while (f->asked < f->range.size && f->asked < f->given + (uint64_t)WINDOW * RPC_CHUNK_MAX) {
         struct slot *s = slot_of(f, f->asked);
         Islr__Fetch fetch = ISLR__FETCH__INIT;
         fetch.has_sha256 = fetch.has_offset = fetch.has_size = 1;
-        fetch.sha256 = (ProtobufCBinaryData){sizeof f->sha256.bytes, f->sha256.bytes};
+        fetch.sha256 = (ProtobufCBinaryData){sizeof f->range.sha256.bytes, f->range.sha256.bytes};
         fetch.offset = f->asked;
         fetch.size = length_at(f, f->asked);
+        fetch.as = (Islr__ReadAs *)f->range.as;
         Islr__Envelope m = ENVELOPE(FETCH, fetch, &fetch);
         s->fetch = f;
         s->offset = f->asked;
@@ -84,17 +83,17 @@ static int check(const struct fetch *f, uint64_t offset, const Islr__Envelope *m
     if (m->body_case != ISLR__ENVELOPE__BODY_CHUNK)
         return error_set(e, ERR_DAMAGED, "the server answered fetch with %s", envelope_name(m));
     const Islr__Chunk *c = m->chunk;
-    if (c->offset != offset || c->total != f->size || c->data.len != length_at(f, offset))
+    if (c->offset != offset || c->total != f->range.size || c->data.len != length_at(f, offset))
         return error_set(e, ERR_DAMAGED, "the server sent %zu bytes at %llu of %llu; asked for were %u at %llu of %llu",
                          c->data.len, (unsigned long long)c->offset, (unsigned long long)c->total, length_at(f, offset),
-                         (unsigned long long)offset, (unsigned long long)f->size);
+                         (unsigned long long)offset, (unsigned long long)f->range.size);
     return 0;
 }
 
 // Hands out what has come without a gap.
 static int give(struct fetch *f, struct error *e)
 {
-    while (f->given < f->size && slot_of(f, f->given)->answer) {
+    while (f->given < f->range.size && slot_of(f, f->given)->answer) {
         struct slot *s = slot_of(f, f->given);
         Islr__Envelope *m = s->answer;
         s->answer = NULL;
@@ -119,20 +118,19 @@ static void answered(struct peer *p, void *context, const Islr__Envelope *m, con
     }
     if (!check(f, s->offset, m, &e)) {
         s->answer = peer_keep_message(p);
-        if (!give(f, &e) && !ask(f, &e) && f->given < f->size)
+        if (!give(f, &e) && !ask(f, &e) && f->given < f->range.size)
             return;
     }
     end(f, &e);
 }
 
-struct fetch *fetch_start(struct peer *p, const struct hash *sha256, uint64_t offset, uint64_t size,
-                          const struct fetch_events *events, void *context, struct error *e)
+struct fetch *fetch_start(struct peer *p, const struct fetch_range *range, const struct fetch_events *events,
+                          void *context, struct error *e)
 {
     struct fetch *f = xcalloc(1, sizeof *f);
     f->peer = p;
-    f->sha256 = *sha256;
-    f->size = size;
-    f->asked = f->given = f->first = offset;
+    f->range = *range;
+    f->asked = f->given = range->offset;
     f->events = *events;
     f->context = context;
     if (ask(f, e)) {

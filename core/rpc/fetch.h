@@ -16,9 +16,15 @@ struct fetch_events {
     void (*on_end)(void *context, const struct error *why);
 };
 
-// Asks for the bytes [offset, size) of an artifact of `size` bytes; offset < size. NULL: the peer takes no requests.
-struct fetch *fetch_start(struct peer *p, const struct hash *sha256, uint64_t offset, uint64_t size,
-                          const struct fetch_events *events, void *context, struct error *e);
+struct fetch_range {
+    struct hash sha256;
+    uint64_t offset, size;  // the bytes from `offset` on of an artifact of `size` bytes; offset < size
+    const Islr__ReadAs *as; // as which rank is read, until the end; NULL: as a client
+};
+
+// NULL: the peer takes no requests.
+struct fetch *fetch_start(struct peer *p, const struct fetch_range *range, const struct fetch_events *events,
+                          void *context, struct error *e);
 void fetch_cancel(struct fetch *f); // frees it; no more callbacks
 
 #endif

@@ -60,15 +60,16 @@ struct wanted {
 
 // What came has not the hash. The server looks at its file, so that it is not given to the next one; its word is the
 // better one.
-static void ask_to_verify(struct caller *c, const struct hash *sha256, struct error *e)
+static void ask_to_verify(struct caller *c, const struct download_options *o, struct error *e)
 {
     struct error said;
     Islr__Fetch fetch = ISLR__FETCH__INIT;
     Islr__Envelope m = ENVELOPE(FETCH, fetch, &fetch);
     fetch.has_sha256 = fetch.has_size = fetch.has_verify = 1;
-    fetch.sha256 = (ProtobufCBinaryData){sizeof sha256->bytes, (uint8_t *)sha256->bytes};
+    fetch.sha256 = (ProtobufCBinaryData){sizeof o->sha256.bytes, (uint8_t *)o->sha256.bytes};
     fetch.size = 1;
     fetch.verify = 1;
+    fetch.as = (Islr__ReadAs *)o->as;
     Islr__Envelope *answer = rpc_call(c, &m, ISLR__ENVELOPE__BODY_CHUNK, 0, &said);
     if (!answer && said.code == ERR_DAMAGED)
         *e = said;
@@ -86,14 +87,14 @@ static int download_once(struct caller *c, void *context, struct error *e)
     caller_run_until(c, &r->done);
     *e = r->why;
     if (e->code == ERR_DAMAGED && caller_peer(c))
-        ask_to_verify(c, &w->options.sha256, e);
+        ask_to_verify(c, &w->options, e);
     return e->code == ERR_NONE ? 0 : -1;
 }
 
 int retrieve_file(struct retrieval *r, const char *path, const struct hash *sha256, uint64_t size, struct error *e)
 {
     struct hash found;
-    struct wanted w = {r, {.path = path, .sha256 = *sha256, .size = size, .context = r}};
+    struct wanted w = {r, {.path = path, .sha256 = *sha256, .size = size, .as = r->as, .context = r}};
     if (file_exists(path) && !hash_file(path, &found, NULL) && hash_equal(&found, sha256))
         return 0;
     w.options.on_progress = on_progress;
@@ -105,6 +106,7 @@ int retrieve_file(struct retrieval *r, const char *path, const struct hash *sha2
 
 struct asked {
     uint64_t run;
+    const Islr__ReadAs *as;
     Islr__Envelope *answer;
 };
 
@@ -114,6 +116,7 @@ static int ask_checkpoints(struct caller *c, void *context, struct error *e)
     Islr__ListCheckpoints list = ISLR__LIST_CHECKPOINTS__INIT;
     list.has_run = 1;
     list.run = a->run;
+    list.as = (Islr__ReadAs *)a->as;
     Islr__Envelope m = ENVELOPE(LIST_CHECKPOINTS, list_checkpoints, &list);
     a->answer = rpc_call(c, &m, ISLR__ENVELOPE__BODY_CHECKPOINT_LIST, 0, e);
     return a->answer ? 0 : -1;
@@ -121,6 +124,6 @@ static int ask_checkpoints(struct caller *c, void *context, struct error *e)
 
 Islr__Envelope *retrieve_checkpoints(struct retrieval *r, uint64_t run, struct error *e)
 {
-    struct asked a = {run, NULL};
+    struct asked a = {run, r->as, NULL};
     return retrieve_answer(r, ask_checkpoints, &a, e) ? NULL : a.answer;
 }

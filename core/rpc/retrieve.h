@@ -9,6 +9,7 @@
 struct retrieval {
     const struct address *address;
     const char *token;       // NULL: none
+    const Islr__ReadAs *as;  // as which rank is read; NULL: as a client
     double patience_seconds; // without a byte
     void *context;
     void (*on_progress)(void *context, uint64_t have); // may be NULL

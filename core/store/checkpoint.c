@@ -28,6 +28,10 @@ static const char SQL_PIN[] = "UPDATE checkpoints SET pinned = ? WHERE id = ?";
 static const char SQL_LIST[] = "SELECT c.id, c.what, c.epoch, c.step, a.sha256, a.size_bytes, c.time_ms, c.pinned,"
                                " a.lost_ms <> 0 FROM checkpoints c JOIN artifacts a ON a.id = c.artifact_id"
                                " WHERE c.run_id = ? ORDER BY c.id";
+static const char SQL_OF_RUN[] = "SELECT 1 FROM artifacts a JOIN checkpoints c ON c.artifact_id = a.id"
+                                 " WHERE a.sha256 = ?1 AND c.run_id = ?2 LIMIT 1";
+static const char SQL_BELOW[] = "SELECT 1 FROM artifacts a JOIN checkpoints c ON c.artifact_id = a.id"
+                                " JOIN runs r ON r.id = c.run_id WHERE a.sha256 = ?1 AND r.parent_id = ?2 LIMIT 1";
 static const char SQL_LIST_MEMBERS[] = "SELECT member_id FROM soup_members WHERE soup_id = ? ORDER BY position";
 static const char SQL_LIST_VALUES[] = "SELECT name, value FROM checkpoint_values WHERE checkpoint_id = ?";
 
@@ -218,4 +222,13 @@ int checkpoint_list(struct store_reader *reader, uint64_t run, struct pool *pool
     *out = list;
     *count = n;
     return rc ? -1 : 0;
+}
+
+int checkpoint_is_of(struct store_reader *reader, const struct hash *artifact, uint64_t run, int below, struct error *e)
+{
+    int64_t found;
+    if (db_number(store_reader_db(reader), e, below ? SQL_BELOW : SQL_OF_RUN, 0, &found,
+                  db_blob(artifact->bytes, sizeof artifact->bytes), db_uint(run)))
+        return -1;
+    return found != 0;
 }

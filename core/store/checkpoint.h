@@ -4,6 +4,7 @@
 
 #include <stdint.h>
 
+#include "core/base/hash.h"
 #include "core/store/pool.h"
 #include "core/store/reporter.h"
 #include "core/store/store.h"
@@ -38,5 +39,9 @@ void checkpoint_pin_prepare(struct checkpoint_pin *r);
 // Reading, oldest first, into the pool.
 int checkpoint_list(struct store_reader *reader, uint64_t run, struct pool *pool, Islr__CheckpointInfo ***out,
                     size_t *count, struct error *e);
+
+// 1: the artifact is one of the run's checkpoints, or (`below`) one of a run's in this group; 0; -1.
+int checkpoint_is_of(struct store_reader *reader, const struct hash *artifact, uint64_t run, int below,
+                     struct error *e);
 
 #endif

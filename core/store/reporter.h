@@ -7,7 +7,7 @@
 
 #include <stdint.h>
 
-#include "core/base/error.h"
+#include "core/store/store.h"
 
 struct reporter {
     char *world; // NULL: nobody
@@ -18,5 +18,9 @@ struct reporter {
 // Nothing is said about an attempt that is not there.
 struct db;
 int reporter_check(struct db *db, const struct reporter *who, uint64_t run, uint32_t attempt, struct error *e);
+
+// Is `who` one of the gang of this attempt, and is it under way? -1: no (ERR_DENIED), not any more (ERR_NOT_FOUND).
+int reporter_works_on(struct store_reader *reader, const struct reporter *who, uint64_t run, uint32_t attempt,
+                      struct error *e);
 
 #endif

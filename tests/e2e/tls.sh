@@ -123,6 +123,11 @@ submit
 expect 0 ctl wait "$run" --timeout "$(bound 120)"
 check_metrics "$run" "$steps"
 expect 0 ctl pull "$run:soup" -o "$scratch/pulled"
+# They read what their own run needs, and with their token nobody reads anything else.
+ISLR_TOKEN=$(cat "$scratch/node.token") expect 5 ctl pull "$run:soup" -o "$scratch/stolen"
+[ ! -e "$scratch/stolen" ] || fail "a worker's token pulls"
+submit "init.student=$run:student" "init.teacher=$run:teacher" "init.distilled=$run:distilled"
+expect 0 ctl wait "$run" --timeout "$(bound 120)"
 
 # SIGHUP: a new certificate, for new connections; the workers stay, clients notice.
 mkdir "$scratch/other"

@@ -106,8 +106,8 @@ static const struct {
     {ISLR__ENVELOPE__BODY_FOLLOW, "vsa"},
     {ISLR__ENVELOPE__BODY_WAIT, "vsa"},
     {ISLR__ENVELOPE__BODY_CONTROL, "sa"},
-    {ISLR__ENVELOPE__BODY_FETCH, "wvsa"},
-    {ISLR__ENVELOPE__BODY_LIST_CHECKPOINTS, "wvsa"},
+    {ISLR__ENVELOPE__BODY_FETCH, "vsa"}, // workers as a rank alone: test_permit.c
+    {ISLR__ENVELOPE__BODY_LIST_CHECKPOINTS, "vsa"},
     {ISLR__ENVELOPE__BODY_LIST_WORKERS, "vsa"},
     {ISLR__ENVELOPE__BODY_GET_STATUS, "vsa"},
     {ISLR__ENVELOPE__BODY_GET_LIMITS, "vsa"},

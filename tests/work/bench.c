@@ -33,6 +33,7 @@ static void registered(struct bench *b, struct peer *p, const Islr__Envelope *m)
     assert_int_equal(facts->size, 1);
     assert_int_equal(facts->pid, getpid());
     assert_string_equal(facts->device, "cpu");
+    snprintf(b->world_name, sizeof b->world_name, "%s", facts->world);
     b->claim_run = facts->run;
     b->claim_attempt = facts->attempt;
     Islr__Registered r = ISLR__REGISTERED__INIT;
@@ -165,9 +166,20 @@ static void take_finished(struct bench *b, struct peer *p, const Islr__Envelope 
         peer_reply_ok(p, m->id);
 }
 
+// What it needs for the attempt that it was given last, it asks for in that attempt's name.
+static void check_reader(const struct bench *b, const Islr__ReadAs *as)
+{
+    assert_non_null(as);
+    assert_int_equal(as->run, b->records_run);
+    assert_int_equal(as->attempt, b->records_attempt);
+    assert_string_equal(as->world, b->world_name);
+    assert_int_equal(as->rank, 0);
+}
+
 static void serve_fetch(struct bench *b, struct peer *p, const Islr__Envelope *m)
 {
     const Islr__Fetch *f = m->fetch;
+    check_reader(b, f->as);
     for (int i = 0; i < b->artifact_count; i++) {
         struct bench_artifact *a = &b->artifacts[i];
         if (memcmp(a->sha256.bytes, f->sha256.data, 32))
@@ -188,6 +200,7 @@ static void serve_fetch(struct bench *b, struct peer *p, const Islr__Envelope *m
 static void serve_checkpoints(struct bench *b, struct peer *p, const Islr__Envelope *m)
 {
     Islr__CheckpointInfo infos[BENCH_CHECKPOINTS], *list[BENCH_CHECKPOINTS];
+    check_reader(b, m->list_checkpoints->as);
     for (int i = 0; i < b->checkpoint_count; i++) {
         struct bench_checkpoint *c = &b->checkpoints[i];
         islr__checkpoint_info__init(&infos[i]);

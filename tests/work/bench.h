@@ -43,6 +43,7 @@ struct bench {
     // what the server knows
     struct peer *rank; // its connection, NULL: away
     int registered;    // so often
+    char world_name[33];
     uint64_t claim_run;
     uint32_t claim_attempt;
     uint64_t records_run; // the attempt that the next three are of: the last one that was assigned
