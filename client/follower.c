@@ -1,5 +1,6 @@
 // Follows one run: see follower.h. The runs of a group are asked for on the same connection, each with a request of its own;
-// which have begun is looked up whenever the group says something, since it does so when one of them begins or ends.
+// which have begun is looked up whenever the group says something, since it does so when one of them begins or ends; one that
+// had ended and was retried is followed on from where it stopped.
 #include "client/follower.h"
 
 #include <signal.h>
@@ -7,24 +8,26 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "client/run.h"
 #include "core/base/memory.h"
 #include "core/rpc/protocol.h"
 
 enum {
     TICK_MS = 100,
-    AT_ONCE = 200, // runs that are followed at a time; the server has a limit for a connection
-    NEWEST = 32    // runs that are looked at first, those that began last
+    AT_ONCE = 200 // runs that are followed at a time; the server has a limit for a connection
 };
 
 // A run: the first one is what was asked for, the others belong to it.
 struct followed {
     struct follower *follower;
     uint64_t run, last_seq;
+    uint32_t attempt; // that it has told of
     bool asked, ended;
 };
 
-// What is asked of the group's runs: whether there are any, those that began last, all that have begun.
-enum look { LOOK_NONE, LOOK_ANY, LOOK_NEWEST, LOOK_ALL };
+// What is asked of the group's runs: whether there are any, those that have begun (again) or ended since the last look,
+// all that have begun.
+enum look { LOOK_NONE, LOOK_ANY, LOOK_CHANGED, LOOK_ALL };
 
 struct follower {
     uv_loop_t loop;
@@ -38,7 +41,7 @@ struct follower {
     size_t asked;              // those that have been and have not ended
     bool group_known, group;   // whether it is one
     enum look looking, wanted; // under way, and to come
-    size_t unknown;            // that the one under way has told of
+    int64_t looked_until;      // when the last one ended that a look has told of, by the server's clock
     bool looks_last;           // it was asked for behind the end of the group
     bool looked_last;
     uv_signal_t interrupt, terminate;
@@ -96,20 +99,33 @@ static struct followed *new_followed(struct follower *f, uint64_t run, uint64_t 
     return x;
 }
 
-// false: it is followed already.
-static bool add(struct follower *f, uint64_t run)
+// One that has ended may have been retried: then it is asked for what it has said since. Behind the group's end only what
+// it has done by then is wanted.
+static void take_up_again(const struct follower *f, struct followed *x, const Islr__RunSummary *now)
 {
-    size_t at = place_of(f, run);
-    if (at < f->count && f->runs[at]->run == run)
-        return false;
+    bool over = run_state_ended(now->state), newer = now->attempt > x->attempt;
+    if (!x->ended || !f->options->keep || (f->looks_last ? !over || !newer : over && !newer))
+        return;
+    x->attempt = now->attempt;
+    x->asked = x->ended = false;
+}
+
+static void note_run(struct follower *f, const Islr__RunSummary *r)
+{
+    size_t at = place_of(f, r->run);
+    if (r->ended_ms > f->looked_until)
+        f->looked_until = r->ended_ms;
+    if (at < f->count && f->runs[at]->run == r->run) {
+        take_up_again(f, f->runs[at], r);
+        return;
+    }
     if (f->count == f->capacity) {
         f->capacity *= 2;
         f->runs = xrealloc(f->runs, f->capacity, sizeof *f->runs);
     }
     memmove(f->runs + at + 1, f->runs + at, (f->count - at) * sizeof *f->runs);
-    f->runs[at] = new_followed(f, run, 0);
+    f->runs[at] = new_followed(f, r->run, 0);
     f->count++;
-    return true;
 }
 
 static void answered(struct peer *p, void *context, const Islr__Envelope *m, const struct error *why);
@@ -161,13 +177,13 @@ static void look(struct follower *f, enum look what)
         return;
     }
     Islr__ListRuns list = ISLR__LIST_RUNS__INIT;
+    char changed[80];
     list.has_parent = list.has_limit = 1;
     list.parent = f->runs[0]->run;
-    list.limit = what == LOOK_ANY ? 1 : what == LOOK_NEWEST ? NEWEST : UINT32_MAX;
-    list.where = what == LOOK_ANY ? NULL : (char *)"started_ms>0";
-    list.sort = what == LOOK_NEWEST ? (char *)"-started_ms" : NULL;
+    list.limit = what == LOOK_ANY ? 1 : UINT32_MAX;
+    snprintf(changed, sizeof changed, "started_ms>0 and (ended_ms=0 or ended_ms>=%lld)", (long long)f->looked_until);
+    list.where = what == LOOK_ANY ? NULL : what == LOOK_CHANGED ? changed : (char *)"started_ms>0";
     f->looking = what;
-    f->unknown = 0;
     f->looks_last = what == LOOK_ALL && f->runs[0]->ended;
     Islr__Envelope m = ENVELOPE(LIST_RUNS, list_runs, &list);
     peer_request(f->peer, &m, RPC_CALL_MS, listed, f, NULL);
@@ -178,8 +194,6 @@ static void look_again(struct follower *f)
     enum look next = f->wanted;
     if (f->looking == LOOK_ANY && f->group)
         next = LOOK_ALL;
-    if (f->looking == LOOK_NEWEST && f->unknown == NEWEST)
-        next = LOOK_ALL; // there may be more
     f->looked_last |= f->looks_last;
     f->looking = f->wanted = LOOK_NONE;
     if (f->group && next)
@@ -201,7 +215,7 @@ static void listed(struct peer *p, void *context, const Islr__Envelope *m, const
         f->group = list->n_runs > 0;
     }
     for (size_t i = 0; i < list->n_runs && f->looking != LOOK_ANY; i++)
-        f->unknown += add(f, list->runs[i]->run);
+        note_run(f, list->runs[i]);
     if (list->more)
         return;
     look_again(f);
@@ -220,6 +234,7 @@ static void take_records(struct followed *x, const Islr__Records *r)
         if (record->seq <= x->last_seq)
             continue; // sent twice: on both sides of a break
         x->last_seq = record->seq;
+        x->attempt = record->attempt > x->attempt ? record->attempt : x->attempt;
         if (first)
             f->result->last_seq = record->seq;
         link_proved(f->link);
@@ -229,7 +244,7 @@ static void take_records(struct followed *x, const Islr__Records *r)
     if (f->events->on_batch)
         f->events->on_batch(f->events->context);
     if (first && f->group)
-        look(f, LOOK_NEWEST);
+        look(f, LOOK_CHANGED);
 }
 
 static void take_end(struct followed *x, const Islr__FollowEnd *end)

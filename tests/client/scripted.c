@@ -47,6 +47,10 @@ static void fill_summary(const struct scripted *s, Islr__RunSummary *r, uint64_t
     r->steps = 20;
     r->attempt = 1;
     r->ranks = 2;
+    r->has_ended_ms = ended(s);
+    r->ended_ms = ended(s) ? 1772366409000 : 0;
+    if (run == s->retried && s->retries)
+        r->attempt = 2;
     if (run == s->group) {
         r->group = (char *)"sweep";
         r->has_children = r->has_children_ended = 1;
@@ -63,9 +67,11 @@ static void answer_list(struct scripted *s, struct peer *p, const Islr__Envelope
              l->sort ? l->sort : "", l->limit, l->since_ms > 0);
     s->parent_asked = l->parent;
     s->children_asked = l->children;
-    int left = s->runs < (int)l->limit ? s->runs : (int)l->limit;
+    int left = s->runs;
     if (l->parent)
         left = l->parent == s->group ? s->members : 0;
+    if (l->limit && (uint32_t)left > l->limit)
+        left = (int)l->limit;
     do { // in messages of at most 100 runs
         int n = left < 100 ? left : 100;
         Islr__RunSummary summaries[100], *list[100];
@@ -305,16 +311,12 @@ static void push_progress(struct scripted *s, struct peer *p, uint64_t id)
     peer_reply(p, id, &a, NULL);
 }
 
-static void answer_follow(struct scripted *s, struct peer *p, const Islr__Envelope *m)
+// 1: the connection ends here.
+static int push_records(struct scripted *s, struct peer *p, const Islr__Envelope *m, uint64_t last)
 {
     const Islr__Follow *f = m->follow;
     uint64_t early = (uint64_t)s->repeat_records, first = f->after_seq > early ? f->after_seq - early : 0, sent = 0;
-    s->follows++;
-    if (f->run == 0 || f->run > (uint64_t)s->runs) {
-        fault(p, m->id, ERR_NOT_FOUND, "there is no such run");
-        return;
-    }
-    for (uint64_t seq = first + 1; seq <= s->records; seq++) {
+    for (uint64_t seq = first + 1; seq <= last; seq++) {
         struct one_record one;
         make_record(s, seq, &one);
         if (!is_asked(f, &one.record))
@@ -329,21 +331,66 @@ static void answer_follow(struct scripted *s, struct peer *p, const Islr__Envelo
         peer_reply(p, m->id, &a, NULL);
         if (s->break_follow && ++sent >= s->break_follow + early) {
             peer_end(p, NULL); // what was sent arrives
-            return;
+            return 1;
         }
     }
-    if (f->progress)
-        push_progress(s, p, m->id);
-    if (s->silent)
-        return;
+    return 0;
+}
+
+static void push_end(const struct scripted *s, struct peer *p, uint64_t id, uint64_t run, Islr__RunState state)
+{
     Islr__FollowEnd end = ISLR__FOLLOW_END__INIT;
     end.has_run = end.has_last_seq = end.has_state = 1;
-    end.run = f->run;
+    end.run = run;
     end.last_seq = s->records;
-    end.state = s->state;
+    end.state = state;
     end.reason = (char *)s->reason;
     Islr__Envelope a = ENVELOPE(FOLLOW_END, follow_end, &end);
-    peer_reply(p, m->id, &a, NULL);
+    peer_reply(p, id, &a, NULL);
+}
+
+// The member ends in the middle; then the group says that it has begun again. The group itself ends only when somebody
+// has asked for the rest.
+static void answer_retried(struct scripted *s, struct peer *p, const Islr__Envelope *m)
+{
+    if (s->retries++) {
+        push_records(s, p, m, s->records);
+        push_end(s, p, m->id, m->follow->run, s->state);
+        push_end(s, s->group_peer, s->group_follow, s->group, s->state);
+        return;
+    }
+    push_records(s, p, m, s->records / 2);
+    push_end(s, p, m->id, m->follow->run, ISLR__RUN_STATE__RUN_FAILED);
+    Islr__Follow rest = ISLR__FOLLOW__INIT;
+    Islr__Envelope again = ENVELOPE(FOLLOW, follow, &rest);
+    again.id = s->group_follow;
+    rest.run = s->group;
+    rest.after_seq = s->records / 2;
+    rest.metrics = 0;
+    push_records(s, s->group_peer, &again, s->records);
+}
+
+static void answer_follow(struct scripted *s, struct peer *p, const Islr__Envelope *m)
+{
+    const Islr__Follow *f = m->follow;
+    s->follows++;
+    if (f->run == 0 || f->run > (uint64_t)s->runs) {
+        fault(p, m->id, ERR_NOT_FOUND, "there is no such run");
+        return;
+    }
+    if (s->retried && f->run == s->retried) {
+        answer_retried(s, p, m);
+        return;
+    }
+    int waits = s->retried && f->run == s->group;
+    if (push_records(s, p, m, waits ? s->records / 2 : s->records))
+        return;
+    if (f->progress)
+        push_progress(s, p, m->id);
+    s->group_peer = waits ? p : s->group_peer;
+    s->group_follow = waits ? m->id : s->group_follow;
+    if (!s->silent && !waits)
+        push_end(s, p, m->id, f->run, s->state);
 }
 
 // ---- artifacts ------------------------------------------------------------------------------------------------------

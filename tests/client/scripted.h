@@ -25,6 +25,7 @@ struct scripted {
     size_t artifact_count;
     uint64_t group; // this run is one, of `members` runs, which are the first ones
     int members;
+    uint64_t retried; // a member that fails in the middle of its records while the group is followed, then is retried
     // what was asked
     int submits, controls, follows, fetches, hellos;
     Islr__Control__Verb verb;
@@ -46,6 +47,10 @@ struct scripted {
     int corrupt_fetch;     // a wrong byte in this many of the next chunks
     int end_after_follows; // FollowEnd and Wait answers only from this connection on
     int silent;            // follows get what there is, and no end
+    // private
+    struct peer *group_peer; // where the group is followed
+    uint64_t group_follow;   // by this request
+    int retries;             // follows of the retried one
 };
 
 void scripted_open(struct scripted *s);

@@ -113,6 +113,31 @@ static void groups_speak_with_their_runs(void **state)
     scripted_close(&s);
 }
 
+// A run of the group that fails and is retried while the group goes on says the rest too, nothing twice, however many runs
+// have begun after it.
+static void retried_runs_are_taken_up_again(void **state)
+{
+    struct scripted s = {.runs = 60, .state = ISLR__RUN_STATE__RUN_SUCCEEDED, .records = 41, .group = 60};
+    (void)state;
+    scripted_open(&s);
+    struct outcome alone = RUN(&s, "logs", "1");
+    s.members = 50;
+    s.retried = 3;
+    struct outcome o = RUN(&s, "logs", "60", "-f");
+    assert_int_equal(o.code, 0);
+    assert_int_equal(s.retries, 2);
+    for (int run = 1; run <= 50; run++) {
+        char prefix[12];
+        snprintf(prefix, sizeof prefix, "%d", run);
+        char *lines = lines_of(o.out, prefix);
+        assert_string_equal(lines, alone.out);
+        free(lines);
+    }
+    outcome_free(&o);
+    outcome_free(&alone);
+    scripted_close(&s);
+}
+
 static void since_begins_behind_a_number(void **state)
 {
     struct scripted s = {.runs = 1, .state = ISLR__RUN_STATE__RUN_SUCCEEDED, .records = 101};
@@ -240,6 +265,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(logs_and_metrics_across_breaks),
         cmocka_unit_test(groups_speak_with_their_runs),
+        cmocka_unit_test(retried_runs_are_taken_up_again),
         cmocka_unit_test(since_begins_behind_a_number),
         cmocka_unit_test(metrics_in_other_forms),
         cmocka_unit_test(exit_status_is_the_runs),
