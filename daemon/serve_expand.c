@@ -12,6 +12,7 @@ enum { CHUNK = 100 }; // members of one request to the store: others wait a few 
 
 struct expansion {
     struct run_expand request;
+    enum { ANNOUNCED, READY, CANCELLED } state;
     struct expansion *next;
     struct server *server;
     struct run_submit of; // its members: the chunk
@@ -89,24 +90,32 @@ void expand_take_in(struct server *s, const struct run_submit *of, struct member
 
 static void start(struct expansion *x);
 
-// The first one is over: all its members are there, or it has to be left to the next start.
+// Takes the first one out, which is over, and those behind it that are so too; begins with the next.
+static void drop_first(struct server *s)
+{
+    struct expansions *all = &s->expansions;
+    do {
+        struct expansion *x = all->first;
+        all->first = x->next;
+        all->last = all->first ? all->last : NULL;
+        all->ended++;
+        free(x);
+    } while (all->first && all->first->state == CANCELLED);
+    let_go(s);
+    if (all->first && all->first->state == READY)
+        start(all->first);
+}
+
+// All its members are there, or it has to be left to the next start.
 static void finish(struct expansion *x, int whole)
 {
-    struct server *s = x->server;
-    struct expansions *all = &s->expansions;
-    all->first = x->next;
-    all->last = all->first ? all->last : NULL;
-    all->ended++;
     x->user->submitting -= x->runs;
     if (whole)
-        expand_take_in(s, &x->of, &x->members);
+        expand_take_in(x->server, &x->of, &x->members);
     members_close(&x->members);
     if (x->release)
         x->release(x->owned);
-    free(x);
-    let_go(s);
-    if (all->first)
-        start(all->first);
+    drop_first(x->server);
 }
 
 // ---- one chunk after the other --------------------------------------------------------------------------------------
@@ -160,19 +169,12 @@ static void start(struct expansion *x)
 
 // ---- the beginning --------------------------------------------------------------------------------------------------
 
-static struct expansion *add(struct server *s, const struct run_submit *of, struct members *members)
+struct expansion *expand_announce(struct server *s)
 {
     struct expansions *all = &s->expansions;
     struct expansion *x = xcalloc(1, sizeof *x);
     x->server = s;
-    x->of = *of;
-    x->of.members = x->chunk;
-    x->members = *members;
-    memset(members, 0, sizeof *members);
     x->work.data = x;
-    x->user = users_take(&s->users, of->user);
-    x->runs = (unsigned)members_runs(&x->members);
-    x->user->submitting += x->runs;
     if (all->last)
         all->last->next = x;
     else
@@ -182,13 +184,32 @@ static struct expansion *add(struct server *s, const struct run_submit *of, stru
     return x;
 }
 
-void expand_begin(struct server *s, const struct run_submit *of, struct members *members, void *owned,
+void expand_cancel(struct expansion *x)
+{
+    x->state = CANCELLED;
+    if (x->server->expansions.first == x)
+        drop_first(x->server);
+}
+
+static void describe(struct expansion *x, const struct run_submit *of, struct members *members)
+{
+    x->state = READY;
+    x->of = *of;
+    x->of.members = x->chunk;
+    x->members = *members;
+    memset(members, 0, sizeof *members);
+    x->user = users_take(&x->server->users, of->user);
+    x->runs = (unsigned)members_runs(&x->members);
+    x->user->submitting += x->runs;
+}
+
+void expand_begin(struct expansion *x, const struct run_submit *of, struct members *members, void *owned,
                   void (*release)(void *owned))
 {
-    struct expansion *x = add(s, of, members);
+    describe(x, of, members);
     x->owned = owned;
     x->release = release;
-    if (s->expansions.first == x)
+    if (x->server->expansions.first == x)
         start(x);
 }
 
@@ -228,7 +249,8 @@ static int resume(struct server *s, struct store_reader *reader, const struct ru
     }
     members_describe(&members, &of);
     of.user = f->user;
-    struct expansion *x = add(s, &of, &members);
+    struct expansion *x = expand_announce(s);
+    describe(x, &of, &members);
     x->made = row->made;
     x->owned = f;
     x->release = release_found;

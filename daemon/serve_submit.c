@@ -20,6 +20,7 @@ struct submission {
     struct user *user;
     Islr__Envelope *m;
     uint8_t *spec, *recipe;
+    struct expansion *expansion; // of a large group, from when its row is on its way to the database
     struct members members;
     struct run_member *items; // of a small group
     uv_work_t work;           // that makes them
@@ -98,7 +99,7 @@ static char *find_refusal(struct server *s, const struct user *u, unsigned runs)
 static void take_over(struct server *s, struct submission *x)
 {
     if (x->recipe) {
-        expand_begin(s, &x->request, &x->members, x, free_submission);
+        expand_begin(x->expansion, &x->request, &x->members, x, free_submission);
         return;
     }
     expand_take_in(s, &x->request, &x->members);
@@ -116,7 +117,10 @@ static void done(struct store_op *op)
                         x->request.existed ? 0 : x->members.direct);
     else
         session_reply_fault(session, x->m->id, &op->error);
-    if (op->status == STORE_DONE && !x->request.existed)
+    int fresh = op->status == STORE_DONE && !x->request.existed;
+    if (!fresh && x->expansion)
+        expand_cancel(x->expansion);
+    if (fresh)
         take_over(s, x);
     else
         free_submission(x);
@@ -142,6 +146,8 @@ static void add_members(struct submission *x)
 static void queue(struct server *s, struct expand_waiter *w)
 {
     struct submission *x = (struct submission *)((char *)w - offsetof(struct submission, waiting));
+    if (x->recipe)
+        x->expansion = expand_announce(s);
     server_queue(s, &x->request.op);
 }
 

@@ -384,18 +384,36 @@ uint64_t client_submit_after(struct actor *a, uint64_t after, int any)
     return submit(a, &s);
 }
 
+static void with_sweep(Islr__Submit *s, Islr__Axis *axis, Islr__Axis **axes, uint32_t count)
+{
+    islr__submit__init(s);
+    islr__axis__init(axis);
+    s->job = job_tiny(1, 1);
+    s->axes = axes;
+    s->n_axes = 1;
+    *axes = axis;
+    axis->key = (char *)"train.seed";
+    axis->has_first = axis->has_count = 1;
+    axis->first = 1;
+    axis->count = count;
+}
+
 uint64_t client_sweep(struct actor *a, uint32_t count)
 {
-    Islr__Submit s = ISLR__SUBMIT__INIT;
-    Islr__Axis axis = ISLR__AXIS__INIT, *axes = &axis;
-    s.job = job_tiny(1, 1);
-    s.axes = &axes;
-    s.n_axes = 1;
-    axis.key = (char *)"train.seed";
-    axis.has_first = axis.has_count = 1;
-    axis.first = 1;
-    axis.count = count;
+    Islr__Submit s;
+    Islr__Axis axis, *axes;
+    with_sweep(&s, &axis, &axes, count);
     return submit(a, &s);
+}
+
+void client_ask_sweep(struct actor *a, uint32_t count)
+{
+    Islr__Submit s;
+    Islr__Axis axis, *axes;
+    with_sweep(&s, &axis, &axes, count);
+    Islr__Envelope m = ENVELOPE(SUBMIT, submit, &s);
+    actor_ask(a, &m);
+    spec_free(s.job);
 }
 
 size_t client_count_members(struct actor *a, uint64_t group)

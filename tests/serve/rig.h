@@ -96,6 +96,7 @@ Islr__JobSpec *job_tiny(uint32_t ranks, uint32_t min_ranks);
 uint64_t client_submit(struct actor *a, Islr__JobSpec *job); // frees the job
 uint64_t client_submit_after(struct actor *a, uint64_t after, int any);
 uint64_t client_sweep(struct actor *a, uint32_t count); // of seeds 1 to `count`; the group's number
+void client_ask_sweep(struct actor *a, uint32_t count); // the same; the answer goes to the inbox
 // How many runs the group has: they must have the numbers behind its own, without holes, and their seeds' names.
 size_t client_count_members(struct actor *a, uint64_t group);
 void client_control(struct actor *a, Islr__Control__Verb verb, uint64_t target);

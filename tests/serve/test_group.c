@@ -383,6 +383,71 @@ static void test_acknowledged_first(void **state)
     client_wait_state(&client, group, ISLR__RUN_STATE__RUN_CANCELLED);
 }
 
+// Asks for a run while the connection's own submission of it is on its way: the answers are read later.
+static void ask_run(struct actor *a, uint64_t run)
+{
+    Islr__GetRun q = ISLR__GET_RUN__INIT;
+    Islr__Envelope m = ENVELOPE(GET_RUN, get_run, &q);
+    q.has_run = 1;
+    q.run = run;
+    actor_ask(a, &m);
+}
+
+// The answers to two of them, which come in any order.
+static void expect_group_and_last(struct actor *a, uint64_t group, uint32_t count)
+{
+    for (int i = 0; i < 2; i++) {
+        Islr__Envelope *m = actor_next(a, ISLR__ENVELOPE__BODY_RUN_DETAIL);
+        const Islr__RunSummary *r = m->run_detail->summary;
+        assert_int_equal(r->children, r->run == group ? count : 0);
+        assert_true(r->run == group || r->run == group + count);
+        envelope_free(m);
+    }
+}
+
+// Whoever asks, right behind the acknowledgement or before it, as long as it is behind the submission.
+static void test_seen_whole(void **state)
+{
+    (void)state;
+    static const uint32_t counts[] = {51, 99, 100, 101, 150};
+    struct actor other;
+    uint64_t group = 1;
+    actor_open(&other, &rig, ISLR__HELLO__ROLE__ROLE_CLIENT);
+    for (int i = 0; i < 60; i++) {
+        uint32_t count = counts[i % 5];
+        client_ask_sweep(&client, count);
+        ask_run(&client, group);
+        ask_run(&client, group + count);
+        Islr__Envelope *m = actor_next(&client, ISLR__ENVELOPE__BODY_SUBMITTED);
+        assert_int_equal(m->submitted->run, group);
+        envelope_free(m);
+        ask_run(&other, group + count);
+        ask_run(&other, group);
+        assert_int_equal(client_count_members(&other, group), count);
+        expect_group_and_last(&other, group, count);
+        expect_group_and_last(&client, group, count);
+        group += count + 1;
+    }
+    actor_close(&other);
+}
+
+// What is announced and then not made holds nobody up: the key is known, or too many runs would wait.
+static void test_not_made(void **state)
+{
+    (void)state;
+    uint64_t group = client_sweep(&client, 60);
+    set_queued_limit(100);
+    for (int i = 0; i < 3; i++) {
+        client_ask_sweep(&client, 60);
+        ask_run(&client, group);
+        ask_run(&client, group + 60);
+        Islr__Envelope *m = actor_next(&client, ISLR__ENVELOPE__BODY_FAULT);
+        assert_int_equal(m->fault->code, ERR_DENIED);
+        envelope_free(m);
+        expect_group_and_last(&client, group, 60);
+    }
+}
+
 // An idle rank is given the first of the runs.
 static void test_started_in_order(void **state)
 {
@@ -406,6 +471,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_sweep, setup, teardown),
         cmocka_unit_test_setup_teardown(test_large_sweep, setup, teardown),
         cmocka_unit_test_setup_teardown(test_acknowledged_first, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_seen_whole, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_not_made, setup, teardown),
         cmocka_unit_test_setup_teardown(test_started_in_order, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
