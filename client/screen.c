@@ -1,8 +1,9 @@
-// The live screen of all runs: see screen.h. Once a second the server is asked what there is, and what the running ones
-// have said since the last time.
+// The live screen of all runs: see screen.h. The server tells when there is something new (Watch), then it is asked what
+// there is and what the running ones have said since the last time.
 #include "client/screen.h"
 
 #include <math.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,10 +15,13 @@
 #include "client/text.h"
 #include "core/base/clock.h"
 #include "core/base/memory.h"
+#include "core/rpc/protocol.h"
 
 enum { RUNS_MAX = 200, CURVES_MAX = 16, NAME_MAX_SHOWN = 32, WHY_MAX = 40, BAR = 12, BAR_SIZE = 64, SAMPLES = 16 };
 
-static const double EVERY_SECONDS = 1;
+enum { EVERY_MS = 1000 }; // an older server, which tells nothing, is asked this often
+
+static const double AWAY_SECONDS = 1; // a server that is away is looked for this often
 
 // What is remembered of a run from one look to the next.
 struct tracked {
@@ -36,6 +40,8 @@ struct tracked {
 struct screen {
     const struct server *server;
     bool terminal;
+    uint64_t version; // of what the server has told of, 0: nothing on this connection
+    bool untold;      // it does not know Watch
     struct tracked *tracked;
     size_t count;
     Islr__Envelope *status;
@@ -247,6 +253,90 @@ static void draw(const struct screen *s)
     fflush(stdout);
 }
 
+// ---- when -----------------------------------------------------------------------------------------------------------
+
+struct news {
+    struct screen *screen;
+    uv_signal_t resized;
+    uv_timer_t pause;
+    int open, done;
+    struct error why; // ERR_NONE: it is time to look
+};
+
+static void on_changed(struct peer *p, void *context, const Islr__Envelope *m, const struct error *why)
+{
+    struct news *n = context;
+    (void)p;
+    n->done = 1;
+    if (m && m->body_case == ISLR__ENVELOPE__BODY_CHANGED)
+        n->screen->version = m->changed->version;
+    else if (m)
+        error_set(&n->why, ERR_DAMAGED, "the server answered watch with %s", envelope_name(m));
+    else
+        n->why = *why;
+}
+
+static void on_resized(uv_signal_t *signal, int number)
+{
+    struct news *n = signal->data;
+    (void)number;
+    if (n->screen->status)
+        draw(n->screen);
+}
+
+static void on_pause(uv_timer_t *timer)
+{
+    ((struct news *)timer->data)->done = 1;
+}
+
+static void on_handle_closed(uv_handle_t *handle)
+{
+    ((struct news *)handle->data)->open--;
+}
+
+// The window's size may change meanwhile.
+static void run_until_done(struct news *n, struct caller *c)
+{
+    uv_loop_t *loop = caller_loop(c);
+    uv_signal_init(loop, &n->resized);
+    uv_timer_init(loop, &n->pause);
+    n->resized.data = n->pause.data = n;
+    uv_signal_start(&n->resized, on_resized, SIGWINCH);
+    if (n->screen->untold)
+        uv_timer_start(&n->pause, on_pause, EVERY_MS, 0);
+    caller_run_until(c, &n->done);
+    n->open = 2;
+    uv_close((uv_handle_t *)&n->resized, on_handle_closed);
+    uv_close((uv_handle_t *)&n->pause, on_handle_closed);
+    while (n->open)
+        uv_run(loop, UV_RUN_ONCE);
+}
+
+// Waits until it is time to look: the first time at once.
+static int wait_for_news(struct screen *s, struct caller *c, struct error *e)
+{
+    struct news n = {.screen = s};
+    Islr__Watch watch = ISLR__WATCH__INIT;
+    Islr__Envelope m = ENVELOPE(WATCH, watch, &watch);
+    watch.has_seen = 1;
+    watch.seen = s->version;
+    struct peer *p = caller_peer(c);
+    if (!p)
+        return error_set(e, ERR_UNREACHABLE, "the connection was lost");
+    uv_update_time(caller_loop(c));
+    if (!s->untold && !peer_request(p, &m, RPC_WATCH_MS + RPC_CALL_MS, on_changed, &n, e))
+        return -1;
+    run_until_done(&n, c);
+    if (n.why.code == ERR_NONE)
+        return 0;
+    if (n.why.code == ERR_INVALID && !s->version) {
+        s->untold = true;
+        return 0;
+    }
+    *e = n.why;
+    return -1;
+}
+
 int screen_run(const struct server *server)
 {
     struct screen s = {.server = server, .terminal = isatty(STDOUT_FILENO)};
@@ -256,7 +346,7 @@ int screen_run(const struct server *server)
     while (!code) {
         if (!c)
             c = caller_open(&server->address, server->token, &e);
-        if (c && !look(&s, c, &e)) {
+        if (c && (!s.terminal || !wait_for_news(&s, c, &e)) && !look(&s, c, &e)) {
             draw(&s);
         } else if (!s.terminal || (e.code != ERR_UNREACHABLE && e.code != ERR_TIMEOUT)) {
             code = client_fail(&e);
@@ -265,10 +355,12 @@ int screen_run(const struct server *server)
             fflush(stdout);
             caller_close(c);
             c = NULL;
+            s.version = 0;
+            s.untold = false;
+            clock_sleep(AWAY_SECONDS);
         }
         if (!s.terminal || ferror(stdout))
             break;
-        clock_sleep(EVERY_SECONDS);
     }
     clear(&s);
     free(s.tracked);

@@ -12,6 +12,7 @@ void handle_get_run(struct session *session, Islr__Envelope *m);          // ser
 void handle_list_checkpoints(struct session *session, Islr__Envelope *m); // serve_show.c
 void handle_follow(struct session *session, Islr__Envelope *m);           // serve_follow.c
 void handle_wait(struct session *session, Islr__Envelope *m);             // serve_wait.c
+void handle_watch(struct session *session, Islr__Envelope *m);            // serve_watch.c
 void handle_control(struct session *session, Islr__Envelope *m);          // serve_control.c
 void handle_get_limits(struct session *session, Islr__Envelope *m);       // serve_limits.c
 void handle_set_limits(struct session *session, Islr__Envelope *m);       // serve_limits.c

@@ -57,5 +57,6 @@ void handle_progress(struct session *session, Islr__Envelope *m)
     }
     follow_progress(s, r->id, p);
     r->clips_per_second = p->clips_per_second;
+    watch_changed(s, WATCH_PROGRESS);
     group_progressed(s, r);
 }

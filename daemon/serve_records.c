@@ -38,8 +38,10 @@ static void taken(struct store_op *op)
     const Islr__Records *records = t->request.records;
     if (op->status == STORE_DONE) {
         acknowledge(session, &t->request);
-        if (t->request.added)
+        if (t->request.added) {
             follow_wake(s, records->run);
+            watch_changed(s, WATCH_PROGRESS);
+        }
     } else if (op->status == STORE_REFUSED && op->error.code == ERR_NOT_FOUND) {
         attempt_tell_abandon(session, records->run, records->attempt); // it has ended, which the rank has missed
     } else if (op->status == STORE_REFUSED && op->error.code == ERR_DENIED) {

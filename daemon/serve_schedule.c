@@ -100,6 +100,7 @@ int schedule_draining(const struct schedule *s)
 void schedule_soon(struct server *s)
 {
     s->schedule.told = 0;
+    watch_changed(s, WATCH_NEWS); // what matters to the queue is on every screen of it
     if (s->stopping || s->schedule.soon)
         return;
     s->schedule.soon = 1;

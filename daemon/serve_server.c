@@ -151,12 +151,13 @@ static void handle_closed(uv_handle_t *handle)
 
 static void close_handles(struct server *s)
 {
-    s->handles = 5;
+    s->handles = 6;
     uv_close((uv_handle_t *)&s->committed, handle_closed);
     uv_close((uv_handle_t *)&s->tick, handle_closed);
     uv_close((uv_handle_t *)&s->stopper, handle_closed);
     retry_close(s, handle_closed);
     schedule_close(s, handle_closed);
+    watch_close(s, handle_closed);
 }
 
 static void stop_step(uv_timer_t *timer)
@@ -225,6 +226,7 @@ static void open_handles(struct server *s)
     s->committed.data = s->tick.data = s->stopper.data = s;
     retry_open(s);
     schedule_open(s);
+    watch_open(s);
 }
 
 static int open_state(struct server *s, const struct server_options *o, struct error *e)

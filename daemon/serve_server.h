@@ -26,6 +26,7 @@
 #include "daemon/serve_upload.h"
 #include "daemon/serve_user.h"
 #include "daemon/serve_wait.h"
+#include "daemon/serve_watch.h"
 #include "daemon/serve_worker.h"
 
 enum { SERVER_TICK_MS = 500 }; // leases, limits and progress are looked at this often
@@ -58,6 +59,7 @@ struct server {
     struct schedule schedule;
     struct follows follows;
     struct waits waits;
+    struct watches watches;
     struct uploads uploads;
     struct retries retries;
     uint64_t refused_reports; // since the start: of ranks on runs that are not theirs (session_refuse())

@@ -30,6 +30,7 @@ static const struct handler {
     {ISLR__ENVELOPE__BODY_GET_RUN, ROLE_VIEWER, ANYONE, handle_get_run},
     {ISLR__ENVELOPE__BODY_FOLLOW, ROLE_VIEWER, ANYONE, handle_follow},
     {ISLR__ENVELOPE__BODY_WAIT, ROLE_VIEWER, ANYONE, handle_wait},
+    {ISLR__ENVELOPE__BODY_WATCH, ROLE_VIEWER, ANYONE, handle_watch},
     {ISLR__ENVELOPE__BODY_CONTROL, ROLE_SUBMITTER, ANYONE, handle_control},
     {ISLR__ENVELOPE__BODY_GET_LIMITS, ROLE_VIEWER, ANYONE, handle_get_limits},
     {ISLR__ENVELOPE__BODY_SET_LIMITS, ROLE_ADMIN, ANYONE, handle_set_limits},
@@ -98,6 +99,7 @@ static void on_close(struct peer *p, const struct error *why)
                   why->text);
     follow_forget(session);
     wait_forget(session);
+    watch_forget(session);
     if (session->worker)
         worker_away(session->worker, (uint32_t)peer_silent_ms(p));
     session->peer = NULL;

@@ -31,8 +31,9 @@ struct session {
     struct taking *records; // its messages with records, the first one on its way to the database (serve_records.c)
     unsigned records_waiting, puts_waiting;
     int throttled;
-    int refused;      // a report on what is not its
-    unsigned follows; // runs that are followed through it
+    int refused;              // a report on what is not its
+    unsigned follows;         // runs that are followed through it
+    uint64_t told_changed_at; // loop time of the last answer to Watch, 0: none yet
     struct session *next, *previous;
 };
 

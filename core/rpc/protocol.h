@@ -38,6 +38,7 @@
 #define RPC_PING_MS      10000  // a dialled connection that is otherwise quiet says so this often
 #define RPC_IDLE_MS      30000  // without a byte for so long the other end is taken for dead (a worker's lease)
 #define RPC_CALL_MS      30000  // a request's answer
+#define RPC_WATCH_MS     30000  // a Watch's answer where nothing has changed
 #define RPC_DURABLE_MS   600000 // the answer of one that waits for a disk: large files are synced
 
 // Reconnecting: first wait, doubled up to the last, each with a random quarter more or less.

@@ -62,6 +62,7 @@ static void fill_summary(const struct scripted *s, Islr__RunSummary *r, uint64_t
 static void answer_list(struct scripted *s, struct peer *p, const Islr__Envelope *m)
 {
     const Islr__ListRuns *l = m->list_runs;
+    s->lists++;
     snprintf(s->list_asked, sizeof s->list_asked, "states=%zu user=%s name=%s where=%s sort=%s limit=%u since=%d",
              l->n_states, l->user ? l->user : "", l->name ? l->name : "", l->where ? l->where : "",
              l->sort ? l->sort : "", l->limit, l->since_ms > 0);
@@ -94,6 +95,19 @@ static void answer_list(struct scripted *s, struct peer *p, const Islr__Envelope
         Islr__Envelope a = ENVELOPE(RUN_LIST, run_list, &answer);
         peer_reply(p, m->id, &a, NULL);
     } while (left > 0);
+}
+
+static void answer_watch(struct scripted *s, struct peer *p, const Islr__Envelope *m)
+{
+    Islr__Changed changed = ISLR__CHANGED__INIT;
+    Islr__Envelope a = ENVELOPE(CHANGED, changed, &changed);
+    s->watches++;
+    changed.has_version = 1;
+    changed.version = (uint64_t)s->watches;
+    if (s->untold)
+        fault(p, m->id, ERR_INVALID, "a server takes no message of the kind watch");
+    else if (!m->watch->seen || s->news-- > 0)
+        peer_reply(p, m->id, &a, NULL);
 }
 
 static void answer_get(struct scripted *s, struct peer *p, const Islr__Envelope *m)
@@ -537,6 +551,9 @@ static void answer(struct rig *r, struct peer *p, Islr__Envelope *m)
         break;
     case ISLR__ENVELOPE__BODY_LIST_WORKERS:
         answer_workers(p, m->id);
+        break;
+    case ISLR__ENVELOPE__BODY_WATCH:
+        answer_watch(s, p, m);
         break;
     case ISLR__ENVELOPE__BODY_GET_STATUS:
         answer_status(s, p, m->id);

@@ -27,7 +27,7 @@ struct scripted {
     int members;
     uint64_t retried; // a member that fails in the middle of its records while the group is followed, then is retried
     // what was asked
-    int submits, controls, follows, fetches, hellos;
+    int submits, controls, follows, fetches, hellos, lists, watches;
     Islr__Control__Verb verb;
     uint64_t targets[8];
     size_t target_count;
@@ -47,6 +47,8 @@ struct scripted {
     int corrupt_fetch;     // a wrong byte in this many of the next chunks
     int end_after_follows; // FollowEnd and Wait answers only from this connection on
     int silent;            // follows get what there is, and no end
+    int untold;            // Watch is not known, as to an older server
+    int news;              // so many more are answered at once; the others never
     // private
     struct peer *group_peer; // where the group is followed
     uint64_t group_follow;   // by this request

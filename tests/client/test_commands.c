@@ -358,9 +358,19 @@ static void watch_shows_all(void **state)
     expect(RUN(&s, "watch"), 0, "######......  50%", NULL);
     expect(RUN(&s, "watch"), 0, "3.25 ", NULL); // the loss, and its curve
     assert_true(s.follows >= 3);
+    // On one it is drawn again when the server has news, and not before.
+    s.lists = 0;
+    s.news = 3;
     struct outcome o = scripted_run_on_terminal(&s, 1500, (const char *const[]){"watch", NULL});
+    assert_true(s.lists <= 2 * 4);
     assert_non_null(strstr(o.out, "\x1b[H\x1b[J"));
     assert_null(strstr(o.out, "\x1b[31m")); // a run's name does not paint the screen
+    outcome_free(&o);
+    s.lists = s.watches = 0; // an older server is asked every second
+    s.untold = 1;
+    o = scripted_run_on_terminal(&s, 3500, (const char *const[]){"watch", NULL});
+    assert_int_equal(s.watches, 1);
+    assert_non_null(strstr(o.out, "\x1b[H\x1b[J"));
     outcome_free(&o);
     scripted_close(&s);
 }

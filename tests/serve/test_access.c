@@ -105,6 +105,7 @@ static const struct {
     {ISLR__ENVELOPE__BODY_GET_RUN, "vsa"},
     {ISLR__ENVELOPE__BODY_FOLLOW, "vsa"},
     {ISLR__ENVELOPE__BODY_WAIT, "vsa"},
+    {ISLR__ENVELOPE__BODY_WATCH, "vsa"},
     {ISLR__ENVELOPE__BODY_CONTROL, "sa"},
     {ISLR__ENVELOPE__BODY_FETCH, "vsa"}, // workers as a rank alone: test_permit.c
     {ISLR__ENVELOPE__BODY_LIST_CHECKPOINTS, "vsa"},
