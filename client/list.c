@@ -43,11 +43,13 @@ static const Islr__Value *find_final(const Islr__RunSummary *s, const char *name
 }
 
 // The best known of the final accuracies: what the run was for.
+static const char *const accuracies[] = {"accuracy/cv", "accuracy/soup", "accuracy/distilled", "accuracy/student"};
+enum { ACCURACIES = sizeof accuracies / sizeof *accuracies };
+
 static const Islr__Value *find_accuracy(const Islr__RunSummary *s)
 {
-    static const char *const names[] = {"accuracy/cv", "accuracy/soup", "accuracy/distilled", "accuracy/student"};
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        const Islr__Value *v = find_final(s, names[i]);
+    for (size_t i = 0; i < ACCURACIES; i++) {
+        const Islr__Value *v = find_final(s, accuracies[i]);
         if (v)
             return v;
     }
@@ -59,7 +61,7 @@ static void add_row(struct table *t, const Islr__RunSummary *s)
     char text[CUT_SIZE];
     int64_t until = s->ended_ms ? s->ended_ms : clock_wall_ms();
     const Islr__Value *accuracy = find_accuracy(s);
-    table_cell(t, "%llu", (unsigned long long)s->run);
+    table_number(t, s->run);
     table_text(t, s->name ? s->name : "");
     table_text(t, s->user ? s->user : "");
     table_text(t, run_state_name(s->state));
@@ -104,6 +106,13 @@ static void begin(struct listing *l)
 
 // ---- of a group -----------------------------------------------------------------------------------------------------
 
+// A table shows one figure of each run: the others need not be sent. An older server sends them.
+static void want_shown(Islr__ListRuns *list, const struct listing *l)
+{
+    list->first_of = l->json ? NULL : (char **)accuracies;
+    list->n_first_of = l->json ? 0 : ACCURACIES;
+}
+
 static int ask_members(struct caller *c, uint64_t group, struct listing *l, struct error *e)
 {
     Islr__ListRuns list = ISLR__LIST_RUNS__INIT;
@@ -111,6 +120,7 @@ static int ask_members(struct caller *c, uint64_t group, struct listing *l, stru
     list.has_parent = list.has_limit = 1;
     list.parent = group;
     list.limit = 0;
+    want_shown(&list, l);
     return listing_ask(l, c, &m, e);
 }
 
@@ -145,6 +155,7 @@ static int print_list(const char *address, const char *parent, Islr__ListRuns *l
         return client_fail(&e);
     }
     list->has_parent = parent != NULL;
+    want_shown(list, l);
     Islr__Envelope m = ENVELOPE(LIST_RUNS, list_runs, list);
     begin(l);
     code = listing_print(l, c, &m);

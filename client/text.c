@@ -11,12 +11,32 @@
 
 #include "core/base/memory.h"
 
+// The last digits of a number, without printf: a list may have many thousands of lines.
+static char *put_digits(char *at, uint64_t number, int digits)
+{
+    for (int i = digits - 1; i >= 0; i--, number /= 10)
+        at[i] = (char)('0' + number % 10);
+    return at + digits;
+}
+
 const char *text_time(int64_t ms, char text[TEXT_SIZE])
 {
     struct tm tm;
     time_t seconds = (time_t)(ms / 1000);
-    if (ms <= 0 || !localtime_r(&seconds, &tm) || !strftime(text, TEXT_SIZE, "%Y-%m-%d %H:%M:%S", &tm))
+    if (ms <= 0 || !localtime_r(&seconds, &tm) || tm.tm_year > 9999 - 1900) {
         strcpy(text, "-");
+        return text;
+    }
+    const struct {
+        int value, digits;
+        char behind;
+    } parts[] = {{tm.tm_year + 1900, 4, '-'}, {tm.tm_mon + 1, 2, '-'}, {tm.tm_mday, 2, ' '},
+                 {tm.tm_hour, 2, ':'},        {tm.tm_min, 2, ':'},     {tm.tm_sec, 2, 0}};
+    char *at = text;
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+        at = put_digits(at, (uint64_t)parts[i].value, parts[i].digits);
+        *at++ = parts[i].behind;
+    }
     return text;
 }
 
@@ -164,6 +184,16 @@ void table_cell(struct table *t, const char *format, ...)
     strbuf_vprintf(&t->text, format, args);
     va_end(args);
     end_cell(t);
+}
+
+void table_number(struct table *t, uint64_t number)
+{
+    char text[24];
+    int digits = 1;
+    for (uint64_t rest = number; rest > 9; rest /= 10)
+        digits++;
+    *put_digits(text, number, digits) = 0;
+    table_text(t, text);
 }
 
 void table_text(struct table *t, const char *text)

@@ -44,6 +44,7 @@ struct table_column {
 void table_column(struct table *t, const char *title, bool right); // before the first cell
 void table_columns(struct table *t, const struct table_column *columns, size_t count);
 void table_cell(struct table *t, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void table_number(struct table *t, uint64_t number);
 void table_text(struct table *t, const char *text);
 void table_print(struct table *t, FILE *stream);
 void table_free(struct table *t); // ends it unprinted

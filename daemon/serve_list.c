@@ -1,21 +1,31 @@
-// ListRuns: read in the pool; answered in as many messages as it takes.
+// ListRuns: read in the pool, a piece at a time, each sent while the next one is read and the client takes the one before
+// apart.
 #include <string.h>
 
 #include "daemon/serve_handlers.h"
 #include "daemon/serve_read.h"
 
-enum { MESSAGE_BYTES = 512 << 10 };
+enum { PIECE = 256, MESSAGE_BYTES = 512 << 10 };
 
 struct listing {
     struct read_job job;
-    Islr__RunSummary **runs;
+    struct run_list *list;
+    Islr__RunSummary **runs; // the piece
     size_t count;
 };
 
 static int list_read(struct read_job *job, struct store_reader *reader, struct error *e)
 {
     struct listing *l = (struct listing *)job;
-    return run_read_list_packed(reader, job->request->list_runs, &job->pool, &l->runs, &l->count, e);
+    if (!l->list)
+        l->list = run_list_open(reader, job->request->list_runs, e);
+    int more = l->list ? run_list_next(l->list, PIECE, &job->pool, &l->runs, &l->count, e) : -1;
+    job->again = more > 0;
+    if (!job->again) {
+        run_list_close(l->list);
+        l->list = NULL;
+    }
+    return more < 0 ? -1 : 0;
 }
 
 static void send_part(struct listing *l, size_t from, size_t to)
@@ -25,7 +35,7 @@ static void send_part(struct listing *l, size_t from, size_t to)
     list.runs = l->runs + from;
     list.n_runs = to - from;
     list.has_more = 1;
-    list.more = to < l->count;
+    list.more = to < l->count || l->job.again;
     session_reply(l->job.session, l->job.id, &m);
 }
 
@@ -33,6 +43,10 @@ static void list_done(struct read_job *job)
 {
     struct listing *l = (struct listing *)job;
     size_t from = 0, bytes = 0;
+    if (job->again && !job->session->peer) { // nobody is there any more
+        job->again = 0;
+        run_list_close(l->list);
+    }
     if (job->failed)
         return;
     for (size_t i = 0; i < l->count; i++) {

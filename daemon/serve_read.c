@@ -25,12 +25,21 @@ void *read_job_new(struct session *session, struct peer *keep_from, size_t size)
     return job;
 }
 
+static void give_back(struct read_job *job)
+{
+    store_reader_give(job->server->store, job->reader);
+    job->reader = NULL;
+}
+
 static void work(uv_work_t *w)
 {
     struct read_job *job = w->data;
-    struct store_reader *reader = store_reader_take(job->server->store, &job->error);
-    job->failed = !reader || job->read(job, reader, &job->error);
-    store_reader_give(job->server->store, reader);
+    if (!job->reader)
+        job->reader = store_reader_take(job->server->store, &job->error);
+    job->again = 0;
+    job->failed = !job->reader || job->read(job, job->reader, &job->error);
+    if (!job->again)
+        give_back(job);
 }
 
 static void after(uv_work_t *w, int status)
@@ -42,6 +51,12 @@ static void after(uv_work_t *w, int status)
         session_reply_fault(job->session, job->id, &job->error);
     job->done(job);
     pool_free(&job->pool);
+    if (job->again) {
+        uv_queue_work(s->loop, &job->work, work, after);
+        return;
+    }
+    if (job->reader)
+        give_back(job);
     envelope_free(job->request);
     if (job->session)
         session_drop(job->session);

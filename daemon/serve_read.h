@@ -15,9 +15,11 @@ struct read_job {
     struct session *session; // held; NULL: nobody to answer to
     uint64_t id;             // to answer under
     Islr__Envelope *request; // kept; NULL: none
-    struct pool pool;        // for results; freed after `done`
+    struct pool pool;        // for results; freed after each `done`
     int failed;
     struct error error;
+    int again;                   // set by `read`: it goes on after `done`, with the same reader; `done` may clear it
+    struct store_reader *reader; // private
     // In the pool; fills `error` and returns -1 when it fails.
     int (*read)(struct read_job *job, struct store_reader *reader, struct error *e);
     // On the loop. A failed job that has a session is answered with its Fault before.

@@ -70,28 +70,85 @@ static int is_short_field(const uint8_t *at, const uint8_t *end, uint8_t tag, co
     return end - at >= 2 && at[0] == tag && at[1] < 0x80 && end - *inner >= at[1];
 }
 
-// Whether the bytes are nothing but `final` (field 15), each with a name (field 1) and a value (field 2, 8 bytes), as
-// metric_write.c packs them; longer names than 100 bytes go the long way.
-static int is_plain_final(const uint8_t *at, const uint8_t *end)
+// One `final` (field 15) of a name (field 1) and a value (field 2, 8 bytes), as metric_write.c packs it. What looks
+// otherwise, with names longer than 100 bytes, goes the long way.
+struct plain_final {
+    const uint8_t *begin, *end;
+    const char *name; // [length]
+    size_t length;
+};
+
+static int read_plain_final(const uint8_t *at, const uint8_t *end, struct plain_final *out)
 {
     const uint8_t *value, *name;
-    while (at < end) {
-        if (!is_short_field(at, end, 15 << 3 | 2, &value))
+    if (!is_short_field(at, end, 15 << 3 | 2, &value))
+        return 0;
+    *out = (struct plain_final){.begin = at, .end = value + at[1]};
+    if (!is_short_field(value, out->end, 1 << 3 | 2, &name) || out->end - (name + value[1]) != 9 ||
+        name[value[1]] != (2 << 3 | 1))
+        return 0;
+    out->name = (const char *)name;
+    out->length = value[1];
+    return 1;
+}
+
+// The place of a name among those that are wanted; none is wanted in particular: 0 for all.
+static size_t place_of(const Islr__ListRuns *filter, const char *name, size_t length)
+{
+    size_t i = 0;
+    while (i < filter->n_first_of && (strncmp(filter->first_of[i], name, length) || filter->first_of[i][length]))
+        i++;
+    return i;
+}
+
+// The part of the bytes that is wanted; 0: they are not plain.
+static int choose_plain(const Islr__ListRuns *filter, const uint8_t **bytes, size_t *size)
+{
+    const uint8_t *at = *bytes, *end = at + *size;
+    struct plain_final one, found = {0};
+    for (size_t best = filter->n_first_of; at < end; at = one.end) {
+        if (!read_plain_final(at, end, &one))
             return 0;
-        at = value + at[1];
-        if (!is_short_field(value, at, 1 << 3 | 2, &name) || at - (name + value[1]) != 9 ||
-            name[value[1]] != (2 << 3 | 1))
-            return 0;
+        size_t place = place_of(filter, one.name, one.length);
+        if (place < best) {
+            best = place;
+            found = one;
+        }
+    }
+    if (filter->n_first_of) {
+        *bytes = found.begin;
+        *size = (size_t)(found.end - found.begin);
     }
     return 1;
 }
 
-Islr__RunSummary *run_summary_make_packed(sqlite3_stmt *q, struct pool *pool)
+static void choose_final(Islr__RunSummary *s, const Islr__ListRuns *filter)
+{
+    size_t best = filter->n_first_of;
+    Islr__Value *found = NULL;
+    for (size_t i = 0; i < s->n_final; i++) {
+        size_t place = place_of(filter, s->final[i]->name, strlen(s->final[i]->name));
+        if (place < best) {
+            best = place;
+            found = s->final[i];
+        }
+    }
+    if (!filter->n_first_of)
+        return;
+    s->n_final = found != NULL;
+    if (found)
+        s->final[0] = found;
+}
+
+Islr__RunSummary *run_summary_make_packed(sqlite3_stmt *q, const Islr__ListRuns *filter, struct pool *pool)
 {
     const uint8_t *final = sqlite3_column_blob(q, 14);
     size_t size = (size_t)sqlite3_column_bytes(q, 14);
-    if (!is_plain_final(final, final + size))
-        return run_summary_make(q, pool);
+    if (!choose_plain(filter, &final, &size)) {
+        Islr__RunSummary *whole = run_summary_make(q, pool);
+        choose_final(whole, filter);
+        return whole;
+    }
     Islr__RunSummary *s = pool_alloc(pool, sizeof *s);
     islr__run_summary__init(s);
     fill_summary(s, q, pool);

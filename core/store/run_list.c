@@ -159,53 +159,71 @@ static int build(struct builder *b, const Islr__ListRuns *f, const struct where 
     return 0;
 }
 
-typedef Islr__RunSummary *make_fn(sqlite3_stmt *row, struct pool *pool);
+// ---- reading it -----------------------------------------------------------------------------------------------------
 
-static int read_rows(struct builder *b, make_fn *make, struct pool *pool, Islr__RunSummary ***out, size_t *count,
-                     struct error *e)
+struct run_list {
+    struct builder builder; // what it has bound
+    struct where where;
+    const Islr__ListRuns *filter;
+    sqlite3_stmt *rows;
+};
+
+void run_list_close(struct run_list *l)
 {
-    int rc;
+    if (!l)
+        return;
+    sqlite3_finalize(l->rows);
+    where_free(&l->where);
+    free(l->builder.sql.text);
+    free(l);
+}
+
+struct run_list *run_list_open(struct store_reader *reader, const Islr__ListRuns *filter, struct error *e)
+{
+    struct run_list *l = xcalloc(1, sizeof *l);
+    struct builder *b = &l->builder;
+    b->db = store_reader_db(reader);
+    l->filter = filter;
+    int rc = 0;
+    if (filter->where && *filter->where)
+        rc = where_parse(filter->where, is_metric, b->db, &l->where, e);
+    if (!rc && !build(b, filter, &l->where, e))
+        l->rows = db_compile(b->db, b->sql.text, b->bound, b->count, e);
+    if (l->rows)
+        return l;
+    run_list_close(l);
+    return NULL;
+}
+
+static int next_rows(struct run_list *l, size_t most, int packed, struct pool *pool, Islr__RunSummary ***out,
+                     size_t *count, struct error *e)
+{
+    int rc = 1;
     *out = NULL;
     *count = 0;
-    sqlite3_stmt *q = db_compile(b->db, b->sql.text, b->bound, b->count, e);
-    if (!q)
-        return -1;
-    while ((rc = db_step(b->db, q, e)) > 0) {
-        Islr__RunSummary *s = make(q, pool);
+    while (*count < most && (rc = db_step(l->builder.db, l->rows, e)) > 0) {
+        Islr__RunSummary *s =
+            packed ? run_summary_make_packed(l->rows, l->filter, pool) : run_summary_make(l->rows, pool);
         *out = pool_room(pool, *out, *count, sizeof **out);
         (*out)[(*count)++] = s;
     }
-    sqlite3_finalize(q);
-    for (size_t i = 0; i < *count && !rc; i++)
-        rc = run_summary_group(b->db, (*out)[i], e);
+    for (size_t i = 0; i < *count && rc >= 0; i++)
+        if (run_summary_group(l->builder.db, (*out)[i], e))
+            rc = -1;
     return rc;
 }
 
-static int read_list(struct store_reader *reader, const Islr__ListRuns *filter, make_fn *make, struct pool *pool,
-                     Islr__RunSummary ***out, size_t *count, struct error *e)
+int run_list_next(struct run_list *l, size_t most, struct pool *pool, Islr__RunSummary ***out, size_t *count,
+                  struct error *e)
 {
-    struct builder *b = xcalloc(1, sizeof *b);
-    struct where where = {0};
-    b->db = store_reader_db(reader);
-    int rc = 0;
-    if (filter->where && *filter->where)
-        rc = where_parse(filter->where, is_metric, b->db, &where, e);
-    if (!rc)
-        rc = build(b, filter, &where, e) || read_rows(b, make, pool, out, count, e);
-    where_free(&where);
-    free(b->sql.text);
-    free(b);
-    return rc ? -1 : 0;
+    return next_rows(l, most, 1, pool, out, count, e);
 }
 
 int run_read_list(struct store_reader *reader, const Islr__ListRuns *filter, struct pool *pool, Islr__RunSummary ***out,
                   size_t *count, struct error *e)
 {
-    return read_list(reader, filter, run_summary_make, pool, out, count, e);
-}
-
-int run_read_list_packed(struct store_reader *reader, const Islr__ListRuns *filter, struct pool *pool,
-                         Islr__RunSummary ***out, size_t *count, struct error *e)
-{
-    return read_list(reader, filter, run_summary_make_packed, pool, out, count, e);
+    struct run_list *l = run_list_open(reader, filter, e);
+    int rc = l ? next_rows(l, SIZE_MAX, 0, pool, out, count, e) : -1;
+    run_list_close(l);
+    return rc < 0 ? -1 : 0;
 }

@@ -14,9 +14,15 @@ enum { RUN_LIST_MAX = 1000000 }; // runs of one list
 // Newest first unless `sort` says otherwise; limit 0: all. ERR_INVALID: the condition or the name to sort by is wrong.
 int run_read_list(struct store_reader *reader, const Islr__ListRuns *filter, struct pool *pool, Islr__RunSummary ***out,
                   size_t *count, struct error *e);
-// The same, to be sent: `final` is empty, its packed bytes go along unseen (run_summary.h).
-int run_read_list_packed(struct store_reader *reader, const Islr__ListRuns *filter, struct pool *pool,
-                         Islr__RunSummary ***out, size_t *count, struct error *e);
+// The same piece by piece, to be sent: what is read until the list is closed is one state of the database, and the reader
+// and the filter stay with it. Here filter->first_of is heeded; `final` may be empty, its packed bytes then go along
+// unseen (run_summary.h).
+struct run_list;
+struct run_list *run_list_open(struct store_reader *reader, const Islr__ListRuns *filter, struct error *e);
+// At most so many more; 1: there may be others behind them, 0: these were the last, -1.
+int run_list_next(struct run_list *l, size_t most, struct pool *pool, Islr__RunSummary ***out, size_t *count,
+                  struct error *e);
+void run_list_close(struct run_list *l); // NULL is fine; before the reader is given back
 
 // Everything about one run: summary, job, attempts, checkpoints, events.
 int run_read_detail(struct store_reader *reader, uint64_t run, struct pool *pool, Islr__RunDetail **out,

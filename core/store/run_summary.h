@@ -16,7 +16,8 @@ Islr__RunSummary *run_summary_make(sqlite3_stmt *row, struct pool *pool);
 int run_summary_group(struct db *db, Islr__RunSummary *s, struct error *e);
 
 // The same for lists of many thousands, to be packed and sent: the final values stay the packed bytes that the database
-// holds (as the message's unknown fields, which protobuf-c packs as they are), so `final` is empty here.
-Islr__RunSummary *run_summary_make_packed(sqlite3_stmt *row, struct pool *pool);
+// holds (as the message's unknown fields, which protobuf-c packs as they are), so `final` is empty here. With
+// filter->first_of only the first of these that the run has.
+Islr__RunSummary *run_summary_make_packed(sqlite3_stmt *row, const Islr__ListRuns *filter, struct pool *pool);
 
 #endif

@@ -431,6 +431,27 @@ static void test_seen_whole(void **state)
     actor_close(&other);
 }
 
+// Long lists come in pieces, which are whole whatever their number; who hangs up in the middle is missed by nobody.
+static void test_lists_in_pieces(void **state)
+{
+    (void)state;
+    static const uint32_t counts[] = {255, 256, 257, 512};
+    Islr__ListRuns q = ISLR__LIST_RUNS__INIT;
+    Islr__Envelope m = ENVELOPE(LIST_RUNS, list_runs, &q);
+    q.has_children = q.children = q.has_limit = 1;
+    q.limit = 10000;
+    for (size_t i = 0; i < 4; i++)
+        assert_int_equal(client_count_members(&client, client_sweep(&client, counts[i])), counts[i]);
+    for (int i = 0; i < 10; i++) {
+        struct actor other;
+        actor_open(&other, &rig, ISLR__HELLO__ROLE__ROLE_CLIENT);
+        actor_ask(&other, &m);
+        if (i % 2)
+            envelope_free(actor_next(&other, ISLR__ENVELOPE__BODY_RUN_LIST));
+        actor_close(&other);
+    }
+}
+
 // What is announced and then not made holds nobody up: the key is known, or too many runs would wait.
 static void test_not_made(void **state)
 {
@@ -472,6 +493,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_large_sweep, setup, teardown),
         cmocka_unit_test_setup_teardown(test_acknowledged_first, setup, teardown),
         cmocka_unit_test_setup_teardown(test_seen_whole, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_lists_in_pieces, setup, teardown),
         cmocka_unit_test_setup_teardown(test_not_made, setup, teardown),
         cmocka_unit_test_setup_teardown(test_started_in_order, setup, teardown),
     };

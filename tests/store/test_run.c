@@ -176,10 +176,9 @@ static size_t list_where(struct rig *rig, const char *where, struct pool *pool, 
     return list(rig, &filter, pool, out);
 }
 
-// One evaluation with accuracy/soup = value.
-static void evaluate(struct rig *rig, uint64_t run, uint32_t attempt, double value)
+// The attempt's record `seq`, an evaluation with name = value.
+static void evaluate_as(struct rig *rig, uint64_t run, uint32_t attempt, uint64_t seq, char *name, double value)
 {
-    char *name = "accuracy/soup";
     Islr__MetricPoint m = ISLR__METRIC_POINT__INIT;
     Islr__Record record = ISLR__RECORD__INIT, *list_of_one = &record;
     Islr__Records records = ISLR__RECORDS__INIT;
@@ -188,7 +187,7 @@ static void evaluate(struct rig *rig, uint64_t run, uint32_t attempt, double val
     m.n_names = m.n_values = 1;
     m.names = &name;
     m.values = &value;
-    record.seq = 1;
+    record.seq = seq;
     record.what_case = ISLR__RECORD__WHAT_METRIC;
     record.metric = &m;
     records.run = run;
@@ -200,17 +199,75 @@ static void evaluate(struct rig *rig, uint64_t run, uint32_t attempt, double val
     rig_call(rig, &r.op, STORE_DONE);
 }
 
+static void evaluate(struct rig *rig, uint64_t run, uint32_t attempt, double value)
+{
+    evaluate_as(rig, run, attempt, 1, "accuracy/soup", value);
+}
+
+// One piece after the other.
+static size_t read_pieces(struct rig *rig, const Islr__ListRuns *filter, size_t piece, struct pool *pool,
+                          Islr__RunSummary *out[16])
+{
+    Islr__RunSummary **runs;
+    struct error e;
+    size_t n, count = 0;
+    int more;
+    struct store_reader *reader = store_reader_take(rig->store, &e);
+    struct run_list *list = run_list_open(reader, filter, &e);
+    assert_non_null(list);
+    do {
+        more = run_list_next(list, piece, pool, &runs, &n, &e);
+        assert_true(more >= 0 && n <= piece && (n == piece || !more));
+        for (size_t i = 0; i < n; i++)
+            out[count++] = runs[i];
+    } while (more);
+    run_list_close(list);
+    store_reader_give(rig->store, reader);
+    return count;
+}
+
+static const Islr__Value *first_of(const Islr__RunSummary *r, const Islr__ListRuns *filter)
+{
+    for (size_t k = 0; k < filter->n_first_of; k++)
+        for (size_t i = 0; i < r->n_final; i++)
+            if (!strcmp(r->final[i]->name, filter->first_of[k]))
+                return r->final[i];
+    return NULL;
+}
+
+// Of the final values the one that is wanted, whatever else the run has.
+static void check_first_of(struct rig *rig, Islr__RunSummary **runs, size_t count, struct pool *pool)
+{
+    static const char *const wanted[] = {"loss/valid", "accuracy/soup", "accuracy/none"};
+    for (size_t from = 0; from < 3; from++) {
+        Islr__ListRuns filter = ISLR__LIST_RUNS__INIT;
+        Islr__RunSummary *packed[16];
+        filter.first_of = (char **)wanted + from;
+        filter.n_first_of = 3 - from;
+        assert_int_equal(read_pieces(rig, &filter, 100, pool, packed), count);
+        for (size_t i = 0; i < count; i++) {
+            uint8_t bytes[1000];
+            const Islr__Value *one = first_of(runs[i], &filter);
+            Islr__RunSummary *back = islr__run_summary__unpack(NULL, islr__run_summary__pack(packed[i], bytes), bytes);
+            assert_int_equal(back->n_final, one != NULL);
+            if (one) {
+                assert_string_equal(back->final[0]->name, one->name);
+                assert_true(back->final[0]->value == one->value);
+            }
+            islr__run_summary__free_unpacked(back, NULL);
+        }
+    }
+}
+
 // The list that is made to be sent is, once packed, the same bytes' meaning: unpacked and packed again it is equal.
 static void check_packed(struct rig *rig, Islr__RunSummary **runs, size_t count, struct pool *pool)
 {
     Islr__ListRuns all = ISLR__LIST_RUNS__INIT;
-    Islr__RunSummary **packed;
-    struct error e;
-    size_t n;
-    struct store_reader *reader = store_reader_take(rig->store, &e);
-    assert_int_equal(run_read_list_packed(reader, &all, pool, &packed, &n, &e), 0);
-    store_reader_give(rig->store, reader);
+    Islr__RunSummary *packed[16];
+    size_t n = read_pieces(rig, &all, 2, pool, packed);
     assert_int_equal(n, count);
+    assert_int_equal(read_pieces(rig, &all, 1, pool, packed), count);
+    check_first_of(rig, runs, count, pool);
     for (size_t i = 0; i < n; i++) {
         uint8_t a[1000], b[1000];
         size_t size = islr__run_summary__pack(packed[i], a);
@@ -230,7 +287,9 @@ static void test_list(void **state)
     Islr__RunSummary **runs;
     uint64_t a = rig_submit(rig, "l25-a"), b = rig_submit(rig, "l25-b"), c = rig_submit(rig, "l80");
     evaluate(rig, a, rig_start(rig, a, 1), 0.75);
-    evaluate(rig, b, rig_start(rig, b, 2), 0.5);
+    uint32_t attempt = rig_start(rig, b, 2);
+    evaluate(rig, b, attempt, 0.5);
+    evaluate_as(rig, b, attempt, 2, "loss/valid", 0.25);
     rig_verb(rig, c, RUN_HOLD, 0);
 
     assert_int_equal(list_where(rig, NULL, &pool, &runs), 3);
@@ -239,6 +298,11 @@ static void test_list(void **state)
     assert_int_equal(runs[2]->n_final, 1);
     assert_string_equal(runs[2]->final[0]->name, "accuracy/soup");
     assert_true(runs[2]->final[0]->value == 0.75);
+    check_packed(rig, runs, 3, &pool);
+    char lengthy[120] = "accuracy/"; // more than a length of one byte: packed otherwise
+    memset(lengthy + 9, 'x', 108);
+    evaluate_as(rig, b, attempt, 3, lengthy, 1);
+    assert_int_equal(list_where(rig, NULL, &pool, &runs), 3);
     check_packed(rig, runs, 3, &pool);
     assert_int_equal(runs[2]->step, 70);
     assert_int_equal(runs[1]->ranks, 2);
