@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "core/base/memory.h"
+#include "core/rpc/reference.h"
 #include "core/spec/spec.h"
 #include "core/store/run.h"
 #include "daemon/serve_expand.h"
@@ -20,6 +21,8 @@ struct submission {
     struct user *user;
     Islr__Envelope *m;
     uint8_t *spec, *recipe;
+    struct run_named *named;
+    size_t named_count;
     struct expansion *expansion; // of a large group, from when its row is on its way to the database
     struct members members;
     struct run_member *items; // of a small group
@@ -54,6 +57,24 @@ static int check(const struct session *session, Islr__Submit *q, struct error *e
     return rc;
 }
 
+// What the job takes from other runs. A worker would find out that there is no such run, but only when its turn comes.
+static int note_named(struct submission *x, struct error *e)
+{
+    Islr__JobSpec *job = x->m->submit->job;
+    char name[32], **field;
+    x->named = xcalloc(3 + job->n_models, sizeof *x->named);
+    for (size_t i = 0; (field = reference_field(job, i, name)); i++) {
+        struct reference r;
+        if (reference_parse(*field, &r, e))
+            return error_prefix(e, "%s", name);
+        if (r.kind != REFERENCE_RUN)
+            continue;
+        x->named[x->named_count].run = r.run;
+        memcpy(x->named[x->named_count++].field, name, sizeof name);
+    }
+    return 0;
+}
+
 static void reply_submitted(struct session *session, uint64_t id, uint64_t run, int existed, size_t runs)
 {
     Islr__Submitted r = ISLR__SUBMITTED__INIT;
@@ -76,6 +97,7 @@ static void free_submission(void *submission)
     envelope_free(x->m);
     free(x->spec);
     free(x->recipe);
+    free(x->named);
     free(x->refusal);
     free(x);
 }
@@ -168,6 +190,8 @@ static void hand_over(struct submission *x)
                                      .spec_size = size,
                                      .refusal = x->refusal,
                                      .time_ms = server_now_ms()};
+    x->request.named = x->named;
+    x->request.named_count = x->named_count;
     members_describe(&x->members, &x->request);
     add_members(x);
     x->request.op.done = done;
@@ -183,7 +207,7 @@ static void hand_over(struct submission *x)
 static void make(uv_work_t *w)
 {
     struct submission *x = w->data;
-    x->failed = members_open(&x->members, x->m->submit, 0, &x->error) != 0;
+    x->failed = note_named(x, &x->error) || members_open(&x->members, x->m->submit, 0, &x->error);
 }
 
 static void made(uv_work_t *w, int status)

@@ -58,7 +58,12 @@ struct run_member {
 
 // Makes a run, queued or held. With a key that this user has used before it makes none and gives the first one back.
 // A group is made with all its members, which wait for `after` and have the priority.
-// REFUSED: a run in `after` does not exist (ERR_NOT_FOUND), or has ended so that this one could never start.
+// REFUSED: a run in `after` or `named` does not exist (ERR_NOT_FOUND), or one in `after` has ended so that this one could
+// never start.
+struct run_named { // one that the job takes something from
+    uint64_t run;
+    char field[32]; // by which of its fields
+};
 struct run_submit {
     struct store_op op;
     const char *user, *name, *kind;
@@ -71,6 +76,8 @@ struct run_submit {
     const uint64_t *after;
     size_t after_count;
     int after_any; // the others need only have ended
+    const struct run_named *named;
+    size_t named_count;
     uint32_t max_attempts;
     enum run_group group;
     struct run_member *members; // of a group, each behind the one that it belongs to

@@ -58,6 +58,15 @@ static int check_after(struct db *db, const struct run_submit *r, struct error *
     return 0;
 }
 
+static int check_named(struct db *db, const struct run_submit *r, struct error *e)
+{
+    struct run_now other;
+    for (size_t i = 0; i < r->named_count; i++)
+        if (run_row_load(db, r->named[i].run, &other, e))
+            return error_prefix(e, "%s", r->named[i].field);
+    return 0;
+}
+
 // m->parent -2: it belongs to no group and gets the next number. A group's members have the numbers behind its own.
 static int add_run(struct db *db, const struct run_submit *r, struct run_member *m, size_t at, struct error *e)
 {
@@ -104,7 +113,8 @@ static int apply(struct db *db, struct store_op *op, struct error *e)
         return found < 0 ? -1 : 0;
     if (r->refusal)
         return error_set(e, ERR_DENIED, "%s", r->refusal);
-    if (check_after(db, r, e) || add_run(db, r, &self, 0, e) || run_row_load(db, self.run, &r->now, e))
+    if (check_after(db, r, e) || check_named(db, r, e) || add_run(db, r, &self, 0, e) ||
+        run_row_load(db, self.run, &r->now, e))
         return -1;
     if (r->recipe ? expansion_add(db, r, e) : run_submit_members(db, r, 0, e))
         return -1;

@@ -200,6 +200,27 @@ static void test_inputs(void **state)
     list(&reader, &as, as.run, ERR_NOT_FOUND);
 }
 
+static void expect_refused(const char *input, enum error_code code, const char *why)
+{
+    Islr__Submit s = ISLR__SUBMIT__INIT;
+    Islr__Envelope m = ENVELOPE(SUBMIT, submit, &s);
+    s.job = job_tiny(1, 1);
+    set(&s.job->init->teacher, input);
+    const char *text = actor_call_fault(&admin, &m, code);
+    if (!strstr(text, why))
+        fail_msg("%s: '%s'", input, text);
+    spec_free(s.job);
+}
+
+// What cannot be found is refused when the job is submitted, not when a rank looks for it.
+static void test_inputs_that_are_none(void **state)
+{
+    (void)state;
+    expect_refused("4711:soup", ERR_NOT_FOUND, "init.teacher: there is no run 4711");
+    expect_refused("0:soup", ERR_INVALID, "init.teacher: '0:soup' does not name a run");
+    expect_refused("sha256:12", ERR_INVALID, "init.teacher: sha256:12 is no SHA-256");
+}
+
 static void test_models_of_a_soup(void **state)
 {
     (void)state;
@@ -274,6 +295,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_inputs, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_inputs_that_are_none, setup, teardown),
         cmocka_unit_test_setup_teardown(test_models_of_a_soup, setup, teardown),
         cmocka_unit_test_setup_teardown(test_restart, setup, teardown),
         cmocka_unit_test_setup_teardown(test_folds, setup, teardown),
