@@ -238,9 +238,10 @@ static void draw(const struct screen *s)
     size_t shown = s->run_count, room = lines_of_terminal() - 5;
     if (s->terminal)
         fputs("\033[H\033[J", stdout);
-    printf("%s  %llu running, %llu queued, %llu ended; %u ranks, %u idle%s\n\n", text_time(clock_wall_ms(), time),
+    printf("%s  %llu running, %llu queued, %llu ended; %u rank%s, %u idle%s\n\n", text_time(clock_wall_ms(), time),
            (unsigned long long)status->running, (unsigned long long)status->queued, (unsigned long long)status->ended,
-           status->workers, status->idle_workers, status->draining ? "; draining: no more runs are started" : "");
+           status->workers, status->workers == 1 ? "" : "s", status->idle_workers,
+           status->draining ? "; draining: no more runs are started" : "");
     if (s->terminal && shown > room)
         shown = room;
     for (size_t i = 0; i < sizeof titles / sizeof *titles; i++)

@@ -46,7 +46,7 @@ static void print_text(const Islr__Status *s, const Islr__Welcome *w)
     printf("runs       %llu queued, %llu running, %llu ended%s\n", (unsigned long long)s->queued,
            (unsigned long long)s->running, (unsigned long long)s->ended,
            s->draining ? "; draining: no more runs are started" : "");
-    printf("workers    %u ranks, %u idle\n", s->workers, s->idle_workers);
+    printf("workers    %u rank%s, %u idle\n", s->workers, s->workers == 1 ? "" : "s", s->idle_workers);
     printf("artifacts  %s\n", text_bytes(s->artifact_bytes, size));
     if (s->memory_bytes) {
         char database[TEXT_SIZE];

@@ -115,10 +115,12 @@ void run_began_prepare(struct run_began *r)
 int attempt_close(struct db *db, struct run_now *row, enum attempt_outcome outcome, int retryable, const char *reason,
                   int64_t time_ms, struct error *e)
 {
+    const char *stop_reason = row->state == ISLR__RUN_STATE__RUN_STOPPING ? row->reason : NULL;
     struct attempt_verdict next = run_state_after_attempt(&(struct attempt_end){.outcome = outcome,
                                                                                 .retryable = retryable,
                                                                                 .reason = reason,
                                                                                 .stop_why = row->stop_why,
+                                                                                .stop_reason = stop_reason,
                                                                                 .tries = row->tries,
                                                                                 .max_attempts = row->max_attempts});
     if (db_run(db, e, SQL_END, db_int(run_row_time(row, time_ms)), db_text(attempt_outcome_name(outcome)),

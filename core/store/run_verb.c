@@ -7,8 +7,9 @@
 #include "core/store/expansion.h"
 #include "core/store/group.h"
 #include "core/store/run_row.h"
+#include "core/store/text.h"
 
-static const char SQL_STOP_WHY[] = "UPDATE runs SET stop_why = ? WHERE id = ?";
+static const char SQL_STOP_WHY[] = "UPDATE runs SET stop_why = ?, reason = ? WHERE id = ?";
 static const char SQL_PRIORITY[] = "UPDATE runs SET priority = ? WHERE id = ?";
 static const char SQL_ANEW[] = "UPDATE runs SET first_attempt = attempts + 1 WHERE id = ?";
 static const char SQL_BROKEN_AFTER[] = "SELECT a.after_id FROM run_after a JOIN runs r ON r.id = a.run_id"
@@ -35,7 +36,8 @@ static int stop_live(struct db *db, struct run_verb *r, struct error *e)
     if (now->stop_why == ISLR__STOP__WHY__WHY_CANCEL)
         return attempt_close(db, now, ATTEMPT_LOST, 0, "cancelled again before its ranks had saved", r->time_ms, e);
     now->stop_why = r->stop_why;
-    return db_run(db, e, SQL_STOP_WHY, db_int(r->stop_why), db_uint(r->run)) ||
+    text_fit(now->reason, sizeof now->reason, r->reason);
+    return db_run(db, e, SQL_STOP_WHY, db_int(r->stop_why), db_text(now->reason), db_uint(r->run)) ||
                    run_row_event(db, now, r->reason, r->time_ms, e)
                ? -1
                : 0;

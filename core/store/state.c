@@ -89,10 +89,11 @@ static struct attempt_verdict verdict(Islr__RunState state, int counts)
 static struct attempt_verdict after_cancel(const struct attempt_end *end)
 {
     struct attempt_verdict v = verdict(ISLR__RUN_STATE__RUN_CANCELLED, 0);
+    const char *word = end->stop_reason && *end->stop_reason ? end->stop_reason : "cancelled";
     if (end->outcome == ATTEMPT_STOPPED)
-        snprintf(v.reason, sizeof v.reason, "cancelled");
+        snprintf(v.reason, sizeof v.reason, "%s", word);
     else
-        snprintf(v.reason, sizeof v.reason, "cancelled; it could not save where it was: %s", end->reason);
+        snprintf(v.reason, sizeof v.reason, "%s; it could not save where it was: %s", word, end->reason);
     return v;
 }
 

@@ -39,8 +39,9 @@ struct attempt_end {
     int retryable;      // of a failed one: another attempt may do better
     const char *reason; // a sentence
     int stop_why;
-    unsigned tries;        // attempts before this one that counted
-    unsigned max_attempts; // at least 1
+    unsigned tries;          // attempts before this one that counted
+    unsigned max_attempts;   // at least 1
+    const char *stop_reason; // whose word stop_why was: "cancelled by ann"; NULL or "": not known
 };
 struct attempt_verdict {
     Islr__RunState state; // the run's next

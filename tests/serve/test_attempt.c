@@ -151,6 +151,24 @@ static void test_gangs_side_by_side(void **state)
 
 // ---- cancel ---------------------------------------------------------------------------------------------------------
 
+static void expect_reason(uint64_t run, const char *reason)
+{
+    Islr__Envelope *m = client_show(&client, run);
+    assert_string_equal(m->run_detail->summary->reason, reason);
+    envelope_free(m);
+}
+
+// Who has cancelled it stays to be read when it has ended.
+static void expect_cancelled_by_me(uint64_t run, const char *rest)
+{
+    char name[64], reason[200];
+    Islr__Envelope *m = client_show(&client, run);
+    snprintf(name, sizeof name, "%s", m->run_detail->summary->user);
+    envelope_free(m);
+    snprintf(reason, sizeof reason, "cancelled by %s%s", name, rest);
+    expect_reason(run, reason);
+}
+
 static void test_cancel_and_retry(void **state)
 {
     (void)state;
@@ -167,6 +185,7 @@ static void test_cancel_and_retry(void **state)
     rank_checkpoint(&ranks[0], run, attempt, "resume", 17, &point);
     rank_finish(&ranks[0], run, attempt, STOPPED, 0);
     client_wait_state(&client, run, ISLR__RUN_STATE__RUN_CANCELLED);
+    expect_cancelled_by_me(run, "");
     // goes on from there
     client_control(&client, ISLR__CONTROL__VERB__VERB_RETRY, run);
     Islr__Envelope *m = rank_take(&ranks[0], 1);
@@ -184,6 +203,7 @@ static void test_cancel_and_retry(void **state)
     client_control(&client, ISLR__CONTROL__VERB__VERB_CANCEL, run);
     rank_expect_stop(&ranks[1], run, ISLR__STOP__WHY__WHY_ABANDON, 0);
     client_wait_state(&client, run, ISLR__RUN_STATE__RUN_CANCELLED);
+    expect_cancelled_by_me(run, "; it could not save where it was: cancelled again before its ranks had saved");
     world_close(ranks, 2);
 }
 

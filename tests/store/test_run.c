@@ -102,6 +102,7 @@ static void test_cancel_live(void **state)
     now = rig_end(rig, run, attempt, ATTEMPT_STOPPED, 0);
     assert_int_equal(now.state, ISLR__RUN_STATE__RUN_CANCELLED);
     assert_int_equal(now.tries, 0);
+    assert_string_equal(now.reason, "by ann"); // whose word it was
     // a second word about the same attempt changes nothing
     struct run_end again = {.run = run, .attempt = attempt, .outcome = ATTEMPT_SUCCEEDED, .reason = ""};
     run_end_prepare(&again);
@@ -114,12 +115,19 @@ static void test_cancel_live(void **state)
     // preemption turned into a cancel; a second cancel does not wait
     rig_verb(rig, run, RUN_RETRY, 0);
     rig_start(rig, run, 2);
-    rig_verb(rig, run, RUN_STOP, ISLR__STOP__WHY__WHY_PREEMPT);
+    struct run_verb room = {.kind = RUN_STOP, .run = run, .reason = "makes room"};
+    room.stop_why = ISLR__STOP__WHY__WHY_PREEMPT;
+    run_verb_prepare(&room);
+    rig_call(rig, &room.op, STORE_DONE);
+    assert_string_equal(room.now.reason, "makes room");
     now = rig_verb(rig, run, RUN_STOP, ISLR__STOP__WHY__WHY_CANCEL);
     assert_int_equal(now.state, ISLR__RUN_STATE__RUN_STOPPING);
     assert_int_equal(now.stop_why, ISLR__STOP__WHY__WHY_CANCEL);
+    assert_string_equal(now.reason, "by ann");
     now = rig_verb(rig, run, RUN_STOP, ISLR__STOP__WHY__WHY_CANCEL);
     assert_int_equal(now.state, ISLR__RUN_STATE__RUN_CANCELLED);
+    assert_string_equal(now.reason,
+                        "by ann; it could not save where it was: cancelled again before its ranks had saved");
 }
 
 static void test_attempts_are_bounded(void **state)
