@@ -18,7 +18,8 @@ static const char SQL_BROKEN_AFTER[] = "SELECT a.after_id FROM run_after a JOIN 
 
 static int refuse(const struct run_verb *r, const char *what, struct error *e)
 {
-    return error_set(e, ERR_INVALID, "run %llu %s, it is %s", (unsigned long long)r->run, what,
+    int has = r->now.state == ISLR__RUN_STATE__RUN_SUCCEEDED || r->now.state == ISLR__RUN_STATE__RUN_FAILED;
+    return error_set(e, ERR_INVALID, "run %llu %s, it %s %s", (unsigned long long)r->run, what, has ? "has" : "is",
                      run_state_name(r->now.state));
 }
 
