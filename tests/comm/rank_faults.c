@@ -50,13 +50,14 @@ static int call(struct comm *c, const char *name, struct error *e)
     return error_set(e, ERR_INVALID, "no collective '%s'", name);
 }
 
-// Says what went wrong - it must come within the timeout and a little - and that nothing works from then on.
+// Says what went wrong, and that nothing works from then on: it fails without waiting for the timeout again.
 static void report(struct comm *c, const struct error *e, double began)
 {
     struct error again;
     double later = clock_seconds();
     fprintf(stderr, "rank %d after %.0f s: %s\n", comm_rank(c), later - began, e->text);
-    if (comm_barrier(c, &again) == 0 || strcmp(again.text, e->text) != 0 || clock_seconds() - later > 0.5)
+    if (comm_barrier(c, &again) == 0 || strcmp(again.text, e->text) != 0 ||
+        clock_seconds() - later > 0.9 * comm_timeout(c))
         fprintf(stderr, "rank %d: the communicator is not broken\n", comm_rank(c));
     usleep(300000); // let the others say theirs
     comm_abort(c, e->code);

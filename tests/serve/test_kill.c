@@ -162,11 +162,13 @@ static void test_sweep(void **state)
     uint64_t next = 1;
     size_t unmade = 0;
     actor_open(&client, &rig, ISLR__HELLO__ROLE__ROLE_CLIENT);
-    for (size_t i = 0; i < sizeof moments_ms / sizeof *moments_ms; i++) {
+    enum { MOMENTS = sizeof moments_ms / sizeof *moments_ms };
+    for (size_t i = 0; i < MOMENTS || (!unmade && i < 10 * MOMENTS); i++) {
+        unsigned moment_ms = moments_ms[i % MOMENTS];
         uint64_t group = client_sweep(&client, RUNS);
         assert_int_equal(group, next);
-        if (moments_ms[i])
-            rig_for(&rig, moments_ms[i]);
+        if (moment_ms)
+            rig_for(&rig, moment_ms);
         end_server(SIGKILL);
         unmade += count_unmade();
         while (client.up)

@@ -383,7 +383,7 @@ static void rank(void *context)
                              .facts = &facts,
                              .world = b->world,
                              .allowed = b->allowed,
-                             .alone_ms = BENCH_ALONE_MS,
+                             .alone_ms = b->alone_ms ? b->alone_ms : BENCH_ALONE_MS,
                              .spool_max = b->spool_max,
                              .runner = {b, run_job}};
     b->rc = work_serve(&o, &b->why);

@@ -63,6 +63,7 @@ struct bench {
     int assign_ok, assign_fault, progress;
     uint64_t progress_step;
     uint64_t spool_max;          // of the rank; set before bench_open()
+    uint32_t alone_ms;           // likewise; 0: BENCH_ALONE_MS
     struct work_allowed allowed; // of work_options, from the start
     const char *init_student;    // of the job that is assigned; NULL: ""
     // its moods

@@ -165,11 +165,9 @@ static void alone_for_too_long(void **state)
 
 static void too_much_to_deliver(void **state)
 {
-    struct bench b = {.spool_max = 5000};
+    struct bench b = {.spool_max = 5000, .alone_ms = 600000}; // not because of the time
     (void)state;
-    double began = clock_seconds();
     ends_without_server(&b, 20 * BENCH_ALONE_MS);
-    assert_true(clock_seconds() - began < 0.9 * BENCH_ALONE_MS / 1e3); // not because of the time
 }
 
 static int fails(struct bench *b, const struct work_job *j, struct error *e)
