@@ -3,12 +3,14 @@
 #include <string.h>
 
 #include "core/base/memory.h"
+#include "core/base/nearest.h"
 #include "core/store/db.h"
 #include "core/store/run_read.h"
 #include "core/store/run_summary.h"
 #include "core/store/where.h"
 
 static const char SQL_METRIC_FIND[] = "SELECT id FROM metric_names WHERE name = ?";
+static const char SQL_METRICS[] = "SELECT name FROM metric_names ORDER BY name";
 static const char SELECT[] = "SELECT " RUN_SUMMARY_COLUMNS " FROM runs r";
 
 enum { BOUND_MAX = WHERE_NODES_MAX * 2 + 32 };
@@ -36,6 +38,31 @@ static int metric_id(struct db *db, const char *name, int64_t *id, struct error 
     return db_number(db, e, SQL_METRIC_FIND, 0, id, db_text(name));
 }
 
+// Runs may have a metric later that none has now, which is no fault; unless it is a letter or two from one that they have.
+static int refuse_misspelt(struct db *db, const char *name, struct error *e)
+{
+    enum { LETTERS = 2 };
+    sqlite3_stmt *q = db_query_values(db, SQL_METRICS, NULL, 0, e);
+    int rc = -1;
+    while (q && (rc = db_step(db, q, e)) > 0) {
+        const char *known = (const char *)sqlite3_column_text(q, 0);
+        if (!known || nearest_distance(name, known) > LETTERS || !nearest_name(name, &known, 1))
+            continue;
+        error_set(e, ERR_INVALID, "no run has a metric '%s'; did you mean '%s'?", name, known);
+        db_reset(q);
+        return -1;
+    }
+    return rc;
+}
+
+// 0: no run has it.
+static int find_metric(struct db *db, const char *name, int64_t *id, struct error *e)
+{
+    if (metric_id(db, name, id, e))
+        return -1;
+    return *id ? 0 : refuse_misspelt(db, name, e);
+}
+
 static int is_metric(void *context, const char *name)
 {
     int64_t id;
@@ -53,7 +80,7 @@ static int put_compare(struct builder *b, const struct where_node *n, struct err
         return 0;
     }
     int64_t id;
-    if (metric_id(b->db, n->name, &id, e))
+    if (find_metric(b->db, n->name, &id, e))
         return -1;
     strbuf_printf(&b->sql, "r.id IN (SELECT run_id FROM metric_last WHERE name_id = ? AND value %s ?)", op);
     bind(b, db_int(id));
@@ -98,7 +125,7 @@ static int put_order(struct builder *b, const Islr__ListRuns *f, int64_t *metric
         strbuf_printf(&b->sql, " ORDER BY r.%s %s, r.id DESC", field->column, way);
         return 0;
     }
-    if (metric_id(b->db, sort, metric, e))
+    if (find_metric(b->db, sort, metric, e))
         return -1;
     if (!*metric && !strchr(sort, '/'))
         return error_set(e, ERR_INVALID, "cannot sort by '%s': no run has a field or metric of that name", sort);

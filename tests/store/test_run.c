@@ -177,6 +177,18 @@ static size_t list(struct rig *rig, const Islr__ListRuns *filter, struct pool *p
     return count;
 }
 
+static void expect_misspelt(struct rig *rig, Islr__ListRuns *filter, struct pool *pool)
+{
+    struct error e;
+    size_t count;
+    Islr__RunSummary **runs;
+    struct store_reader *reader = store_reader_take(rig->store, &e);
+    assert_int_equal(run_read_list(reader, filter, pool, &runs, &count, &e), -1);
+    assert_int_equal(e.code, ERR_INVALID);
+    assert_string_equal(e.text, "no run has a metric 'accuracy/sup'; did you mean 'accuracy/soup'?");
+    store_reader_give(rig->store, reader);
+}
+
 static size_t list_where(struct rig *rig, const char *where, struct pool *pool, Islr__RunSummary ***out)
 {
     Islr__ListRuns filter = ISLR__LIST_RUNS__INIT;
@@ -342,6 +354,13 @@ static void test_list(void **state)
     assert_int_equal(runs[0]->run, a);
     filter.user = "bob";
     assert_int_equal(list(rig, &filter, &pool, &runs), 0);
+
+    Islr__ListRuns misspelt = ISLR__LIST_RUNS__INIT;
+    misspelt.where = "state=held or accuracy/sup>0.7";
+    expect_misspelt(rig, &misspelt, &pool);
+    misspelt.where = "";
+    misspelt.sort = "-accuracy/sup";
+    expect_misspelt(rig, &misspelt, &pool);
     pool_free(&pool);
 }
 
