@@ -90,11 +90,10 @@ int command_backup(int argc, char **argv)
                                .context = &b};
     struct backup_facts facts;
     umask(0027); // whoever may not read the server's directory may not read its backup
-    console_catch_signals();
-    int rc;
-    if (!out == !verify)
+    int rc = console_catch_signals(&e);
+    if (!rc && !out == !verify)
         rc = error_set(&e, ERR_INVALID, "either --out FILE, the backup to make, or --verify FILE is needed");
-    else
+    else if (!rc)
         rc = verify ? backup_verify(&o, &facts, &e) : backup_write(&o, &facts, &e);
     progress_clear(&b.progress);
     if (rc)

@@ -1,33 +1,41 @@
 // Runs in the foreground: see console.h.
 #include "daemon/console.h"
 
-#include <signal.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "core/base/clock.h"
+#include "core/base/signals.h"
 
-// A signal handler has no other way to tell.
-static volatile sig_atomic_t stop_requests;
+// Of the process, as signals are.
+static atomic_int stop_requests;
 
-static void on_stop(int number)
+static void *wait_for_signals(void *context)
 {
-    if (++stop_requests > 1)
-        _exit(128 + number);
+    for (;;) {
+        int number = signals_wait();
+        if (atomic_fetch_add(&stop_requests, 1) > 0)
+            _exit(128 + number);
+    }
+    return context;
 }
 
-void console_catch_signals(void)
+int console_catch_signals(struct error *e)
 {
-    struct sigaction action = {.sa_handler = on_stop, .sa_flags = SA_RESTART};
-    sigaction(SIGINT, &action, NULL);
-    sigaction(SIGTERM, &action, NULL);
-    sigaction(SIGUSR1, &action, NULL); // batch systems' warning, which mpirun passes on
+    pthread_t thread;
+    signals_hold();
+    int rc = pthread_create(&thread, NULL, wait_for_signals, NULL);
+    if (rc)
+        return error_set(e, ERR_FAILED, "cannot start a thread: %s", strerror(rc));
+    return pthread_detach(thread);
 }
 
 int console_stopped(void)
 {
-    return stop_requests > 0;
+    return atomic_load(&stop_requests) > 0;
 }
 
 static int should_stop(void *context)

@@ -2,11 +2,13 @@
 #ifndef ISLR_DAEMON_CONSOLE_H
 #define ISLR_DAEMON_CONSOLE_H
 
+#include "core/base/error.h"
 #include "core/base/log.h"
 #include "core/train/sink.h"
 
-// SIGINT and SIGTERM ask the run to stop at the next step; a second one ends the process at once.
-void console_catch_signals(void);
+// From now on SIGINT, SIGTERM and SIGUSR1 (batch systems' warning, which mpirun passes on) ask the run to stop at the next
+// step; a second one ends the process at once. A thread waits for them: see core/base/signals.h, also for when to call it.
+int console_catch_signals(struct error *e);
 int console_stopped(void);
 
 // A sink that writes to stderr: a line that is redrawn where that is a terminal, else a line now and then.

@@ -124,9 +124,8 @@ int command_fsck(int argc, char **argv)
     o.repair = repair;
     o.quick = quick;
     o.context = &c;
-    console_catch_signals();
     progress_start(&c.progress, isatty(STDERR_FILENO) ? stderr : NULL, "fsck", "kB", 0);
-    int rc = look_for_server(&o, &lock, &e) || fsck(&o, &result, &e) ? -1 : 0;
+    int rc = console_catch_signals(&e) || look_for_server(&o, &lock, &e) || fsck(&o, &result, &e) ? -1 : 0;
     progress_clear(&c.progress);
     file_lock_release(&lock);
     if (rc)

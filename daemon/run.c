@@ -135,8 +135,7 @@ int command_run(int argc, char **argv)
         option_list_free(&a.overrides);
         return ERR_INVALID;
     }
-    console_catch_signals();
-    struct comm *comm = comm_open_world(&e);
+    struct comm *comm = console_catch_signals(&e) ? NULL : comm_open_world(&e);
     int rc = comm ? run_job(&a, comm, &e) : -1;
     option_list_free(&a.overrides);
     // What the ranks agreed on is said once; what only one knows of is said by that one.

@@ -9,6 +9,7 @@
 #include "core/base/file.h"
 #include "core/base/memory.h"
 #include "core/base/options.h"
+#include "core/base/signals.h"
 #include "core/rpc/token.h"
 #include "core/train/device.h"
 #include "core/train/job.h"
@@ -196,6 +197,7 @@ int command_work(int argc, char **argv)
         return code;
     }
     signal(SIGPIPE, SIG_IGN);
+    signals_hold();
     struct error e = {ERR_NONE, ""};
     struct comm *world = comm_open_world(&e);
     int rc = world ? work(&a, world, &e) : -1;

@@ -8,6 +8,7 @@
 
 #include "core/base/clock.h"
 #include "core/base/memory.h"
+#include "core/base/signals.h"
 #include "core/rpc/protocol.h"
 #include "core/spec/spec.h"
 #include "daemon/work_delivery.h"
@@ -379,6 +380,8 @@ static void signalled(uv_signal_t *signal, int number)
 static void thread_main(void *context)
 {
     struct work_net *n = context;
+    if (n->options.catch_signals)
+        signals_take();
     uv_run(&n->loop, UV_RUN_DEFAULT);
 }
 

@@ -41,7 +41,8 @@ struct work_net_options {
     const Islr__Register *facts; // who registers; without run and attempt
     const struct log *log;
     struct pulse *pulse; // the world's
-    // SIGTERM, SIGINT and SIGUSR1 end the rank: what it is in the middle of is stopped and saved first.
+    // SIGTERM, SIGINT and SIGUSR1 end the rank: what it is in the middle of is stopped and saved first. The network's thread
+    // takes them; the others hold them back (core/base/signals.h).
     int catch_signals;
     // With the server away for so long, what it is in the middle of is stopped and saved; 0: never. The rank itself goes
     // on looking for the server.

@@ -58,7 +58,7 @@ static void answer(int number, siginfo_t *info, void *context)
 int stack_prepare(struct error *e)
 {
     void *frame[1];
-    struct sigaction action = {.sa_sigaction = answer, .sa_flags = SA_SIGINFO | SA_RESTART};
+    struct sigaction action = {.sa_sigaction = answer, .sa_flags = SA_SIGINFO | SA_RESTART | SA_ONSTACK};
     backtrace(frame, 1); // loads what it needs
     if (sigaction(STACK_SIGNAL, &action, NULL))
         return error_set_errno(e, ERR_FAILED, "cannot take signal %d for stacks", STACK_SIGNAL);

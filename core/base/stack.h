@@ -4,7 +4,8 @@
 
 #include "core/base/error.h"
 
-// Once, before stacks are asked for: takes the signal STACK_SIGNAL for it.
+// Once, before stacks are asked for: takes the signal STACK_SIGNAL for it. Threads that may be asked while they compute
+// have a stack for handlers (signals.h).
 #define STACK_SIGNAL (SIGRTMIN + 6)
 int stack_prepare(struct error *e);
 
