@@ -4,7 +4,7 @@
 #
 # usage: deploy/deps.sh [--tests]
 #   --tests   also what the tests use: cmocka, openssl, clang's libFuzzer, and a Python environment in .deps/python with
-#             numpy and pyarrow (tests check our files with it; islr itself needs no Python)
+#             numpy, pyarrow and safetensors (tests check our files with it; islr itself needs no Python)
 #
 # Arrow C++ (the parquet reader) comes from its own packages where `pkg-config parquet` finds them; otherwise headers
 # and libraries are taken out of the pyarrow wheel and put into .deps/arrow. ISLR_ARROW_WHEEL=FILE gives a wheel that is
@@ -115,7 +115,7 @@ install_arrow() {
 
 # A virtual environment, since the system's Python does not take packages (PEP 668).
 install_python() {
-    stamp="numpy pyarrow==$ARROW_VERSION"
+    stamp="numpy pyarrow==$ARROW_VERSION safetensors"
     if [ "$(cat "$deps/python/STAMP" 2>/dev/null)" = "$stamp" ]; then
         return 0
     fi

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Our safetensors against the package's: what C writes Python reads, what Python writes C reads, refused by both alike.
 
-Needs numpy and safetensors; looks for a Python that has them (ISLR_PYTHON, .deps/python, the oracle's) and is skipped
+Needs numpy and safetensors; looks for a Python that has them (ISLR_PYTHON, .deps/python) and is skipped
 (exit 77) where there is none."""
 import json
 import os
@@ -11,8 +11,7 @@ import sys
 import tempfile
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-CANDIDATES = [os.environ.get("ISLR_PYTHON", ""), os.path.join(HERE, "../../.deps/python/bin/python"),
-              "/opt/oracle/bin/python"]
+CANDIDATES = [os.environ.get("ISLR_PYTHON", ""), os.path.join(HERE, "../../.deps/python/bin/python")]
 try:
     import numpy as np
     import safetensors

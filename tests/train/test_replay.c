@@ -1,7 +1,8 @@
 // Training steps that are recorded and replayed give the bits of steps that are queued operation by operation: in shapes
-// with mixup and without, while learning rate, dropout's counter, EMA, lengths and pairs change from step to step. Where
-// the device refuses to record, a run goes on without. Under mpirun: over ranks, with what NCCL does among what is
-// recorded. Arguments: fp32 or bf16, and how many steps; over the device that the environment names.
+// with mixup and without, while learning rate, dropout's counter, EMA, lengths and pairs change from step to step; from a
+// set that is fed batch by batch too. Where the device refuses to record, a run goes on without. Under mpirun: over ranks,
+// with what NCCL does among what is recorded, and with the optimizer's state shared out. Arguments: fp32 or bf16, and how
+// many steps; over the device that the environment names.
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -33,14 +34,20 @@ struct outcome {
     struct error trouble;
 };
 
-static struct outcome train(struct rig *r, const char *record)
+// spread: the set is fed, and the ranks share out the optimizer's state.
+static struct outcome train(struct rig *r, const char *record, int spread)
 {
     struct small_run run;
+    struct error e = {0};
     setenv("ISLR_RECORD", record, 1);
-    small_run_open(&run, r->job, r->set, r->backend, r->comm, r->type, 0);
+    r->job->resources->shard_optimizer = spread;
+    small_run_open(&run, r->job, r->set, r->backend, r->comm, r->type, spread);
     const struct recorder *recorder = &run.step.recorder;
     assert_true(recorder->uniform && recorder->on == !strcmp(record, "on"));
+    assert_true(!run.data.feeder == !spread);
     struct step_result last = small_run_steps(&run, 1, r->steps);
+    if (step_gather_weights(&run.step, &e))
+        fail_msg("%s", e.text);
     struct outcome o = {small_run_hash(&run), last, recorder->recorded, recorder->replayed, recorder->trouble};
     small_run_close(&run);
     return o;
@@ -54,19 +61,22 @@ static void check_same(const struct outcome *a, const struct outcome *b)
 
 static void check_replays(struct rig *r)
 {
-    struct outcome direct = train(r, "off"), replayed = train(r, "on");
-    if (replayed.trouble.code != ERR_NONE)
-        fail_msg("%s", replayed.trouble.text);
-    if (comm_rank(r->comm) == 0)
-        printf("%u steps: %llu recorded, %llu replayed\n", r->steps, (unsigned long long)replayed.recorded,
-               (unsigned long long)replayed.replayed);
+    struct outcome direct = train(r, "off", 0);
     assert_true(direct.recorded == 0 && direct.replayed == 0);
-    assert_true(replayed.recorded >= 1 && replayed.replayed > replayed.recorded);
-    check_same(&direct, &replayed);
+    for (int spread = 0; spread < 2; spread++) {
+        struct outcome replayed = train(r, "on", spread);
+        if (replayed.trouble.code != ERR_NONE)
+            fail_msg("%s", replayed.trouble.text);
+        if (comm_rank(r->comm) == 0)
+            printf("%s: %u steps: %llu recorded, %llu replayed\n", spread ? "spread" : "plain", r->steps,
+                   (unsigned long long)replayed.recorded, (unsigned long long)replayed.replayed);
+        assert_true(replayed.recorded >= 1 && replayed.replayed > replayed.recorded);
+        check_same(&direct, &replayed);
+    }
 
     // On the host model alone: a card would record.
     setenv("CUDAHOST_CAPTURE", "spoilt", 1);
-    struct outcome refused = train(r, "on");
+    struct outcome refused = train(r, "on", 0);
     unsetenv("CUDAHOST_CAPTURE");
     if (refused.replayed == 0) {
         assert_non_null(strstr(refused.trouble.text, "steps are not recorded from here on"));
