@@ -457,13 +457,16 @@ struct backend_ops {
     void *(*native_stream)(struct stream *s);
     void (*forget)(struct backend *b); // drops all packed copies of constant weights
 
-    // Recordings; all four are NULL where the device has none, and none of them may be asked for then. From record_begin()
+    // Recordings; all five are NULL where the device has none, and none of them may be asked for then. From record_begin()
     // to record_end() on the same stream, what is queued on it - and on streams that order() lets follow it, which it must
     // follow again before the end - is not carried out but kept, with its arguments as they are. Nothing may be waited
     // for, allocated, or copied from or to the host meanwhile, so all that is recorded has been queued before with the
     // same shapes. -1, NULL: it cannot be, for the reason in *e; nothing was carried out, and the streams are as before.
     int (*record_begin)(struct stream *s, struct error *e);
     struct recording *(*record_end)(struct stream *s, struct error *e);
+    // 0: what is queued on s is recorded, and the recording has failed already. For those who would queue on it by other
+    // means than this table.
+    int (*record_stands)(struct stream *s);
     // Queues all of it on the stream that it was begun on. What its operations read and write must be where it was.
     void (*replay)(struct stream *s, struct recording *r);
     void (*recording_destroy)(struct recording *r); // NULL is fine; before the streams that it was made on

@@ -29,9 +29,19 @@ static struct segment segment_of(const struct comm_device *d, const struct cargo
     return (struct segment){c->count * (size_t)r / (size_t)ranks, c->count * ((size_t)r + 1) / (size_t)ranks};
 }
 
+// NCCL is kept out of a recording that has failed: it would fail too, and for good, where the step itself can be queued
+// again.
+static int keep_out(const struct comm_device *d)
+{
+    const struct backend_ops *op = d->stream->op;
+    return op->record_stands && !op->record_stands(d->stream);
+}
+
 // Every rank gets the others' contributions to its segment.
 static int exchange(struct comm_device *d, const struct cargo *c)
 {
+    if (keep_out(d))
+        return -1;
     void *stream = d->backend->op->native_stream(d->stream);
     int me = comm_rank(d->comm), rc = d->nccl.group_start();
     struct segment own = segment_of(d, c, me);
@@ -52,6 +62,8 @@ static int exchange(struct comm_device *d, const struct cargo *c)
 // Every rank gets the others' segments.
 static int share(struct comm_device *d, const struct cargo *c)
 {
+    if (keep_out(d))
+        return -1;
     void *stream = d->backend->op->native_stream(d->stream);
     int me = comm_rank(d->comm), rc = d->nccl.group_start();
     struct segment own = segment_of(d, c, me);
@@ -122,6 +134,8 @@ static void sum_bf16(struct comm_device *d, float *data, size_t count, float div
 static void sum_by_nccl(struct comm_device *d, float *data, size_t count, float divisor)
 {
     struct stream *s = d->stream;
+    if (keep_out(d))
+        return;
     int rc = d->nccl.all_reduce(data, data, count, NCCL_FLOAT, NCCL_SUM, d->channel, s->op->native_stream(s));
     if (!comm_device_settle(d, rc, "a sum of gradients", NULL) && divisor != 1)
         queue(s, sum_ranks, .parts = data, .stride = count, .count = count, .ranks = 1, .divisor = divisor,
@@ -138,6 +152,8 @@ static void scatter_by_nccl(struct comm_device *d, float *data, size_t count)
     size_t end = comm_part_start(count, COMM_PART_UNIT, ranks, me + 1);
     if (from != data)
         s->op->copy(s, from, data, count * sizeof *data);
+    if (keep_out(d))
+        return;
     int rc =
         d->nccl.reduce_scatter(from, from + start, each, NCCL_FLOAT, NCCL_SUM, d->channel, s->op->native_stream(s));
     if (!comm_device_settle(d, rc, "a sum of gradients", NULL) && from != data && end > start)
@@ -200,6 +216,8 @@ static int gather_even(struct comm_device *d, char *data, size_t each)
 // Parts of one length; those of an array go out together.
 static int gather_all_even(struct comm_device *d, const struct comm_part *parts, int count)
 {
+    if (keep_out(d))
+        return -1;
     int rc = d->nccl.group_start();
     for (int i = 0; i < count && !rc; i++)
         if (each_of(d, &parts[i]) * (size_t)comm_size(d->comm) == parts[i].size)
@@ -217,6 +235,8 @@ static int gather_uneven(struct comm_device *d, const struct comm_part *p)
     char *laid = (char *)d->incoming;
     assert(each <= d->slot * sizeof *d->incoming);
     s->op->copy(s, laid + start, (const char *)p->data + start, end - start);
+    if (keep_out(d))
+        return -1;
     if (comm_device_settle(d, gather_even(d, laid, each), "a gathering of weights", NULL))
         return -1;
     s->op->copy(s, p->data, laid, p->size);

@@ -31,12 +31,18 @@ static void clear_entries(struct recorder *r)
         clear_entry(r, &r->entry[i]);
 }
 
-// NCCL's communicator is given up, and with it what was recorded.
+// NCCL's communicator is given up, and before it what was recorded: NCCL waits for the end of what it is recorded in.
 static const char *let_go(void *context)
 {
     struct recorder *r = context;
+    const struct backend_ops *op = r->reducer->backend->op;
+    struct error ignored;
+    int recording = r->recording;
+    if (recording)
+        op->recording_destroy(op->record_end(r->reducer->stream, &ignored));
+    r->recording = 0;
     clear_entries(r);
-    return r->recording ? " (while a step was recorded: ISLR_RECORD=off does without)" : NULL;
+    return recording ? " (while a step was recorded: ISLR_RECORD=off does without)" : NULL;
 }
 
 int recorder_create(struct recorder *r, struct reducer *reducer, struct error *e)
@@ -115,22 +121,25 @@ static int record(struct recorder *r, struct recorder_entry *entry, int (*queue_
                   void *context, int *made, struct error *why)
 {
     struct stream *s = r->reducer->stream;
+    struct error broken, ignored;
     uint64_t sums = reducer_sums(r->reducer);
-    int failed = s->op->record_begin(s, why);
-    if (!failed) {
-        struct error broken;
-        r->recording = 1;
-        int rc = queue_step(context, &broken);
-        r->recording = 0;
+    r->recording = !s->op->record_begin(s, why);
+    if (comm_agree(r->reducer->comm, !r->recording, why)) { // NCCL is recorded on all ranks or on none
+        if (r->recording)
+            s->op->recording_destroy(s->op->record_end(s, &ignored));
+        r->recording = *made = 0;
+        return 0;
+    }
+    int rc = queue_step(context, &broken);
+    if (r->recording) // else it was let go
         entry->recording = s->op->record_end(s, why);
-        if (rc) { // of the sums over the ranks: there is no way back
-            *why = broken;
-            return -1;
-        }
-        failed = !entry->recording;
+    r->recording = 0;
+    if (rc) { // of the sums over the ranks: there is no way back
+        *why = broken;
+        return -1;
     }
     entry->sums = reducer_sums(r->reducer) - sums;
-    *made = !comm_agree(r->reducer->comm, failed, why);
+    *made = !comm_agree(r->reducer->comm, !entry->recording, why);
     return 0;
 }
 

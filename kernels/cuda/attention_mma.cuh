@@ -244,11 +244,11 @@ __device__ inline void store_pair(const struct mat &m, int row, int column, int 
 
 // ---- launches -----------------------------------------------------------------------------------------------------
 
-// Is it for this file's kernels? Cards before sm_80 have fp16 alone on tensor cores.
+// Is it for this file's kernels? Code for cards before sm_80 has fp16 alone on tensor cores.
 static inline bool mma_suits(struct stream *s, enum dtype type, int frames, int size)
 {
     return frames <= FRAMES_LIMIT && size <= SIZE_LIMIT &&
-           (type == DTYPE_F16 || (type == DTYPE_BF16 && cuda_of(s)->major >= 8));
+           (type == DTYPE_F16 || (type == DTYPE_BF16 && cuda_of(s)->code >= 80));
 }
 
 // Calls f with a value of the type, and with the number of tiles that hold so many frames (some numbers serve several).

@@ -38,6 +38,7 @@ struct cuda_backend {
     int device;
     char name[128];
     int major, minor, multiprocessors; // compute capability
+    int code;                          // the one that its kernels were compiled for, as in 75: no newer
     size_t free_first, free_least;     // bytes free when it was opened, and when least were
     struct stream *own;                // for allocate()
     struct gemm *gemm;                 // matrix products (gemm.h)
@@ -82,12 +83,17 @@ void cuda_fail(struct stream *s, const struct error *e);
 // record.c: see backend.h.
 int cuda_record_begin(struct stream *s, struct error *e);
 struct recording *cuda_record_end(struct stream *s, struct error *e);
+int cuda_record_stands(struct stream *s);
 void cuda_replay(struct stream *s, struct recording *r);
 void cuda_recording_destroy(struct recording *r);
 // `later` waits for `earlier`: if that is recorded, it is too.
 void cuda_record_follow(struct stream *earlier, struct stream *later);
 // Keeps a failure and returns 0 where the stream is recorded: `what` would not be what it is in a replay.
 int cuda_record_allows(struct stream *s, const char *what);
+
+// update_scale.cu: for which compute capability (as in 90) the kernels were compiled that the current device runs; all are
+// compiled for the same. An error where the build has none for it.
+cudaError_t cuda_code_version(int *version);
 
 // Is the stream still free of failures?
 static inline int cuda_ok(struct stream *s)

@@ -36,6 +36,7 @@ cudaError_t cuda_check(struct stream *s, cudaError_t rc, const char *what)
 {
     if (rc != cudaSuccess) {
         struct error e;
+        cudaGetLastError(); // kept here now: it is not that of what is launched next
         cuda_error(&e, cuda_of(s), rc, what);
         cuda_fail(s, &e);
     }
@@ -307,7 +308,7 @@ static void describe(struct backend *base, struct device_info *info)
     cudaDriverGetVersion(&driver);
     snprintf(info->name, sizeof info->name, "%s", b->name);
     info->threads = b->multiprocessors;
-    info->has_bf16 = b->major >= 8;
+    info->has_bf16 = b->code >= 80;
     snprintf(info->detail, sizeof info->detail, "compute capability %d.%d, CUDA %d.%d (driver: %d.%d), %s", b->major,
              b->minor, runtime / 1000, runtime % 1000 / 10, driver / 1000, driver % 1000 / 10,
              cuda_gemm_library(library, sizeof library));
@@ -333,6 +334,7 @@ static void fill_table(struct backend_ops *op)
                                .forget = forget,
                                .record_begin = cuda_record_begin,
                                .record_end = cuda_record_end,
+                               .record_stands = cuda_record_stands,
                                .replay = cuda_replay,
                                .recording_destroy = cuda_recording_destroy,
                                .upload = upload,
@@ -383,6 +385,14 @@ static int find_device(struct cuda_backend *b, struct error *e)
     if (b->major * 10 + b->minor < 75)
         return error_set(e, ERR_FAILED, "CUDA device %d (%s) is of compute capability %d.%d: 7.5 or newer is needed",
                          b->device, b->name, b->major, b->minor);
+    rc = cuda_code_version(&b->code);
+    if (rc) {
+        cudaGetLastError();
+        return error_set(e, ERR_FAILED,
+                         "CUDA device %d (%s) is of compute capability %d.%d, for which this build has no code "
+                         "(-Dgpu_architectures): %s",
+                         b->device, b->name, b->major, b->minor, cudaGetErrorString(rc));
+    }
     return 0;
 }
 

@@ -87,6 +87,12 @@ struct recording *cuda_record_end(struct stream *s, struct error *e)
     return NULL;
 }
 
+int cuda_record_stands(struct stream *s)
+{
+    const struct cuda_stream *origin = ((struct cuda_stream *)s)->recorded;
+    return !origin || origin->failed.code == ERR_NONE;
+}
+
 void cuda_replay(struct stream *s, struct recording *r)
 {
     struct cuda_stream *c = (struct cuda_stream *)s;

@@ -26,6 +26,10 @@ expect 1 "ISLR_CUDA_LIBRARY=/nowhere: No such file" env ISLR_CUDA_LIBRARY=/nowhe
 expect 1 "the CUDA backend cannot be loaded" env ISLR_CUDA_LIBRARY="$islrd" "${bench[@]}" --device cuda
 expect 1 "no CUDA device" with env CUDAHOST_DEVICES=0 "${bench[@]}" --device cuda
 expect 1 "compute capability 6.1: 7.5 or newer is needed" with env CUDAHOST_CAPABILITY=6.1 "${bench[@]}" --device cuda
+expect 1 "compute capability 8.6, for which this build has no code" with env CUDAHOST_CAPABILITY=8.6 CUDAHOST_CODE=75,90 \
+    "${bench[@]}" --device cuda
+expect 0 '"precision": "bf16"' with env CUDAHOST_CAPABILITY=8.6 CUDAHOST_CODE=75,80 "${bench[@]}" --device cuda --json
+expect 0 '"precision": "fp16"' with env CUDAHOST_CAPABILITY=8.6 CUDAHOST_CODE=75 "${bench[@]}" --device cuda --json
 expect 2 "CUDAHOST_DEVICES=many: a number" with env CUDAHOST_DEVICES=many "${bench[@]}" --device cuda
 expect 1 "out of memory on CUDA device 0 (host model)" with env CUDAHOST_MEMORY_MIB=1 "${bench[@]}" --device cuda
 expect 0 "no card: no CUDA device" with env CUDAHOST_DEVICES=0 "$islrd" doctor

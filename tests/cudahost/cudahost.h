@@ -19,10 +19,12 @@ struct backend *backend_cudahost_open(int order, struct error *e);
 //   CUDAHOST_ORDER=ascending|descending   see cudahost_order()
 //   CUDAHOST_DEVICES=N                    how many devices there are (1)
 //   CUDAHOST_CAPABILITY=M.N               their compute capability (9.0)
+//   CUDAHOST_CODE=M,N                     for which ones there is machine code, and PTX of the last (the device's own)
 //   CUDAHOST_MEMORY_MIB=N                 the memory of each (8192)
 //   CUDAHOST_FAULT_FILE=PATH              once this file is there, it is removed and the device is in error
 //   CUDAHOST_GEMM=none|product            what the matrix library does: see gemm.cc
-//   CUDAHOST_CAPTURE=spoilt               captures of streams fail
+//   CUDAHOST_CAPTURE=spoilt               captures of streams fail, at their end
+//   CUDAHOST_CAPTURE=broken               they are broken from the beginning
 int cudahost_configure(struct error *e);
 
 // 1: blocks, warps and lanes run in ascending order; others: in descending order.

@@ -21,6 +21,7 @@ struct captured_point {
 
 // Number of the capture that the stream is in, or 0. They count from 1.
 uint64_t capture_of(cudaStream_t s);
+bool capture_goes_on(uint64_t number);
 
 // The stream must be in a capture: what it is given is kept. The work runs once for each replay.
 cudaError_t capture_add(cudaStream_t s, std::function<cudaError_t()> work);

@@ -6,15 +6,18 @@
 //   absent       it never comes to the communicator
 //   lost         its contributions are never sent, from the third exchange on
 //   error        its third exchange fails, as where a link breaks
+//   unrecorded   its first exchange that is captured is refused
 //   abort-hangs  giving up the communicator does not come back
 // An exchange that is captured into a graph runs again with each replay. As NCCL has it, all ranks must have captured it in
-// the same capture, or none: where they have not, the device fails and says so.
+// the same capture, or none: where they have not, the device fails and says so. Giving up or closing a communicator waits,
+// as NCCL's does, for the end of a capture that it is in.
 #include <algorithm>
 #include <atomic>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <memory>
+#include <set>
 #include <vector>
 
 #include <fcntl.h>
@@ -79,6 +82,7 @@ struct nccl_comm {
     bool arrived, given_up, failed;
     int exchanges;
     char fault[16];
+    std::set<uint64_t> captures; // that it has come into
 };
 
 // ---- moving data --------------------------------------------------------------------------------------------------
@@ -142,6 +146,7 @@ static int queue_exchange(struct nccl_comm *c, cudaStream_t stream, const transf
 {
     auto x = std::make_shared<struct exchange>();
     x->capture = cudahost::capture_of(stream);
+    c->captures.insert(x->capture);
     x->theirs.resize(transfers.size());
     for (size_t i = 0; i < transfers.size(); i++) {
         const struct transfer &t = transfers[i];
@@ -177,6 +182,11 @@ static int queue_group(struct group *g)
         g->transfers.erase(
             std::remove_if(g->transfers.begin(), g->transfers.end(), [](const struct transfer &t) { return t.send; }),
             g->transfers.end());
+    if (has_fault(c, "unrecorded") && cudahost::capture_of(g->stream)) {
+        c->captures.insert(cudahost::capture_of(g->stream));
+        c->part->aborted.store(1);
+        return SYSTEM_ERROR;
+    }
     return queue_exchange(c, g->stream, g->transfers, [] {});
 }
 
@@ -264,8 +274,16 @@ EXPORT int ncclCommFinalize(struct nccl_comm *)
     return NCCL_SUCCESS;
 }
 
+static void wait_for_captures(const struct nccl_comm *c)
+{
+    for (uint64_t number : c->captures)
+        while (cudahost::capture_goes_on(number)) // of this very thread: for ever
+            pause();
+}
+
 EXPORT int ncclCommDestroy(struct nccl_comm *c)
 {
+    wait_for_captures(c);
     munmap(c->part, sizeof *c->part);
     delete c;
     return NCCL_SUCCESS;
@@ -276,6 +294,7 @@ EXPORT int ncclCommAbort(struct nccl_comm *c)
 {
     while (has_fault(c, "abort-hangs"))
         pause();
+    wait_for_captures(c);
     c->part->aborted.store(1);
     c->given_up = true;
     return NCCL_SUCCESS;

@@ -55,6 +55,7 @@ static struct {
     size_t limit = static_cast<size_t>(8) << 30, used, replays;
     int devices = 1, device; // there are, is current
     int major = 9, minor;
+    std::string code; // capabilities that there is code for; "": the device's own
 } runtime;
 
 static cudaError_t result(cudaError_t rc)
@@ -465,7 +466,10 @@ int cudahost_configure(struct error *e)
 {
     const char *order = getenv("CUDAHOST_ORDER"), *capability = getenv("CUDAHOST_CAPABILITY");
     long devices = runtime.devices, memory = static_cast<long>(runtime.limit >> 20);
+    const char *code = getenv("CUDAHOST_CODE");
     int major = 0, minor = 0;
+    if (code && strspn(code, "0123456789,") != strlen(code))
+        return error_set(e, ERR_INVALID, "CUDAHOST_CODE=%s: as in 75,90", code);
     if (order && strcmp(order, "ascending") && strcmp(order, "descending"))
         return error_set(e, ERR_INVALID, "CUDAHOST_ORDER=%s: ascending or descending", order);
     if (capability && sscanf(capability, "%d.%d", &major, &minor) != 2)
@@ -479,6 +483,7 @@ int cudahost_configure(struct error *e)
         runtime.major = major;
         runtime.minor = minor;
     }
+    runtime.code = code ? code : "";
     runtime.devices = static_cast<int>(devices);
     runtime.limit = static_cast<size_t>(memory) << 20;
     return 0;
@@ -519,6 +524,19 @@ cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *p, int device)
     return cudaSuccess;
 }
 
+// Machine code serves its own major version from its minor on; PTX, which is of the last, whatever is not older.
+cudaError_t cudahost_function_attributes(struct cudaFuncAttributes *attributes)
+{
+    int device = runtime.major * 10 + runtime.minor, machine = 0, last = runtime.code.empty() ? device : 0;
+    for (const char *p = runtime.code.c_str(); *p; p += *p == ',') {
+        last = static_cast<int>(strtol(p, const_cast<char **>(&p), 10));
+        if (last / 10 == runtime.major && last <= device && last > machine)
+            machine = last;
+    }
+    attributes->ptxVersion = machine ? machine : last;
+    return machine || last <= device ? cudaSuccess : result(cudaErrorNoKernelImageForDevice);
+}
+
 cudaError_t cudaRuntimeGetVersion(int *version)
 {
     *version = 12040;
@@ -557,6 +575,8 @@ const char *cudaGetErrorString(cudaError_t rc)
         return "invalid device ordinal";
     case cudaErrorIllegalAddress:
         return "an illegal memory access was encountered";
+    case cudaErrorNoKernelImageForDevice:
+        return "no kernel image is available for execution on the device";
     case cudaErrorStreamCaptureUnsupported:
         return "operation not permitted when stream is capturing";
     case cudaErrorStreamCaptureInvalidated:

@@ -75,12 +75,15 @@ static void check_replays(struct rig *r)
     }
 
     // On the host model alone: a card would record.
-    setenv("CUDAHOST_CAPTURE", "spoilt", 1);
-    struct outcome refused = train(r, "on", 0);
-    unsetenv("CUDAHOST_CAPTURE");
-    if (refused.replayed == 0) {
-        assert_non_null(strstr(refused.trouble.text, "steps are not recorded from here on"));
-        check_same(&direct, &refused);
+    static const char *const faults[] = {"spoilt", "broken"};
+    for (int i = 0; i < 2; i++) {
+        setenv("CUDAHOST_CAPTURE", faults[i], 1);
+        struct outcome refused = train(r, "on", 0);
+        unsetenv("CUDAHOST_CAPTURE");
+        if (refused.replayed == 0) {
+            assert_non_null(strstr(refused.trouble.text, "steps are not recorded from here on"));
+            check_same(&direct, &refused);
+        }
     }
 }
 

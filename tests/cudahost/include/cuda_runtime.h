@@ -24,6 +24,11 @@ struct alignas(16) uint4 {
     unsigned x, y, z, w;
 };
 
+template <class T> static inline cudaError_t cudaFuncGetAttributes(struct cudaFuncAttributes *attributes, T *)
+{
+    return cudahost_function_attributes(attributes);
+}
+
 // ---- barriers and warps -------------------------------------------------------------------------------------------
 
 #define CUDAHOST_HERE const char *file = __builtin_FILE(), int line = __builtin_LINE()
