@@ -56,7 +56,7 @@ static int pull_file(struct pull *p, const Islr__CheckpointInfo *c, const char *
     progress_start(&p->progress, isatty(STDERR_FILENO) ? stderr : NULL, path, "kB", (size_t)(c->size_bytes / 1000));
     int rc = make_parent(path, e) || retrieve_file(&p->retrieval, path, &hash, c->size_bytes, e) ? -1 : 0;
     progress_clear(&p->progress);
-    if (rc && (e->code == ERR_UNREACHABLE || e->code == ERR_TIMEOUT))
+    if (rc && link_is_break(e))
         error_prefix(e, "%s is not complete; the same command goes on with it", path);
     return rc;
 }

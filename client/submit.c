@@ -164,7 +164,7 @@ static Islr__Envelope *send_job(struct submit *s, const struct server *server, s
         Islr__Envelope *answer = send_once(s, server, e);
         if (answer)
             return answer;
-        bool lost = e->code == ERR_TIMEOUT || e->code == ERR_UNREACHABLE;
+        bool lost = link_is_break(e);
         if (s->sent && until == 0)
             until = clock_seconds() + RETRY_SECONDS;
         if (!lost || clock_seconds() > until) {

@@ -112,7 +112,7 @@ int wait_runs(const struct server *s, struct wait_end *ends, size_t count, int64
         }
         if (w.stopped.code != ERR_NONE)
             return error_set(e, w.stopped.code, "%s", w.stopped.text);
-        if (e->code != ERR_UNREACHABLE || !patient)
+        if (!link_is_break(e) || !patient)
             return -1;
         if (seconds && clock_seconds() >= w.until)
             return error_set(e, ERR_TIMEOUT, "the runs have not ended in time, and the server is away");

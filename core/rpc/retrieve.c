@@ -25,7 +25,7 @@ int retrieve_answer(struct retrieval *r, int (*ask)(struct caller *c, void *cont
     for (;;) {
         if (retrieval_caller(r, e) && !ask(r->caller, context, e))
             return 0;
-        if (e->code != ERR_UNREACHABLE && e->code != ERR_TIMEOUT)
+        if (!link_is_break(e))
             return -1;
         if (r->should_stop && r->should_stop(r->context))
             return error_set(e, ERR_INTERRUPTED, "stopped while the server was away");

@@ -566,8 +566,10 @@ static void answer(struct rig *r, struct peer *p, Islr__Envelope *m)
 static void hello(struct rig *r, struct peer *p, Islr__Envelope *m)
 {
     struct scripted *s = r->context;
-    s->hellos++;
-    rig_welcome(p, m->id);
+    if (++s->hellos == s->mute_hello)
+        peer_recognise(p); // or this end would hang up
+    else
+        rig_welcome(p, m->id);
 }
 
 void scripted_open(struct scripted *s)
