@@ -200,7 +200,7 @@ static int pull_printed(struct pull *p, uint64_t run, const char *what, struct e
 
 static int list_run(struct pull *p, struct caller *c, uint64_t run, struct error *e)
 {
-    Islr__Envelope *answer = checkpoints_get(c, run, e);
+    Islr__Envelope *answer = checkpoint_list_ask(c, run, NULL, e);
     if (answer)
         checkpoints_print(run, answer->checkpoint_list, p->json);
     envelope_free(answer);

@@ -165,6 +165,8 @@ int envelope_is_last_reply(const Islr__Envelope *m)
         return 0;
     case ISLR__ENVELOPE__BODY_RUN_LIST:
         return !m->run_list->more;
+    case ISLR__ENVELOPE__BODY_CHECKPOINT_LIST:
+        return !m->checkpoint_list->more;
     case ISLR__ENVELOPE__BODY_WORKER_LIST:
         return !m->worker_list->more;
     case ISLR__ENVELOPE__BODY_TOKEN_LIST:

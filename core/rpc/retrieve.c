@@ -3,6 +3,7 @@
 
 #include "core/base/clock.h"
 #include "core/base/file.h"
+#include "core/rpc/checkpoint_list.h"
 #include "core/rpc/download.h"
 #include "core/rpc/protocol.h"
 
@@ -113,12 +114,7 @@ struct asked {
 static int ask_checkpoints(struct caller *c, void *context, struct error *e)
 {
     struct asked *a = context;
-    Islr__ListCheckpoints list = ISLR__LIST_CHECKPOINTS__INIT;
-    list.has_run = 1;
-    list.run = a->run;
-    list.as = (Islr__ReadAs *)a->as;
-    Islr__Envelope m = ENVELOPE(LIST_CHECKPOINTS, list_checkpoints, &list);
-    a->answer = rpc_call(c, &m, ISLR__ENVELOPE__BODY_CHECKPOINT_LIST, 0, e);
+    a->answer = checkpoint_list_ask(c, a->run, a->as, e);
     return a->answer ? 0 : -1;
 }
 

@@ -150,6 +150,8 @@ static void answer_get(struct scripted *s, struct peer *p, const Islr__Envelope 
     detail.events = events;
     detail.job = &job;
     detail.job_hash = "abcd";
+    detail.has_checkpoint_count = 1; // none of them here
+    detail.checkpoint_count = s->artifact_count;
     Islr__Envelope a = ENVELOPE(RUN_DETAIL, run_detail, &detail);
     peer_reply(p, m->id, &a, NULL);
 }
@@ -448,10 +450,14 @@ static void answer_checkpoints(struct scripted *s, struct peer *p, const Islr__E
         list[i] = &infos[i];
     }
     Islr__CheckpointList answer = ISLR__CHECKPOINT_LIST__INIT;
-    answer.n_checkpoints = s->artifact_count;
-    answer.checkpoints = list;
     Islr__Envelope a = ENVELOPE(CHECKPOINT_LIST, checkpoint_list, &answer);
-    peer_reply(p, m->id, &a, NULL);
+    answer.has_more = 1;
+    for (size_t i = 0; i <= s->artifact_count; i += 3) { // three a message
+        answer.checkpoints = list + i;
+        answer.n_checkpoints = s->artifact_count - i < 3 ? s->artifact_count - i : 3;
+        answer.more = i + 3 <= s->artifact_count;
+        peer_reply(p, m->id, &a, NULL);
+    }
 }
 
 static void answer_fetch(struct scripted *s, struct peer *p, const Islr__Envelope *m)

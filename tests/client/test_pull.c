@@ -105,6 +105,7 @@ static void names_and_layout(void **state)
     expect(RUN(&p.s, "pull", "1:teacher", "-o", p.out), 3, NULL, "there is: soup, student, epoch-1 (distilled)");
     expect(RUN(&p.s, "pull", "9:soup", "-o", p.out), 3, NULL, NULL);
     expect(RUN(&p.s, "pull", "1", "--list"), 0, "distilled", NULL);
+    expect(RUN(&p.s, "show", "1"), 0, "predictions.csv", NULL); // more than its detail has
     assert_int_equal(count_parts(&p), 0);
     close_place(&p);
 }
