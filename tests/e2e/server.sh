@@ -73,6 +73,13 @@ until_true 20 "the server is back" ctl status
 submit train.epochs=2
 [ "$run" = 6 ] || fail "a number was used twice"
 
+# A server that is started without standard descriptors gives them to no file or socket of its own.
+start bare sh -c 'exec "$@" <&- >&- 2>&-' bare "$ISLRD" serve --dir "$scratch/bare" --socket "$scratch/bare.socket"
+until_true 20 "a server without standard descriptors" env ISLR_SERVER="unix:$scratch/bare.socket" "$ISLRCTL" status
+for fd in 0 1 2; do
+    [ "$(readlink "/proc/$pid/fd/$fd")" = /dev/null ] || fail "descriptor $fd of the server is one of its files"
+done
+
 # Relative names are from the current directory; what the server says of itself is absolute.
 cd "$scratch" || exit 1
 start near "$ISLRD" up -n 1 --threads 1 --dir near-server --socket near

@@ -1,0 +1,63 @@
+// What surrounds islrctl: closed descriptors, arguments that are no text, texts of others on a terminal.
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "core/base/file.h"
+#include "core/base/memory.h"
+#include "tests/client/scripted.h"
+
+static void expect(struct outcome o, int code, const char *out, const char *err)
+{
+    if (o.code != code || (out && !strstr(o.out, out)) || (err && !strstr(o.err, err)))
+        fail_msg("exit %d, not %d; expected out '%s' err '%s'\nstdout: %s\nstderr: %s", o.code, code, out ? out : "",
+                 err ? err : "", o.out, o.err);
+    outcome_free(&o);
+}
+
+// `islrctl list` as a shell starts it with this redirection.
+static struct outcome list_with(struct scripted *s, const char *redirection)
+{
+    char *program = xstrdup(getenv("ISLRCTL")), *path = file_join(s->rig.directory, "redirected");
+    char *script = xprintf("#!/bin/sh\nexec '%s' \"$@\" %s\n", program, redirection);
+    assert_int_equal(file_write_atomic(path, script, strlen(script), NULL), 0);
+    assert_int_equal(chmod(path, 0700), 0);
+    setenv("ISLRCTL", path, 1);
+    struct outcome o = RUN(s, "list");
+    setenv("ISLRCTL", program, 1);
+    unlink(path);
+    free(script);
+    free(path);
+    free(program);
+    return o;
+}
+
+static void closed_descriptors(void **state)
+{
+    struct scripted s = {.runs = 2};
+    (void)state;
+    scripted_open(&s);
+    expect(list_with(&s, "<&-"), 0, "queued", NULL);
+    expect(list_with(&s, "2>&-"), 0, "queued", NULL);
+    expect(list_with(&s, "<&- 2>&-"), 0, "queued", NULL);
+    expect(list_with(&s, ">&-"), 1, NULL, "islrctl: cannot write the output: Bad file descriptor");
+    expect(list_with(&s, "<&- >&- 2>&-"), 1, NULL, NULL);
+    expect(list_with(&s, ">/dev/full"), 1, NULL, "islrctl: cannot write the output: No space left on device");
+    scripted_close(&s);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(closed_descriptors),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
