@@ -59,9 +59,19 @@ static void fill_summary(const struct scripted *s, Islr__RunSummary *r, uint64_t
     }
 }
 
+static int breaks_here(struct scripted *s, struct peer *p)
+{
+    if (!s->break_ask || ++s->asks % s->break_ask)
+        return 0;
+    peer_end(p, NULL);
+    return 1;
+}
+
 static void answer_list(struct scripted *s, struct peer *p, const Islr__Envelope *m)
 {
     const Islr__ListRuns *l = m->list_runs;
+    if (breaks_here(s, p))
+        return;
     s->lists++;
     snprintf(s->list_asked, sizeof s->list_asked, "states=%zu user=%s name=%s where=%s sort=%s limit=%u since=%d",
              l->n_states, l->user ? l->user : "", l->name ? l->name : "", l->where ? l->where : "",
@@ -113,6 +123,8 @@ static void answer_watch(struct scripted *s, struct peer *p, const Islr__Envelop
 static void answer_get(struct scripted *s, struct peer *p, const Islr__Envelope *m)
 {
     uint64_t run = m->get_run->run ? m->get_run->run : (uint64_t)s->runs;
+    if (breaks_here(s, p))
+        return;
     if (run == 0 || run > (uint64_t)s->runs) {
         fault(p, m->id, ERR_NOT_FOUND, "there is no such run");
         return;

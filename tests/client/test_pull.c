@@ -126,6 +126,23 @@ static void breaks_are_mended(void **state)
     close_place(&p);
 }
 
+// Not in the middle of files alone: what a group's runs are is asked again too.
+static void a_group_over_breaks(void **state)
+{
+    struct place p;
+    (void)state;
+    open_place(&p);
+    p.s.runs = 3;
+    p.s.group = 3;
+    p.s.members = 2;
+    p.s.break_ask = 2;
+    expect(RUN(&p.s, "pull", "3:soup", "-o", p.out), 0, "run-1/soup.safetensors\n", NULL);
+    assert_int_equal(p.s.asks, 7); // the group, its runs and each of them: all but the first twice
+    same(&p, "run-1/soup.safetensors", 0);
+    same(&p, "run-2/soup.safetensors", 0);
+    close_place(&p);
+}
+
 static void part_path(const struct place *p, char path[256])
 {
     size_t n = (size_t)snprintf(path, 200, "%s/soup.safetensors.", p->out);
@@ -211,9 +228,13 @@ static void unfit_places_and_names(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(names_and_layout),          cmocka_unit_test(breaks_are_mended),
-        cmocka_unit_test(another_call_goes_on),      cmocka_unit_test(altered_part_is_fetched_anew),
-        cmocka_unit_test(wrong_bytes_are_not_taken), cmocka_unit_test(unfit_places_and_names),
+        cmocka_unit_test(names_and_layout),
+        cmocka_unit_test(breaks_are_mended),
+        cmocka_unit_test(a_group_over_breaks),
+        cmocka_unit_test(another_call_goes_on),
+        cmocka_unit_test(altered_part_is_fetched_anew),
+        cmocka_unit_test(wrong_bytes_are_not_taken),
+        cmocka_unit_test(unfit_places_and_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
