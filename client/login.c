@@ -173,8 +173,8 @@ int command_login(int argc, char **argv)
         {0, "fingerprint", "SHA256:HEX", "the certificate that the server must show; for scripts, instead of asking",
          OPTION_STRING, &l.fingerprint, .default_shown = "$ISLR_FINGERPRINT"},
         {0, "ca", "FILE", "the server's certificate is valid by one of these, whatever it is", OPTION_STRING, &l.ca,
-         .default_shown = "$ISLR_CA"},
-        {0, "token-file", "FILE", "where the token is; -: standard input", OPTION_STRING, &l.token_file,
+         .path = true, .default_shown = "$ISLR_CA"},
+        {0, "token-file", "FILE", "where the token is; -: standard input", OPTION_STRING, &l.token_file, .path = true,
          .default_shown = "$ISLR_TOKEN, or it is asked for"},
         OPTION_JSON(&l.json, "{\"server\", \"user\", \"role\"}"),
         {0}};

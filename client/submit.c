@@ -354,7 +354,7 @@ static bool parse(struct submit *s, int argc, char **argv, int *code)
             "\"reason\"; with --dry-run the resolved job; of a sweep {\"job\", \"runs\": [{\"label\", \"job\"}]}"),
         {0}};
     const struct option_operand operands[] = {
-        {"JOB.yaml", "the job (.json too)", .value = &s->file},
+        {"JOB.yaml", "the job (.json too)", .value = &s->file, .path = true},
         {"KEY=VALUE", "fields instead of the file's", true, .list = &s->overrides},
         {0}};
     const struct usage usage = {"islrctl submit",

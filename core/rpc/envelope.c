@@ -48,14 +48,7 @@ static void budget_free(void *data, void *p)
 
 void envelope_clean_text(char *text)
 {
-    size_t left = strlen(text);
-    while (left) {
-        size_t n = utf8_length(text, left);
-        if (!n)
-            *text = '?';
-        text += n ? n : 1;
-        left -= n ? n : 1;
-    }
+    utf8_clean(text);
 }
 
 static int check_message(const ProtobufCMessage *m, struct error *e);

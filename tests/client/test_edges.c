@@ -54,10 +54,34 @@ static void closed_descriptors(void **state)
     scripted_close(&s);
 }
 
+// Named before anybody is asked; a file's name may have any bytes.
+static void arguments_are_text(void **state)
+{
+    struct scripted s = {.runs = 2};
+    char path[128];
+    (void)state;
+    scripted_open(&s);
+    snprintf(path, sizeof path, "%s/j\xe4.yaml", s.rig.directory);
+    assert_int_equal(file_write_atomic(path, "data: {path: x}\n", 16, NULL), 0);
+    expect(RUN(&s, "submit", path, "--name", "caf\xe9"), 2, NULL, "--name: 'caf?' is not UTF-8 text");
+    expect(RUN(&s, "submit", path, "--key", "\xff"), 2, NULL, "--key: '?' is not UTF-8 text");
+    expect(RUN(&s, "submit", path, "name=\xe9"), 2, NULL, "KEY=VALUE: 'name=?' is not UTF-8 text");
+    expect(RUN(&s, "list", "--name=\xc3"), 2, NULL, "--name: '?' is not UTF-8 text");
+    expect(RUN(&s, "list", "-u", "a\xc3("), 2, NULL, "--user: 'a?(' is not UTF-8 text");
+    expect(RUN(&s, "metrics", "1", "-m", "\x80"), 2, NULL, "--metric: '?' is not UTF-8 text");
+    expect(RUN(&s, "show", "\xfe"), 2, NULL, "RUN: '?' is not UTF-8 text");
+    assert_int_equal(s.hellos, 0);
+    expect(RUN(&s, "submit", path, "--name", "caf\xc3\xa9"), 0, "3\n", NULL);
+    assert_non_null(strstr(s.submitted, "caf\xc3\xa9"));
+    unlink(path);
+    scripted_close(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(closed_descriptors),
+        cmocka_unit_test(arguments_are_text),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
