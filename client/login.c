@@ -9,6 +9,7 @@
 #include "client/config.h"
 #include "client/json.h"
 #include "client/server.h"
+#include "client/text.h"
 #include "core/base/clock.h"
 #include "core/base/memory.h"
 #include "core/rpc/tls.h"
@@ -135,7 +136,7 @@ static void report(const struct login *l, const struct address *a, const Islr__W
         json_print(&j, stdout);
         free(j.text.text);
     } else {
-        fprintf(stderr, "logged in to %s as %s (%s)\n", where, w->user ? w->user : "?", w->role ? w->role : "?");
+        text_say("logged in to %s as %s (%s)", where, w->user ? w->user : "?", w->role ? w->role : "?");
     }
 }
 

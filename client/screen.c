@@ -352,7 +352,10 @@ int screen_run(const struct server *server)
         } else if (!s.terminal || !link_is_break(&e)) {
             code = client_fail(&e);
         } else {
-            printf("\r\033[Kthe server is away (%.120s); trying again, ctrl-c stops", e.text);
+            e.text[120] = 0; // on one line
+            printf("\r\033[Kthe server is away (");
+            text_print(stdout, e.text);
+            printf("); trying again, ctrl-c stops");
             fflush(stdout);
             caller_close(c);
             c = NULL;

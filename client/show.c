@@ -151,7 +151,9 @@ static void print_attempts(const Islr__RunDetail *d)
         for (size_t r = 0; r < a->n_ranks; r++) {
             printf("     rank %u on ", a->ranks[r]->rank);
             print_safe(a->ranks[r]->host);
-            printf(", pid %u, %s\n", a->ranks[r]->pid, a->ranks[r]->device ? a->ranks[r]->device : "");
+            printf(", pid %u, ", a->ranks[r]->pid);
+            print_safe(a->ranks[r]->device);
+            putchar('\n');
         }
     }
 }
@@ -196,7 +198,7 @@ static int print_text(struct caller *c, const Islr__RunDetail *d, struct error *
     if (d->job) {
         char *job = spec_to_yaml(d->job);
         printf("\njob  (sha256 %s)\n", d->job_hash ? d->job_hash : "?");
-        fputs(job, stdout);
+        text_print_lines(stdout, job);
         free(job);
     }
     return 0;

@@ -11,6 +11,7 @@
 #include "client/run.h"
 #include "client/submit.h"
 #include "client/sweep.h"
+#include "client/text.h"
 #include "client/wait.h"
 #include "client/watch.h"
 #include "core/base/clock.h"
@@ -252,7 +253,7 @@ static int print_dry_run(struct submit *s, const struct server *server)
     if (!answer && e.code != ERR_UNREACHABLE)
         return client_fail(&e);
     if (!answer)
-        fprintf(stderr, "islrctl: checked here only: %s\n", e.text);
+        text_say("islrctl: checked here only: %s", e.text);
     envelope_free(answer);
     print_job(s);
     return 0;
@@ -272,8 +273,8 @@ static int wait_for(struct submit *s, const struct server *server, const struct 
     if (s->json)
         print_json(s, r, run_state_name(end.state), end.reason);
     if (end.state != ISLR__RUN_STATE__RUN_SUCCEEDED)
-        fprintf(stderr, "run %llu: %s%s%s\n", (unsigned long long)run, run_state_name(end.state),
-                *end.reason ? ": " : "", end.reason);
+        text_say("run %llu: %s%s%s", (unsigned long long)run, run_state_name(end.state), *end.reason ? ": " : "",
+                 end.reason);
     return run_state_exit_code(end.state);
 }
 

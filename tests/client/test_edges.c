@@ -77,11 +77,40 @@ static void arguments_are_text(void **state)
     scripted_close(&s);
 }
 
+// Of others' texts on a terminal nothing is left that moves the cursor or shows them otherwise than they are.
+static void terminals_get_harmless_text(void **state)
+{
+    static const char *const waits[][5] = {{"wait", "1"}, {"show", "1"}, {"submit", NULL, "--wait"}};
+    struct scripted s = {.runs = 1,
+                         .state = ISLR__RUN_STATE__RUN_FAILED,
+                         .reason = "lost \x1b[2J\xe2\x80\xaegpj.\xe2\x81\xa6\xc2\x9b\xef\xbb\xbf \xe2\x80\x8d\xc3\xa9"};
+    char path[128];
+    (void)state;
+    scripted_open(&s);
+    snprintf(path, sizeof path, "%s/job.yaml", s.rig.directory);
+    assert_int_equal(file_write_atomic(path, "data: {path: x}\n", 16, NULL), 0);
+    for (size_t i = 0; i < sizeof waits / sizeof *waits; i++) {
+        const char *arguments[] = {waits[i][0], waits[i][1] ? waits[i][1] : path, waits[i][2], NULL};
+        struct outcome o = scripted_run_on_terminal(&s, 0, arguments);
+        if (!strstr(o.out, "lost ?[2J?gpj.??? \xe2\x80\x8d\xc3\xa9") || strchr(o.out, 0x1b))
+            fail_msg("%s: %s", waits[i][0], o.out);
+        outcome_free(&o);
+    }
+    struct outcome o = scripted_run_on_terminal(&s, 0, (const char *const[]){"show", "\x1b]0;title\a", NULL});
+    assert_int_equal(o.code, 2);
+    assert_non_null(strstr(o.out, "islrctl: '?]0;title?' does not name a run"));
+    outcome_free(&o);
+    expect(RUN(&s, "wait", "1"), 1, NULL, s.reason); // in a file it is as it was
+    unlink(path);
+    scripted_close(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(closed_descriptors),
         cmocka_unit_test(arguments_are_text),
+        cmocka_unit_test(terminals_get_harmless_text),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
