@@ -8,15 +8,6 @@
 #include "client/run.h"
 #include "client/server.h"
 
-Islr__Envelope *checkpoints_get(struct caller *c, uint64_t run, struct error *e)
-{
-    Islr__ListCheckpoints list = ISLR__LIST_CHECKPOINTS__INIT;
-    list.has_run = 1;
-    list.run = run;
-    Islr__Envelope m = ENVELOPE(LIST_CHECKPOINTS, list_checkpoints, &list);
-    return rpc_call(c, &m, ISLR__ENVELOPE__BODY_CHECKPOINT_LIST, 0, e);
-}
-
 void checkpoints_print(uint64_t run, const Islr__CheckpointList *l, bool json)
 {
     struct json j = {0};
@@ -48,7 +39,7 @@ int command_checkpoints(int argc, char **argv)
     struct caller *c = server_connect(address, &code);
     if (!c)
         return code;
-    Islr__Envelope *answer = run_find(c, name, &run, &e) ? NULL : checkpoints_get(c, run, &e);
+    Islr__Envelope *answer = run_find(c, name, &run, &e) ? NULL : checkpoint_list_ask(c, run, NULL, &e);
     code = answer ? 0 : client_fail(&e);
     if (answer)
         checkpoints_print(run, answer->checkpoint_list, json);

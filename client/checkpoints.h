@@ -4,14 +4,12 @@
 
 #include <stdbool.h>
 
-#include "core/rpc/call.h"
+#include "core/rpc/checkpoint_list.h"
 
 #define CHECKPOINTS_DOCUMENT                                                                                           \
     "{\"run\", \"checkpoints\": [{\"id\", \"run\", \"what\", \"epoch\" (0: final), \"step\", \"sha256\", "             \
     "\"size_bytes\", \"time\", \"pinned\", \"lost\", \"members\": [ID, ..], \"metrics\": {metric: value}}]}"
 
-// The answer holds checkpoint_list; envelope_free() it.
-Islr__Envelope *checkpoints_get(struct caller *c, uint64_t run, struct error *e);
 void checkpoints_print(uint64_t run, const Islr__CheckpointList *l, bool json);
 
 #endif

@@ -68,7 +68,7 @@ static void notice(struct follower *f, const char *text)
 
 static void lost(struct peer *p, struct follower *f, const struct error *why)
 {
-    if (why->code == ERR_UNREACHABLE || why->code == ERR_TIMEOUT)
+    if (link_is_break(why))
         peer_close(p, why); // the link comes back and asks again
     else
         stop(f, why);

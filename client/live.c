@@ -271,7 +271,7 @@ static void on_notice(void *context, const char *text)
 {
     struct live *l = context;
     live_clear(l);
-    fprintf(stderr, "islrctl: %s\n", text);
+    text_say("islrctl: %s", text);
 }
 
 struct follower_events live_events(struct live *l)

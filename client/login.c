@@ -9,6 +9,7 @@
 #include "client/config.h"
 #include "client/json.h"
 #include "client/server.h"
+#include "client/text.h"
 #include "core/base/clock.h"
 #include "core/base/memory.h"
 #include "core/rpc/tls.h"
@@ -135,7 +136,7 @@ static void report(const struct login *l, const struct address *a, const Islr__W
         json_print(&j, stdout);
         free(j.text.text);
     } else {
-        fprintf(stderr, "logged in to %s as %s (%s)\n", where, w->user ? w->user : "?", w->role ? w->role : "?");
+        text_say("logged in to %s as %s (%s)", where, w->user ? w->user : "?", w->role ? w->role : "?");
     }
 }
 
@@ -173,8 +174,8 @@ int command_login(int argc, char **argv)
         {0, "fingerprint", "SHA256:HEX", "the certificate that the server must show; for scripts, instead of asking",
          OPTION_STRING, &l.fingerprint, .default_shown = "$ISLR_FINGERPRINT"},
         {0, "ca", "FILE", "the server's certificate is valid by one of these, whatever it is", OPTION_STRING, &l.ca,
-         .default_shown = "$ISLR_CA"},
-        {0, "token-file", "FILE", "where the token is; -: standard input", OPTION_STRING, &l.token_file,
+         .path = true, .default_shown = "$ISLR_CA"},
+        {0, "token-file", "FILE", "where the token is; -: standard input", OPTION_STRING, &l.token_file, .path = true,
          .default_shown = "$ISLR_TOKEN, or it is asked for"},
         OPTION_JSON(&l.json, "{\"server\", \"user\", \"role\"}"),
         {0}};

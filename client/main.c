@@ -1,12 +1,8 @@
 // islrctl: the table of its commands. A row per file; who adds a command adds its file to meson.build and its row here,
 // in the order of a user's way.
-#include <errno.h>
 #include <signal.h>
-#include <stdio.h>
-#include <string.h>
 
 #include "client/command.h"
-#include "core/base/error.h"
 
 static const struct command commands[] = {
     {"submit", "hand a job to the server", command_submit},
@@ -42,12 +38,6 @@ static const struct command commands[] = {
 int main(int argc, char **argv)
 {
     signal(SIGPIPE, SIG_IGN); // a server or a pager that goes away is an error like any other
-    int code = command_main("islrctl", "client of islrd, the training system for isolated sign language recognition",
-                            commands, argc, argv);
-    if (fflush(stdout) || ferror(stdout)) {
-        if (errno != EPIPE)
-            fprintf(stderr, "islrctl: cannot write the output: %s\n", strerror(errno));
-        return code ? code : ERR_FAILED;
-    }
-    return code;
+    return program_main("islrctl", "client of islrd, the training system for isolated sign language recognition",
+                        commands, argc, argv);
 }

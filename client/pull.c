@@ -56,7 +56,7 @@ static int pull_file(struct pull *p, const Islr__CheckpointInfo *c, const char *
     progress_start(&p->progress, isatty(STDERR_FILENO) ? stderr : NULL, path, "kB", (size_t)(c->size_bytes / 1000));
     int rc = make_parent(path, e) || retrieve_file(&p->retrieval, path, &hash, c->size_bytes, e) ? -1 : 0;
     progress_clear(&p->progress);
-    if (rc && (e->code == ERR_UNREACHABLE || e->code == ERR_TIMEOUT))
+    if (rc && link_is_break(e))
         error_prefix(e, "%s is not complete; the same command goes on with it", path);
     return rc;
 }
@@ -80,8 +80,7 @@ static void report(struct pull *p, const Islr__CheckpointInfo *c, const char *pa
 static int pull_run(struct pull *p, uint64_t run, const char *what, const char *below, struct error *e)
 {
     struct artifact_choice choice = {0};
-    struct caller *c = retrieval_caller(&p->retrieval, e);
-    Islr__Envelope *answer = c ? retrieve_checkpoints(&p->retrieval, run, e) : NULL;
+    Islr__Envelope *answer = retrieve_checkpoints(&p->retrieval, run, e);
     int rc = answer ? artifact_choose(answer->checkpoint_list, run, what, &choice, e) : -1;
     char *directory = *below ? file_join(p->directory, below) : xstrdup(p->directory);
     for (size_t i = 0; i < choice.count && !rc; i++) {
@@ -108,6 +107,7 @@ struct member {
 };
 
 struct members {
+    uint64_t run;
     const char *group; // its name
     struct member *items;
     size_t count;
@@ -139,27 +139,41 @@ static int take_member(void *context, const Islr__Envelope *a, struct error *e)
     return 0;
 }
 
+static void forget_members(struct members *m)
+{
+    for (size_t i = 0; i < m->count; i++)
+        free(m->items[i].directory);
+    free(m->items);
+    m->items = NULL;
+    m->count = 0;
+}
+
+static int ask_members(struct caller *c, void *context, struct error *e)
+{
+    struct members *m = context;
+    Islr__ListRuns list = ISLR__LIST_RUNS__INIT;
+    Islr__Envelope request = ENVELOPE(LIST_RUNS, list_runs, &list);
+    list.has_parent = list.has_limit = 1;
+    list.parent = m->run;
+    list.limit = 0;
+    forget_members(m); // of a list that broke off
+    return rpc_stream(c, &request, 0, take_member, m, e);
+}
+
 // A group's runs are pulled as they are: of a sweep over k-folds each is a group in its turn.
 static int pull_whole(struct pull *p, uint64_t run, const char *what, const char *below, struct error *e);
 
 static int pull_members(struct pull *p, const Islr__RunSummary *group, const char *what, const char *below,
                         struct error *e)
 {
-    struct members m = {.group = group->name ? group->name : ""};
-    Islr__ListRuns list = ISLR__LIST_RUNS__INIT;
-    Islr__Envelope request = ENVELOPE(LIST_RUNS, list_runs, &list);
-    struct caller *c = retrieval_caller(&p->retrieval, e);
-    list.has_parent = list.has_limit = 1;
-    list.parent = group->run;
-    list.limit = 0;
-    int rc = c ? rpc_stream(c, &request, 0, take_member, &m, e) : -1;
-    for (size_t i = 0; i < m.count; i++) {
+    struct members m = {.run = group->run, .group = group->name ? group->name : ""};
+    int rc = retrieve_answer(&p->retrieval, ask_members, &m, e);
+    for (size_t i = 0; i < m.count && !rc; i++) {
         char *directory = *below ? file_join(below, m.items[i].directory) : xstrdup(m.items[i].directory);
-        rc = rc || pull_whole(p, m.items[i].run, what, directory, e) ? -1 : 0;
+        rc = pull_whole(p, m.items[i].run, what, directory, e);
         free(directory);
-        free(m.items[i].directory);
     }
-    free(m.items);
+    forget_members(&m);
     return rc;
 }
 
@@ -168,12 +182,24 @@ static bool is_own(const char *what)
     return !strncmp(what, "predictions", 11) || !strcmp(what, "summary");
 }
 
+struct asked {
+    uint64_t run;
+    Islr__Envelope *answer;
+};
+
+static int ask_run(struct caller *c, void *context, struct error *e)
+{
+    struct asked *a = context;
+    a->answer = run_get(c, a->run, e);
+    return a->answer ? 0 : -1;
+}
+
 static int pull_whole(struct pull *p, uint64_t run, const char *what, const char *below, struct error *e)
 {
-    struct caller *c = retrieval_caller(&p->retrieval, e);
-    Islr__Envelope *answer = c ? run_get(c, run, e) : NULL;
-    if (!answer)
+    struct asked asked = {.run = run};
+    if (retrieve_answer(&p->retrieval, ask_run, &asked, e))
         return -1;
+    Islr__Envelope *answer = asked.answer;
     const Islr__RunSummary *s = answer->run_detail->summary;
     bool group = s->group && *s->group;
     int rc = 0;
@@ -198,9 +224,9 @@ static int pull_printed(struct pull *p, uint64_t run, const char *what, struct e
     return rc;
 }
 
-static int list_run(struct pull *p, struct caller *c, uint64_t run, struct error *e)
+static int list_run(struct pull *p, uint64_t run, struct error *e)
 {
-    Islr__Envelope *answer = checkpoints_get(c, run, e);
+    Islr__Envelope *answer = retrieve_checkpoints(&p->retrieval, run, e);
     if (answer)
         checkpoints_print(run, answer->checkpoint_list, p->json);
     envelope_free(answer);
@@ -217,7 +243,7 @@ static int pull_named(struct pull *p, struct error *e)
     struct caller *c = retrieval_caller(&p->retrieval, e);
     int rc = !c || run_find(c, name, &run, e) ? -1 : 0;
     if (!rc)
-        rc = p->list ? list_run(p, c, run, e) : pull_printed(p, run, what, e);
+        rc = p->list ? list_run(p, run, e) : pull_printed(p, run, what, e);
     caller_close(p->retrieval.caller);
     free(name);
     return rc;
@@ -228,7 +254,7 @@ int command_pull(int argc, char **argv)
     struct pull p = {.directory = "."};
     const struct option_row options[] = {
         OPTION_SERVER(&p.address),
-        {'o', "out", "DIR", "where to; made if missing", OPTION_STRING, &p.directory},
+        {'o', "out", "DIR", "where to; made if missing", OPTION_STRING, &p.directory, .path = true},
         {0, "list", NULL, "only show what there is", OPTION_FLAG, &p.list},
         OPTION_JSON(&p.json, "{\"run\", \"files\": [{\"path\", and the fields of `checkpoints`}]}; with --list as "
                              "`checkpoints`"),

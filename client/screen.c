@@ -349,10 +349,13 @@ int screen_run(const struct server *server)
             c = caller_open(&server->address, server->token, &e);
         if (c && (!s.terminal || !wait_for_news(&s, c, &e)) && !look(&s, c, &e)) {
             draw(&s);
-        } else if (!s.terminal || (e.code != ERR_UNREACHABLE && e.code != ERR_TIMEOUT)) {
+        } else if (!s.terminal || !link_is_break(&e)) {
             code = client_fail(&e);
         } else {
-            printf("\r\033[Kthe server is away (%.120s); trying again, ctrl-c stops", e.text);
+            e.text[120] = 0; // on one line
+            printf("\r\033[Kthe server is away (");
+            text_print(stdout, e.text);
+            printf("); trying again, ctrl-c stops");
             fflush(stdout);
             caller_close(c);
             c = NULL;

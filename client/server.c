@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "client/config.h"
+#include "client/text.h"
 #include "core/base/memory.h"
 
 // What is known of a server from the login applies to that one alone.
@@ -58,8 +59,8 @@ void server_free(struct server *s)
 
 int client_fail(const struct error *e)
 {
-    fprintf(stderr, "islrctl: %s%s\n", e->text,
-            e->code == ERR_UNREACHABLE ? " (`islrd up` starts one on this machine, --server names another)" : "");
+    text_say("islrctl: %s%s", e->text,
+             e->code == ERR_UNREACHABLE ? " (`islrd up` starts one on this machine, --server names another)" : "");
     return e->code == ERR_NONE ? ERR_FAILED : (int)e->code;
 }
 

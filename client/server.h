@@ -14,7 +14,7 @@ struct server {
 #define OPTION_SERVER(variable)                                                                                        \
     {                                                                                                                  \
         0, "server", "ADDRESS", "unix:PATH or tls:HOST:PORT", OPTION_STRING, variable,                                 \
-            .default_shown = "$ISLR_SERVER, ~/.config/islr/client.yaml or the local server"                            \
+            .path = true, .default_shown = "$ISLR_SERVER, ~/.config/islr/client.yaml or the local server"              \
     }
 #define OPTION_JSON(variable, document)                                                                                \
     {                                                                                                                  \

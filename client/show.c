@@ -9,6 +9,7 @@
 #include "client/server.h"
 #include "client/text.h"
 #include "core/base/clock.h"
+#include "core/rpc/checkpoint_list.h"
 #include "core/spec/spec.h"
 
 static int is_group(const Islr__RunDetail *d)
@@ -150,7 +151,9 @@ static void print_attempts(const Islr__RunDetail *d)
         for (size_t r = 0; r < a->n_ranks; r++) {
             printf("     rank %u on ", a->ranks[r]->rank);
             print_safe(a->ranks[r]->host);
-            printf(", pid %u, %s\n", a->ranks[r]->pid, a->ranks[r]->device ? a->ranks[r]->device : "");
+            printf(", pid %u, ", a->ranks[r]->pid);
+            print_safe(a->ranks[r]->device);
+            putchar('\n');
         }
     }
 }
@@ -195,10 +198,40 @@ static int print_text(struct caller *c, const Islr__RunDetail *d, struct error *
     if (d->job) {
         char *job = spec_to_yaml(d->job);
         printf("\njob  (sha256 %s)\n", d->job_hash ? d->job_hash : "?");
-        fputs(job, stdout);
+        text_print_lines(stdout, job);
         free(job);
     }
     return 0;
+}
+
+// A run's detail has the newest of very many checkpoints: then the others are asked for. What they are part of is in
+// *all, for the caller to free.
+static int complete_checkpoints(struct caller *c, Islr__RunDetail *d, Islr__Envelope **all, struct error *e)
+{
+    if (d->checkpoint_count <= d->n_checkpoints)
+        return 0;
+    *all = checkpoint_list_ask(c, d->summary->run, NULL, e);
+    return *all ? 0 : -1;
+}
+
+static int show(struct caller *c, const char *name, bool json, struct error *e)
+{
+    uint64_t run;
+    Islr__Envelope *answer = run_find(c, name, &run, e) ? NULL : run_get(c, run, e), *all = NULL;
+    if (!answer)
+        return -1;
+    Islr__RunDetail *d = answer->run_detail, shown = *d;
+    if (d->job)
+        spec_complete(d->job);
+    int rc = complete_checkpoints(c, d, &all, e);
+    if (all) {
+        shown.checkpoints = all->checkpoint_list->checkpoints;
+        shown.n_checkpoints = all->checkpoint_list->n_checkpoints;
+    }
+    rc = rc || (json ? print_json(c, &shown, e) : print_text(c, &shown, e)) ? -1 : 0;
+    envelope_free(all);
+    envelope_free(answer);
+    return rc;
 }
 
 int command_show(int argc, char **argv)
@@ -216,20 +249,13 @@ int command_show(int argc, char **argv)
     const struct option_operand operands[] = {{"RUN", "its number or @last", .value = &name}, {0}};
     const struct usage usage = {"islrctl show", "everything about one run", options, operands, "islrctl show @last"};
     struct error e = {ERR_NONE, ""};
-    uint64_t run;
     int code;
     if (!options_parse(&usage, argc, argv, &code))
         return code;
     struct caller *c = server_connect(address, &code);
     if (!c)
         return code;
-    Islr__Envelope *answer = run_find(c, name, &run, &e) ? NULL : run_get(c, run, &e);
-    code = answer ? 0 : client_fail(&e);
-    if (answer && answer->run_detail->job)
-        spec_complete(answer->run_detail->job);
-    if (answer && (json ? print_json(c, answer->run_detail, &e) : print_text(c, answer->run_detail, &e)))
-        code = client_fail(&e);
-    envelope_free(answer);
+    code = show(c, name, json, &e) ? client_fail(&e) : 0;
     caller_close(c);
     return code;
 }

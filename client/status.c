@@ -56,8 +56,11 @@ static void print_text(const Islr__Status *s, const Islr__Welcome *w)
     if (s->refused_reports)
         printf("refused    %llu messages of workers on runs that are not theirs: see the server's log\n",
                (unsigned long long)s->refused_reports);
-    for (size_t i = 0; i < s->n_notes; i++)
-        printf("%-10s %s\n", i ? "" : "notes", s->notes[i]);
+    for (size_t i = 0; i < s->n_notes; i++) {
+        printf("%-10s ", i ? "" : "notes");
+        text_print(stdout, s->notes[i]);
+        putchar('\n');
+    }
 }
 
 int command_status(int argc, char **argv)

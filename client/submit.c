@@ -11,6 +11,7 @@
 #include "client/run.h"
 #include "client/submit.h"
 #include "client/sweep.h"
+#include "client/text.h"
 #include "client/wait.h"
 #include "client/watch.h"
 #include "core/base/clock.h"
@@ -164,7 +165,7 @@ static Islr__Envelope *send_job(struct submit *s, const struct server *server, s
         Islr__Envelope *answer = send_once(s, server, e);
         if (answer)
             return answer;
-        bool lost = e->code == ERR_TIMEOUT || e->code == ERR_UNREACHABLE;
+        bool lost = link_is_break(e);
         if (s->sent && until == 0)
             until = clock_seconds() + RETRY_SECONDS;
         if (!lost || clock_seconds() > until) {
@@ -252,7 +253,7 @@ static int print_dry_run(struct submit *s, const struct server *server)
     if (!answer && e.code != ERR_UNREACHABLE)
         return client_fail(&e);
     if (!answer)
-        fprintf(stderr, "islrctl: checked here only: %s\n", e.text);
+        text_say("islrctl: checked here only: %s", e.text);
     envelope_free(answer);
     print_job(s);
     return 0;
@@ -272,8 +273,8 @@ static int wait_for(struct submit *s, const struct server *server, const struct 
     if (s->json)
         print_json(s, r, run_state_name(end.state), end.reason);
     if (end.state != ISLR__RUN_STATE__RUN_SUCCEEDED)
-        fprintf(stderr, "run %llu: %s%s%s\n", (unsigned long long)run, run_state_name(end.state),
-                *end.reason ? ": " : "", end.reason);
+        text_say("run %llu: %s%s%s", (unsigned long long)run, run_state_name(end.state), *end.reason ? ": " : "",
+                 end.reason);
     return run_state_exit_code(end.state);
 }
 
@@ -354,7 +355,7 @@ static bool parse(struct submit *s, int argc, char **argv, int *code)
             "\"reason\"; with --dry-run the resolved job; of a sweep {\"job\", \"runs\": [{\"label\", \"job\"}]}"),
         {0}};
     const struct option_operand operands[] = {
-        {"JOB.yaml", "the job (.json too)", .value = &s->file},
+        {"JOB.yaml", "the job (.json too)", .value = &s->file, .path = true},
         {"KEY=VALUE", "fields instead of the file's", true, .list = &s->overrides},
         {0}};
     const struct usage usage = {"islrctl submit",

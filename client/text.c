@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "core/base/memory.h"
+#include "core/base/utf8.h"
 
 // The last digits of a number, without printf: a list may have many thousands of lines.
 static char *put_digits(char *at, uint64_t number, int digits)
@@ -64,31 +65,75 @@ const char *text_cut(const char *text, int most, char out[CUT_SIZE])
     return out;
 }
 
-// The control characters of ASCII and, in UTF-8, of U+0080 to U+009F. Tabs stay.
-static void put_harmless(struct strbuf *out, const char *text)
+static uint32_t code_point(const unsigned char *s, size_t n)
 {
-    for (const unsigned char *s = (const unsigned char *)text; *s; s++) {
-        if ((*s < 0x20 && *s != '\t') || *s == 0x7f) {
+    uint32_t c = n == 1 ? s[0] : s[0] & (0x7fu >> n);
+    for (size_t i = 1; i < n; i++)
+        c = c << 6 | (s[i] & 0x3f);
+    return c;
+}
+
+// Control characters, and format characters that reorder, hide or break text: what is read would not be what is there.
+// Tabs stay, and the joiners (U+200C, U+200D), which some scripts are written with.
+static bool is_harmful(uint32_t c)
+{
+    static const struct {
+        uint32_t first, last;
+    } ranges[] = {{0x00, 0x08},     {0x0a, 0x1f},     {0x7f, 0x9f},      {0xad, 0xad},     {0x61c, 0x61c},
+                  {0x180e, 0x180e}, {0x200b, 0x200b}, {0x200e, 0x200f},  {0x2028, 0x202e}, {0x2060, 0x206f},
+                  {0xfeff, 0xfeff}, {0xfff9, 0xfffb}, {0xe0000, 0xe007f}};
+    for (size_t i = 0; i < sizeof ranges / sizeof *ranges; i++)
+        if (c >= ranges[i].first && c <= ranges[i].last)
+            return true;
+    return false;
+}
+
+// Bytes that are no UTF-8 are a terminal's own matter, and so harmful too.
+static void put_harmless(struct strbuf *out, const char *text, bool keep_lines)
+{
+    for (size_t left = strlen(text), n; left; text += n, left -= n) {
+        n = utf8_length(text, left);
+        bool kept = n && !is_harmful(code_point((const unsigned char *)text, n));
+        n = n ? n : 1;
+        if (kept || (keep_lines && *text == '\n'))
+            strbuf_add(out, text, n);
+        else
             strbuf_add(out, "?", 1);
-        } else if (s[0] == 0xc2 && s[1] >= 0x80 && s[1] < 0xa0) {
-            strbuf_add(out, "?", 1);
-            s++;
-        } else {
-            strbuf_add(out, s, 1);
-        }
     }
+}
+
+static void print_harmless(FILE *stream, const char *text, bool keep_lines)
+{
+    struct strbuf out = {0};
+    if (!*text || !isatty(fileno(stream))) {
+        fputs(text, stream);
+        return;
+    }
+    put_harmless(&out, text, keep_lines);
+    fwrite(out.text, 1, out.length, stream);
+    free(out.text);
 }
 
 void text_print(FILE *stream, const char *text)
 {
-    struct strbuf out = {0};
-    if (!isatty(fileno(stream))) {
-        fputs(text, stream);
-        return;
-    }
-    put_harmless(&out, text);
-    fwrite(out.text, 1, out.length, stream);
-    free(out.text);
+    print_harmless(stream, text, false);
+}
+
+void text_print_lines(FILE *stream, const char *text)
+{
+    print_harmless(stream, text, true);
+}
+
+void text_say(const char *format, ...)
+{
+    struct strbuf text = {0};
+    va_list args;
+    va_start(args, format);
+    strbuf_vprintf(&text, format, args);
+    va_end(args);
+    print_harmless(stderr, text.text, true);
+    fputc('\n', stderr);
+    free(text.text);
 }
 
 static int parse_ago(const char *text, int64_t now_ms, int64_t *ms)
@@ -235,7 +280,7 @@ void table_print(struct table *t, FILE *stream)
         if (t->right[c])
             put_gap(&out, gap);
         if (terminal)
-            put_harmless(&out, text);
+            put_harmless(&out, text, false);
         else
             strbuf_add(&out, text, strlen(text));
         if (!t->right[c] && !last)

@@ -18,9 +18,14 @@ const char *text_bytes(uint64_t n, char text[TEXT_SIZE]); // "12.3 MB"
 enum { CUT_SIZE = 60 * 4 + 3 };
 const char *text_cut(const char *text, int most, char out[CUT_SIZE]);
 
-// A text that came from elsewhere. On a terminal control characters come out as '?', so that no run's name or log line
-// can move the cursor, rename the window or type; in files and pipes it stays as it is.
+// A text that came from elsewhere. On a terminal control characters and those that turn the direction of text or hide
+// come out as '?', so that no run's name or log line can move the cursor, rename the window, type, or read as something
+// else; in files and pipes it stays as it is.
 void text_print(FILE *stream, const char *text);
+void text_print_lines(FILE *stream, const char *text); // of several lines: newlines stay
+
+// To stderr, with a newline behind: a message with texts from elsewhere in it, safe likewise. Its own newlines stay.
+void text_say(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 // "90s", "15m", "2h", "3d", "1w" before `now_ms`, or a local "2026-03-01" or "2026-03-01T12:00[:00]"; milliseconds.
 int text_parse_time(const char *text, int64_t now_ms, int64_t *ms, struct error *e);

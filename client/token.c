@@ -29,9 +29,9 @@ static void print_created(const Islr__TokenCreated *t, bool json)
     struct json j = {0};
     if (!json) {
         printf("%s\n", t->token ? t->token : "");
-        fprintf(stderr, "token %llu for %s (%s)%s%s; it is shown this once\n", (unsigned long long)t->info->id,
-                t->info->user, t->info->role, t->info->expires_ms ? ", until " : "",
-                t->info->expires_ms ? text_time(t->info->expires_ms, time) : "");
+        text_say("token %llu for %s (%s)%s%s; it is shown this once", (unsigned long long)t->info->id, t->info->user,
+                 t->info->role, t->info->expires_ms ? ", until " : "",
+                 t->info->expires_ms ? text_time(t->info->expires_ms, time) : "");
         return;
     }
     json_begin(&j, NULL, '{');

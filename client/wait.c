@@ -112,12 +112,12 @@ int wait_runs(const struct server *s, struct wait_end *ends, size_t count, int64
         }
         if (w.stopped.code != ERR_NONE)
             return error_set(e, w.stopped.code, "%s", w.stopped.text);
-        if (e->code != ERR_UNREACHABLE || !patient)
+        if (!link_is_break(e) || !patient)
             return -1;
         if (seconds && clock_seconds() >= w.until)
             return error_set(e, ERR_TIMEOUT, "the runs have not ended in time, and the server is away");
         if (!away)
-            fprintf(stderr, "islrctl: the server is away (%s); trying again, ctrl-c stops\n", e->text);
+            text_say("islrctl: the server is away (%s); trying again, ctrl-c stops", e->text);
         away = true;
         clock_sleep(pause);
         pause = pause * 2 < RPC_BACKOFF_LAST_MS / 1e3 ? pause * 2 : RPC_BACKOFF_LAST_MS / 1e3;
@@ -153,10 +153,8 @@ static void print_ends(const struct wait_end *ends, size_t count, bool json)
         json_end(&j, '}');
         if (json || !ends[i].ended)
             continue;
-        fprintf(stderr, "run %llu: %s%s", (unsigned long long)ends[i].run, run_state_name(ends[i].state),
-                *ends[i].reason ? ": " : "");
-        text_print(stderr, ends[i].reason);
-        fputc('\n', stderr);
+        text_say("run %llu: %s%s%s", (unsigned long long)ends[i].run, run_state_name(ends[i].state),
+                 *ends[i].reason ? ": " : "", ends[i].reason);
     }
     json_end(&j, ']');
     json_end(&j, '}');

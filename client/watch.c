@@ -7,6 +7,7 @@
 #include "client/live.h"
 #include "client/run.h"
 #include "client/screen.h"
+#include "client/text.h"
 
 int watch_run(const struct server *s, uint64_t run, bool patient, bool quiet, struct follow_result *result)
 {
@@ -38,7 +39,7 @@ static void flush(void *context)
 static void print_notice(void *context, const char *text)
 {
     (void)context;
-    fprintf(stderr, "islrctl: %s\n", text);
+    text_say("islrctl: %s", text);
 }
 
 int follow_printed(const char *address, const char *name, const struct follower_options *wanted,

@@ -72,7 +72,7 @@ static void add_notes(struct listing *l)
 {
     const struct strbuf *notes = l->context;
     if (!l->json) {
-        fputs(notes->text ? notes->text : "", stderr);
+        text_print_lines(stderr, notes->text ? notes->text : "");
         return;
     }
     json_begin(&l->document, "notes", '[');

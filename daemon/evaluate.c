@@ -52,18 +52,20 @@ int command_evaluate(int argc, char **argv)
     int64_t fold = -1, k = 4, fold_seed = 42, threads = 0;
     bool json = false;
     const struct option_row options[] = {
-        {'m', "model", "FILE", "checkpoint; several: the mean of their softmax", OPTION_LIST, &models},
+        {'m', "model", "FILE", "checkpoint; several: the mean of their softmax", OPTION_LIST, &models, .path = true},
         {0, "fold", "N", "only the clips of this fold", OPTION_INT, &fold, .min = -1, .max = 1000,
          .default_shown = "all clips"},
         {0, "k", "K", "folds, where a directory is prepared", OPTION_INT, &k, .max = 1000},
         {0, "fold-seed", "S", "seed of the folds", OPTION_INT, &fold_seed},
-        {0, "fold-file", "CSV", "folds from a file: participant_id,sequence_id,fold", OPTION_STRING, &fold_file},
+        {0, "fold-file", "CSV", "folds from a file: participant_id,sequence_id,fold", OPTION_STRING, &fold_file,
+         .path = true},
         {0, "json", NULL, "{clips, accuracy, top5, loss, signs: [..], most_confused: [..]}", OPTION_FLAG, &json},
         {0, "precision", "fp32|bf16", "of the computation", OPTION_CHOICE, &precision},
         {0, "device", "auto|cpu|cuda", "what to compute on", OPTION_CHOICE, &device},
         {0, "threads", "N", "CPU threads; 0: all cores", OPTION_INT, &threads, .max = 4096},
         {0}};
-    const struct option_operand operands[] = {{"DATA", "a data directory or a prepared set", .value = &data}, {0}};
+    const struct option_operand operands[] = {
+        {"DATA", "a data directory or a prepared set", .value = &data, .path = true}, {0}};
     const struct usage usage = {"islrd evaluate", "accuracy of models on labelled clips", options, operands,
                                 "islrd evaluate --model out/final/soup.safetensors --fold 0 recordings"};
     int code;

@@ -22,5 +22,5 @@ static const struct command commands[] = {
 
 int main(int argc, char **argv)
 {
-    return command_main("islrd", "training system for isolated sign language recognition", commands, argc, argv);
+    return program_main("islrd", "training system for isolated sign language recognition", commands, argc, argv);
 }

@@ -153,10 +153,11 @@ int command_predict(int argc, char **argv)
 {
     struct predict p = {.top = 3, .batch = 64, .device = "auto", .precision = "fp32"};
     const struct option_row options[] = {
-        {'m', "model", "FILE", "checkpoint; several: the mean of their softmax", OPTION_LIST, &p.models},
+        {'m', "model", "FILE", "checkpoint; several: the mean of their softmax", OPTION_LIST, &p.models, .path = true},
         {'k', "top", "K", "how many signs to print for each clip", OPTION_INT, &p.top, .min = 1, .max = 65536},
-        {0, "csv", "OUT", "write a table: path,rank,sign,class,probability", OPTION_STRING, &p.csv},
-        {0, "npy", "OUT", "write probabilities: float32 [clips, classes] in the inputs' order", OPTION_STRING, &p.npy},
+        {0, "csv", "OUT", "write a table: path,rank,sign,class,probability", OPTION_STRING, &p.csv, .path = true},
+        {0, "npy", "OUT", "write probabilities: float32 [clips, classes] in the inputs' order", OPTION_STRING, &p.npy,
+         .path = true},
         {0, "logits", NULL, "logits in place of probabilities (one model)", OPTION_FLAG, &p.logits},
         {0, "json", NULL, "[{\"clip\": .., \"top\": [{\"sign\": .., \"class\": .., \"probability\": ..}]}]",
          OPTION_FLAG, &p.json},
@@ -166,7 +167,7 @@ int command_predict(int argc, char **argv)
         {0, "threads", "N", "CPU threads; 0: all cores", OPTION_INT, &p.threads, .max = 4096},
         {0}};
     const struct option_operand operands[] = {
-        {"INPUT", "parquet files, data directories or prepared sets", .list = &p.inputs}, {0}};
+        {"INPUT", "parquet files, data directories or prepared sets", .list = &p.inputs, .path = true}, {0}};
     const struct usage usage = {"islrd predict", "signs of recordings", options, operands,
                                 "islrd predict --model soup.safetensors --top 3 clip.parquet"};
     int code;

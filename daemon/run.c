@@ -106,14 +106,14 @@ int command_run(int argc, char **argv)
 {
     struct run_arguments a = {.device = "auto", .hang_seconds = HANG_SECONDS};
     const struct option_row options[] = {
-        {'o', "out", "DIR", "where the run's files go", OPTION_STRING, &a.out},
+        {'o', "out", "DIR", "where the run's files go", OPTION_STRING, &a.out, .path = true},
         {0, "resume", NULL, "go on from the newest resume point in DIR, if there is one", OPTION_FLAG, &a.resume},
         {0, "device", "auto|cpu|cuda", "what to compute on", OPTION_CHOICE, &a.device},
         {0, "threads", "N", "CPU threads of each rank; 0: its share of the cores", OPTION_INT, &a.threads, .max = 4096},
         OPTION_HANG(&a.hang_seconds),
         {0}};
     const struct option_operand operands[] = {
-        {"JOB.yaml", "the job", .value = &a.job},
+        {"JOB.yaml", "the job", .value = &a.job, .path = true},
         {"KEY=VALUE", "settings in place of the file's: train.lr=1e-4", .optional = true, .list = &a.overrides},
         {0}};
     char *presets = describe_presets();

@@ -40,15 +40,16 @@ struct server_options {
 // The rows of a command line that fill these in.
 // clang-format off
 #define SERVER_OPTION_ROWS(o)                                                                                          \
-    {0, "dir", "DIR", "where everything is kept", OPTION_STRING, &(o)->directory,                                      \
+    {0, "dir", "DIR", "where everything is kept", OPTION_STRING, &(o)->directory, .path = true,                        \
      .default_shown = "/var/lib/islr for root, else ~/.local/state/islr"},                                             \
-    {0, "socket", "PATH", "the unix socket to listen on", OPTION_STRING, &(o)->socket,                                 \
+    {0, "socket", "PATH", "the unix socket to listen on", OPTION_STRING, &(o)->socket, .path = true,                   \
      .default_shown = "DIR/islr.sock"},                                                                                \
     {0, "group", "NAME", "this group's users may open the socket too, as submitters", OPTION_STRING, &(o)->group,      \
      .default_shown = "the server's own user and root alone"},                                                         \
     {0, "listen", "HOST:PORT", "listen on the network too, with TLS 1.3; users need tokens", OPTION_STRING,            \
      &(o)->listen, .default_shown = "not on the network"},                                                             \
     {0, "tls", "FILE", "key and certificate in PEM form, read again at SIGHUP", OPTION_STRING, &(o)->tls_file,         \
+     .path = true,                                                                                                     \
      .default_shown = "DIR/tls.pem, made if it is missing"}
 // clang-format on
 

@@ -9,6 +9,7 @@
 #include "core/store/backup.h"
 #include "core/store/run_read.h"
 #include "core/store/setting.h"
+#include "core/store/token_row.h"
 #include "daemon/serve_attempt.h"
 #include "daemon/serve_collect.h"
 #include "daemon/serve_server.h"
@@ -67,6 +68,23 @@ static int end_attempts(struct server *s, struct store_reader *reader, struct er
     return rc;
 }
 
+// What was revoked after the backup is valid again, and only who revoked it can know. All of them stay: a restored server
+// that lets nobody in, its workers neither, is no server.
+static int warn_of_tokens(struct server *s, struct store_reader *reader, const char *when, struct error *e)
+{
+    struct pool pool = {0};
+    struct token_row *rows;
+    size_t count;
+    int rc = token_list(reader, 0, &pool, &rows, &count, e);
+    pool_free(&pool);
+    if (!rc && count)
+        log_warn(s->log,
+                 "the tokens of %s are valid (%zu), those too that were revoked since: see `islrctl token list`, and "
+                 "`islrctl token revoke` them again",
+                 when, count);
+    return rc;
+}
+
 // 1: it was.
 static int settle_restored(struct server *s, struct store_reader *reader, struct error *e)
 {
@@ -79,7 +97,7 @@ static int settle_restored(struct server *s, struct store_reader *reader, struct
     strftime(when, sizeof when, "%Y-%m-%d %H:%M:%S", localtime_r(&seconds, &tm));
     snprintf(event, sizeof event, "restored from the backup of %s", when);
     struct setting_set r = {.name = BACKUP_SETTING, .value = "", .event = event, .time_ms = server_now_ms()};
-    if (end_attempts(s, reader, e) || make_id(s, 1, e))
+    if (end_attempts(s, reader, e) || make_id(s, 1, e) || warn_of_tokens(s, reader, when, e))
         return -1;
     setting_set_prepare(&r);
     if (store_call(s->store, &r.op)) {

@@ -9,8 +9,6 @@
 struct showing {
     struct read_job job;
     Islr__RunDetail *detail;
-    Islr__CheckpointInfo **checkpoints;
-    size_t checkpoint_count;
     char user[64];
 };
 
@@ -45,32 +43,73 @@ void handle_get_run(struct session *session, Islr__Envelope *m)
     read_job_start(&x->job);
 }
 
+// ---- all checkpoints: a piece at a time, each sent while the next one is read ----------------------------------------
+
+enum { PIECE = 512, MESSAGE_BYTES = 512 << 10 };
+
+struct checkpoints {
+    struct read_job job;
+    uint64_t run;   // once it is known
+    uint64_t after; // the last one of the piece before
+    Islr__CheckpointInfo **list;
+    size_t count;
+    char user[64];
+};
+
+static int find_run(struct checkpoints *x, struct store_reader *reader, struct error *e)
+{
+    struct read_job *job = &x->job;
+    const Islr__ListCheckpoints *asked = job->request->list_checkpoints;
+    struct run_now now;
+    x->run = asked->run;
+    if (!x->run && run_read_newest(reader, x->user, &x->run, e))
+        return -1;
+    return permit_checkpoints(reader, asked->as, x->run, &job->pool, e) || run_read_now(reader, x->run, &now, e) ? -1
+                                                                                                                 : 0;
+}
+
 static int checkpoints_read(struct read_job *job, struct store_reader *reader, struct error *e)
 {
-    struct showing *x = (struct showing *)job;
-    struct run_now now;
-    uint64_t run = job->request->list_checkpoints->run;
-    if (!run && run_read_newest(reader, x->user, &run, e))
+    struct checkpoints *x = (struct checkpoints *)job;
+    job->again = 0;
+    if ((!x->after && find_run(x, reader, e)) ||
+        checkpoint_list_after(reader, x->run, x->after, PIECE, &job->pool, &x->list, &x->count, e))
         return -1;
-    return permit_checkpoints(reader, job->request->list_checkpoints->as, run, &job->pool, e) ||
-                   run_read_now(reader, run, &now, e) ||
-                   checkpoint_list(reader, run, &job->pool, &x->checkpoints, &x->checkpoint_count, e)
-               ? -1
-               : 0;
+    job->again = x->count == PIECE;
+    return 0;
+}
+
+static void send_checkpoints(struct checkpoints *x, size_t from, size_t to)
+{
+    Islr__CheckpointList list = ISLR__CHECKPOINT_LIST__INIT;
+    Islr__Envelope m = ENVELOPE(CHECKPOINT_LIST, checkpoint_list, &list);
+    list.checkpoints = x->list + from;
+    list.n_checkpoints = to - from;
+    list.has_more = 1;
+    list.more = to < x->count || x->job.again;
+    session_reply(x->job.session, x->job.id, &m);
 }
 
 static void checkpoints_done(struct read_job *job)
 {
-    struct showing *x = (struct showing *)job;
-    Islr__CheckpointList list = ISLR__CHECKPOINT_LIST__INIT;
-    Islr__Envelope m = ENVELOPE(CHECKPOINT_LIST, checkpoint_list, &list);
+    struct checkpoints *x = (struct checkpoints *)job;
+    size_t from = 0, bytes = 0;
     if (job->failed && job->error.code == ERR_DENIED)
         session_note_refused(job->session, job->request, &job->error);
     if (job->failed)
         return;
-    list.checkpoints = x->checkpoints;
-    list.n_checkpoints = x->checkpoint_count;
-    session_reply(job->session, job->id, &m);
+    job->again = job->again && job->session->peer; // else nobody is there any more
+    for (size_t i = 0; i < x->count; i++) {
+        size_t size = islr__checkpoint_info__get_packed_size(x->list[i]) + 8;
+        if (bytes && bytes + size > MESSAGE_BYTES) {
+            send_checkpoints(x, from, i);
+            from = i;
+            bytes = 0;
+        }
+        bytes += size;
+    }
+    send_checkpoints(x, from, x->count);
+    x->after = x->count ? x->list[x->count - 1]->id : x->after;
 }
 
 void handle_list_checkpoints(struct session *session, Islr__Envelope *m)
@@ -80,7 +119,7 @@ void handle_list_checkpoints(struct session *session, Islr__Envelope *m)
         session_refuse(session, m, &e);
         return;
     }
-    struct showing *x = read_job_new(session, session->peer, sizeof *x);
+    struct checkpoints *x = read_job_new(session, session->peer, sizeof *x);
     memcpy(x->user, session->user, sizeof x->user);
     x->job.read = checkpoints_read;
     x->job.done = checkpoints_done;

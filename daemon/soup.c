@@ -45,9 +45,10 @@ int command_soup(int argc, char **argv)
 {
     struct soup s = {.method = "uniform", .device = "auto", .fold = -1, .k = 4, .fold_seed = 42};
     const struct option_row options[] = {
-        {'o', "out", "OUT", "file to write", OPTION_STRING, &s.out},
+        {'o', "out", "OUT", "file to write", OPTION_STRING, &s.out, .path = true},
         {0, "method", "uniform|greedy", "all of them, or those that make the soup better", OPTION_CHOICE, &s.method},
-        {0, "data", "SET", "greedy: a prepared set or data directory to judge on", OPTION_STRING, &s.data},
+        {0, "data", "SET", "greedy: a prepared set or data directory to judge on", OPTION_STRING, &s.data,
+         .path = true},
         {0, "fold", "N", "greedy: judge on this fold alone", OPTION_INT, &s.fold, .min = -1, .max = 1000,
          .default_shown = "all clips"},
         {0, "k", "K", "folds, where a directory is prepared", OPTION_INT, &s.k, .max = 1000},
@@ -55,7 +56,8 @@ int command_soup(int argc, char **argv)
         {0, "device", "auto|cpu|cuda", "what to compute on", OPTION_CHOICE, &s.device},
         {0, "threads", "N", "CPU threads; 0: all cores", OPTION_INT, &s.threads, .max = 4096},
         {0}};
-    const struct option_operand operands[] = {{"FILE", "checkpoints of one architecture", .list = &s.files}, {0}};
+    const struct option_operand operands[] = {
+        {"FILE", "checkpoints of one architecture", .list = &s.files, .path = true}, {0}};
     const struct usage usage = {"islrd soup", "the average of checkpoints", options, operands,
                                 "islrd soup -o soup.safetensors run/checkpoints/epoch-*/distilled.safetensors"};
     int code;

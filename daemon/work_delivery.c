@@ -84,8 +84,19 @@ static void on_finished(struct peer *p, void *context, const Islr__Envelope *m, 
                  why->text);
         let_go(n, 0);
     } else {
-        work_delivery_later(d);
+        work_delivery_later(d, RETRY_MS);
     }
+}
+
+// A run whose files are not all at the server has not succeeded, whatever its ranks say.
+static void count_missing(struct work_delivery *d)
+{
+    if (d->missing.code == ERR_NONE || d->end.outcome != WORK_SUCCEEDED)
+        return;
+    d->end.outcome = WORK_FAILED;
+    d->end.retryable = !error_is_lasting(&d->missing);
+    free(d->end.reason);
+    d->end.reason = xstrdup(d->missing.text);
 }
 
 static void tell_end(struct work_net *n)
@@ -94,6 +105,7 @@ static void tell_end(struct work_net *n)
     struct peer *p = work_net_peer(n);
     if (!p || d->telling_end || d->waiting)
         return;
+    count_missing(d);
     Islr__Finished finished = ISLR__FINISHED__INIT;
     Islr__Envelope m = ENVELOPE(FINISHED, finished, &finished);
     finished.has_run = finished.has_attempt = finished.has_outcome = finished.has_retryable = finished.has_last_seq = 1;
@@ -136,10 +148,10 @@ static void again(uv_timer_t *timer)
     work_delivery_pump(d->net);
 }
 
-void work_delivery_later(struct work_delivery *d)
+void work_delivery_later(struct work_delivery *d, unsigned ms)
 {
     d->waiting = 1;
-    uv_timer_start(&d->timer, again, RETRY_MS, 0);
+    uv_timer_start(&d->timer, again, ms, 0);
 }
 
 void work_delivery_up(struct work_net *n, uint64_t acked_seq)

@@ -46,7 +46,7 @@ void work_delivery_file(struct work_net *n, struct work_file *f);
 // A file that the server has already (restored from it): a soup's member perhaps.
 void work_delivery_known(struct work_net *n, const char *path, const struct hash *sha256);
 
-// The last word: how it ended. When the server has everything (or wants none of it) the spool is destroyed, the run's
+// The last word: how it ended; one whose files the server would not take has failed. When the server has everything (or wants none of it) the spool is destroyed, the run's
 // directory removed if it succeeded, and the lock on it released: they are the network thread's from here on.
 struct work_end {
     enum work_outcome outcome;

@@ -29,9 +29,10 @@ struct work_delivery {
     int hashing;
     struct error hash_error;
     struct upload *upload;
-    int uploaded;    // the first file is an artifact now
-    uint64_t naming; // AddCheckpoint is on its way: its id
-    int tries;       // of the first file
+    int uploaded;         // the first file is an artifact now
+    uint64_t naming;      // AddCheckpoint is on its way: its id
+    int tries;            // of the first file
+    struct error missing; // the first file but a resume point that was given up, and why; ERR_NONE: none
 
     uv_timer_t timer;
     int waiting; // for the timer, before anything is tried again
@@ -42,7 +43,7 @@ struct work_delivery {
 };
 
 void work_delivery_pump(struct work_net *n);
-void work_delivery_later(struct work_delivery *d);
+void work_delivery_later(struct work_delivery *d, unsigned ms); // nothing is sent before
 
 uint64_t work_records_total(const struct work_delivery *d);
 void work_records_pump(struct work_net *n);

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "core/base/memory.h"
+#include "core/rpc/envelope.h"
 #include "core/rpc/protocol.h"
 #include "daemon/work_delivery_internal.h"
 
@@ -103,15 +104,26 @@ static void hash_work(uv_work_t *work)
     hash_first(d, &d->hash_error);
 }
 
+// The run goes on without it; how it ends says so (work_delivery.c). Resume points come and go.
+static void give_up_first(struct work_delivery *d, const struct error *why)
+{
+    const struct work_file *f = d->files;
+    char *what = f->epoch ? xprintf("%s of epoch %u", f->what, f->epoch) : xstrdup(f->what);
+    log_error(d->net->options.log, "run %llu: %s is not delivered: %s", (unsigned long long)d->run, what, why->text);
+    if (strcmp(f->what, "resume") && d->missing.code == ERR_NONE)
+        error_set(&d->missing, why->code, "the server has not got the run's %s: %s", what, why->text);
+    envelope_clean_text(d->missing.text);
+    free(what);
+    drop_first(d);
+}
+
 static void hash_done(uv_work_t *work, int status)
 {
     struct work_delivery *d = work->data;
     (void)status;
     d->hashing = 0;
     if (d->hash_error.code != ERR_NONE) {
-        log_error(d->net->options.log, "run %llu: %s: %s; it is not delivered", (unsigned long long)d->run,
-                  d->files->what, d->hash_error.text);
-        drop_first(d);
+        give_up_first(d, &d->hash_error);
     } else {
         d->files->hashed = 1;
         remember(d, d->files->path, &d->files->sha256);
@@ -121,7 +133,8 @@ static void hash_done(uv_work_t *work, int status)
 
 // ---- upload and name ------------------------------------------------------------------------------------------------
 
-// What the server could not do now it may do later; what it cannot find or finds damaged is sent anew a few times.
+// What the server could not do now it may do later; what it cannot find or finds damaged is sent anew a few times; what
+// it says cannot be, will not be the next time either.
 static void take_refusal(struct work_delivery *d, const struct error *why)
 {
     if (why->code == ERR_UNREACHABLE)
@@ -129,12 +142,11 @@ static void take_refusal(struct work_delivery *d, const struct error *why)
     log_warn(d->net->options.log, "run %llu: %s is not delivered yet: %s", (unsigned long long)d->run, d->files->what,
              why->text);
     d->uploaded = 0;
-    int hopeless = why->code == ERR_INVALID || why->code == ERR_NOT_FOUND || why->code == ERR_DAMAGED;
-    if (hopeless && ++d->tries >= TRIES_MAX) {
-        log_error(d->net->options.log, "run %llu: %s is given up", (unsigned long long)d->run, d->files->what);
-        drop_first(d);
-    }
-    work_delivery_later(d);
+    int again = why->code == ERR_NOT_FOUND || why->code == ERR_DAMAGED;
+    int hopeless = why->code == ERR_INVALID || (again && ++d->tries >= TRIES_MAX);
+    if (hopeless)
+        give_up_first(d, why);
+    work_delivery_later(d, hopeless ? 0 : RETRY_MS); // not at once: this may be a pump's doing
 }
 
 static void on_uploaded(void *context, const struct error *why)

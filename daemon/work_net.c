@@ -188,7 +188,7 @@ static void on_registered(struct peer *p, void *context, const Islr__Envelope *m
 {
     struct work_net *n = context;
     struct error e;
-    if (!m && (why->code == ERR_UNREACHABLE || why->code == ERR_TIMEOUT)) {
+    if (!m && link_is_break(why)) {
         peer_close(p, why);
     } else if (!m) {
         work_net_end(n, why);

@@ -25,7 +25,7 @@ struct attempt {
     struct comm *gang;
     int first; // this is the gang's first rank
     int resumes;
-    int restoring;          // fetching what earlier attempts left
+    int settling;           // making a directory on this machine and fetching what earlier attempts left
     struct scratch scratch; // first rank only
     struct spool *spool;
     char *outbox;
@@ -49,6 +49,7 @@ static void fetched(void *context, uint64_t have)
 
 static int open_place(struct attempt *a, struct error *e)
 {
+    a->settling = 1;
     if (scratch_open(&a->scratch, a->o->scratch, a->task, a->o->log, e))
         return -1;
     char *path = file_join(a->scratch.directory, "spool");
@@ -70,9 +71,8 @@ static int open_place(struct attempt *a, struct error *e)
         .retrieval = &retrieval, .log = a->o->log, .directory = a->scratch.directory, .task = a->task, .net = a->net};
     a->outbox = file_join(a->scratch.directory, "outbox");
     a->spool = NULL;
-    a->restoring = 1;
     int rc = work_restore(&restore, &a->resumes, e);
-    a->restoring = rc != 0;
+    a->settling = rc != 0;
     rc = rc || work_inputs(&retrieval, a->scratch.directory, a->task->job, e) ||
          work_folds(&retrieval, a->scratch.directory, a->task, e) || file_remove_tree(a->outbox, e) ||
          file_make_dirs(a->outbox, e);
@@ -87,19 +87,13 @@ static int open_place(struct attempt *a, struct error *e)
 
 // ---- the end --------------------------------------------------------------------------------------------------------
 
-// Doing the same again gives the same, but for what ranks, servers and disks may do otherwise the next time.
-static int may_pass(enum error_code code)
-{
-    return code == ERR_TIMEOUT || code == ERR_UNREACHABLE;
-}
-
 static void report(struct attempt *a, int rc, const struct error *why, int device_lost)
 {
     struct work_end end = {.reason = rc ? (char *)why->text : "", .directory = a->scratch.directory};
     end.lock = a->scratch.lock;
     end.outcome = !rc ? WORK_SUCCEEDED : why->code == ERR_INTERRUPTED ? WORK_STOPPED : WORK_FAILED;
-    // The next one may be given an older resume point, or another device.
-    end.retryable = may_pass(why->code) || a->restoring || device_lost;
+    // The next one may be given another machine's disk, an older resume point, or another device.
+    end.retryable = rc && (!error_is_lasting(why) || a->settling || device_lost);
     work_delivery_finish(a->net, &end);
 }
 

@@ -1,8 +1,11 @@
 // Dispatch to a program's commands: see command.h.
 #include "core/base/command.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "core/base/error.h"
 #include "core/base/nearest.h"
@@ -52,4 +55,28 @@ int command_main(const char *program, const char *about, const struct command *c
         if (!strcmp(argv[1], c->name))
             return c->run(argc - 1, argv + 1);
     return fault_unknown(program, commands, argv[1]);
+}
+
+// What was closed is opened for reading alone: there is nothing to read, and writing fails as it would have.
+static int open_standard(void)
+{
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDONLY) != fd) // the lowest free one
+            return -1;
+    return 0;
+}
+
+int program_main(const char *program, const char *about, const struct command *commands, int argc, char **argv)
+{
+    if (open_standard()) {
+        fprintf(stderr, "%s: a standard descriptor is closed, and /dev/null cannot be opened: %s\n", program,
+                strerror(errno));
+        return ERR_FAILED;
+    }
+    int code = command_main(program, about, commands, argc, argv);
+    if (!fflush(stdout) && !ferror(stdout))
+        return code;
+    if (errno != EPIPE) // a pager that was left
+        fprintf(stderr, "%s: cannot write the output: %s\n", program, strerror(errno));
+    return code ? code : ERR_FAILED;
 }

@@ -23,6 +23,7 @@ enum error_code {
 struct error {
     enum error_code code;
     char text[2000]; // always NUL-terminated; over-long texts end in "..."
+    int lasting;     // see error_lasts()
 };
 
 // Sets code and text; `e` may be NULL (the caller does not want to know). Always returns -1, so that
@@ -32,6 +33,14 @@ int error_set(struct error *e, enum error_code code, const char *format, ...) __
 // As error_set(), with ": <strerror(errno)>" behind the text.
 int error_set_errno(struct error *e, enum error_code code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+
+// Says of an ERR_FAILED that has just been set that the same work would fail in the same way wherever and whenever it is
+// done again (a loss that is not finite). Always returns -1.
+int error_lasts(struct error *e);
+
+// Whether that is so: an invalid job, what is not there, not permitted or damaged, and what error_lasts() was said of.
+// Everything else - a full disk, a server that is away, a machine out of memory or descriptors - may pass.
+int error_is_lasting(const struct error *e);
 
 // Puts "<context>: " before the text. Always returns -1.
 int error_prefix(struct error *e, const char *format, ...) __attribute__((format(printf, 2, 3)));

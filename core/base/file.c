@@ -12,16 +12,16 @@
 
 #include "core/base/memory.h"
 
-static enum error_code open_code(void)
+enum error_code file_error_code(int number)
 {
-    return errno == ENOENT || errno == ENOTDIR ? ERR_NOT_FOUND : errno == EACCES ? ERR_DENIED : ERR_FAILED;
+    return number == ENOENT || number == ENOTDIR ? ERR_NOT_FOUND : number == EACCES ? ERR_DENIED : ERR_FAILED;
 }
 
 int file_read(const char *path, size_t limit, char **data, size_t *size, struct error *e)
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
-        return error_set_errno(e, open_code(), "cannot open %s", path);
+        return error_set_errno(e, file_error_code(errno), "cannot open %s", path);
     char *buffer = NULL;
     size_t length = 0, capacity = 0;
     for (;;) {
@@ -66,7 +66,7 @@ static struct file_writer *open_writer(const char *path, mode_t mode, struct err
     w->temporary = xprintf("%s.tmp-XXXXXX", path);
     int fd = mkostemp(w->temporary, O_CLOEXEC);
     if (fd < 0 || fchmod(fd, mode) || !(w->stream = fdopen(fd, "w+"))) {
-        error_set_errno(e, open_code(), "cannot create a file beside %s", path);
+        error_set_errno(e, file_error_code(errno), "cannot create a file beside %s", path);
         if (fd >= 0) {
             close(fd);
             unlink(w->temporary);
@@ -159,7 +159,7 @@ int file_map_open(const char *path, struct file_map *map, struct error *e)
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); // a pipe is refused below, not waited for
     if (fd < 0)
-        return error_set_errno(e, open_code(), "cannot open %s", path);
+        return error_set_errno(e, file_error_code(errno), "cannot open %s", path);
     struct stat st;
     if (fstat(fd, &st) || !S_ISREG(st.st_mode)) {
         close(fd);
@@ -202,7 +202,7 @@ int file_make_dirs(const char *path, struct error *e)
         char c = *p;
         *p = 0;
         if (mkdir(copy, 0777) && errno != EEXIST)
-            rc = error_set_errno(e, open_code(), "cannot create the directory %s", copy);
+            rc = error_set_errno(e, file_error_code(errno), "cannot create the directory %s", copy);
         *p = c;
         if (!c)
             break;
@@ -239,7 +239,7 @@ int file_sync_dir(const char *path, struct error *e)
 {
     int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0)
-        return error_set_errno(e, open_code(), "cannot open the directory %s", path);
+        return error_set_errno(e, file_error_code(errno), "cannot open the directory %s", path);
     int rc = fsync(fd);
     if (rc)
         error_set_errno(e, ERR_FAILED, "cannot sync the directory %s", path);

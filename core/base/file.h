@@ -8,6 +8,13 @@
 
 #include "core/base/error.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+// What an error number of opening a file says: it is not there, it may not be opened, or (ERR_FAILED) the machine could not.
+enum error_code file_error_code(int number);
+
 // Reads a whole file of at most `limit` bytes; *data is malloc'ed with a NUL behind the last byte.
 int file_read(const char *path, size_t limit, char **data, size_t *size, struct error *e);
 
@@ -38,5 +45,9 @@ int file_remove_tree(const char *path, struct error *e);  // like rm -rf; a miss
 int file_sync_dir(const char *path, struct error *e);     // fsync of a directory
 char *file_join(const char *directory, const char *name); // "directory/name", malloc'ed
 char *file_absolute(const char *path, struct error *e); // from the current directory; malloc'ed; nothing need be there
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

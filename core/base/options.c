@@ -8,6 +8,7 @@
 
 #include "core/base/memory.h"
 #include "core/base/nearest.h"
+#include "core/base/utf8.h"
 
 enum { NAMES_MAX = 128, HELP_COLUMN = 30, HELP_WIDTH = 110 };
 
@@ -48,6 +49,18 @@ static int fault_range(const struct option_row *o, const char *text, const char 
         return error_set(e, ERR_INVALID, "%s: '%s' is not %s from %.15g on", shown(o, name), text, what, o->min);
     return error_set(e, ERR_INVALID, "%s: '%s' is not %s from %.15g to %.15g", shown(o, name), text, what, o->min,
                      o->max);
+}
+
+// What is no text could be neither sent to a server nor kept by one.
+static int check_text(const char *name, const char *text, struct error *e)
+{
+    if (utf8_valid(text, strlen(text)))
+        return 0;
+    char *shown_text = xstrdup(text);
+    utf8_clean(shown_text);
+    error_set(e, ERR_INVALID, "%s: '%s' is not UTF-8 text", name, shown_text);
+    free(shown_text);
+    return -1;
 }
 
 static bool in_range(const struct option_row *o, double v)
@@ -94,6 +107,9 @@ static int store_choice(const struct option_row *o, const char *text, struct err
 
 static int store(const struct option_row *o, const char *text, struct error *e)
 {
+    char name[80];
+    if (o->kind != OPTION_FLAG && !o->path && check_text(shown(o, name), text, e))
+        return -1;
     switch (o->kind) {
     case OPTION_FLAG:
         *(bool *)o->value = true;
@@ -202,6 +218,8 @@ static int read_operand(struct reader *r, const char *text, struct error *e)
     const struct option_operand *o = r->usage->operands ? &r->usage->operands[r->operand] : NULL;
     if (!o || !o->argument)
         return error_set(e, ERR_INVALID, "'%s' is one argument too many", text);
+    if (!o->path && check_text(o->argument, text, e))
+        return -1;
     if (o->list) {
         list_add(o->list, text);
         return 0;

@@ -55,6 +55,7 @@ struct option_row {
     void *value;
     double min, max;           // OPTION_INT, OPTION_FLOAT: both 0: any
     const char *default_shown; // in the help instead of the value; "" shows none
+    bool path;                 // a file's name, in whatever bytes; all other texts must be UTF-8
 };
 
 // One positional argument; an array of them ends with {0}. Exactly one of value and list is set; only the last may
@@ -65,6 +66,7 @@ struct option_operand {
     bool optional; // a list: may be empty
     const char **value;
     struct option_list *list;
+    bool path; // as an option's
 };
 
 struct usage {

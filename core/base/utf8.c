@@ -1,6 +1,8 @@
 // UTF-8: see utf8.h.
 #include "core/base/utf8.h"
 
+#include <string.h>
+
 size_t utf8_length(const char *text, size_t size)
 {
     const unsigned char *p = (const unsigned char *)text;
@@ -29,6 +31,18 @@ int utf8_valid(const char *text, size_t size)
         size -= n;
     }
     return 1;
+}
+
+void utf8_clean(char *text)
+{
+    size_t left = strlen(text);
+    while (left) {
+        size_t n = utf8_length(text, left);
+        if (!n)
+            *text = '?';
+        text += n ? n : 1;
+        left -= n ? n : 1;
+    }
 }
 
 int utf8_printable(const char *text, size_t size)

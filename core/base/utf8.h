@@ -10,6 +10,8 @@ size_t utf8_length(const char *text, size_t size);
 // 1: all of it is UTF-8.
 int utf8_valid(const char *text, size_t size);
 
+void utf8_clean(char *text); // every byte that is none becomes '?'
+
 // 1: and without control characters (those below a space): fit to be shown on a line.
 int utf8_printable(const char *text, size_t size);
 

@@ -24,6 +24,7 @@
 #include <parquet/file_reader.h>
 #include <parquet/schema.h>
 
+#include "core/base/file.h"
 #include "core/data/parquet.h"
 
 namespace
@@ -324,18 +325,13 @@ void read_clip(parquet_reader &r, const char *path)
 enum error_code error_of_system(int code)
 {
     switch (code) {
-    case ENOENT:
-        return ERR_NOT_FOUND;
-    case EACCES:
-        return ERR_DENIED;
-    case EMFILE:
-    case ENFILE:
-    case ENOMEM:
-    case ESTALE:
-    case ETIMEDOUT:
-        return ERR_FAILED;
-    default:
+    case EISDIR:
+    case ELOOP:
+    case ENAMETOOLONG:
+    case ENXIO: // a socket
         return ERR_DAMAGED;
+    default:
+        return file_error_code(code);
     }
 }
 

@@ -243,8 +243,7 @@ int prepare_cached(const char *data, const char *cache, const struct prepare_opt
     e = e ? e : &own;
     int rc = 0;
     if (stat(data, &st))
-        rc = error_set_errno(e, errno == ENOENT || errno == ENOTDIR ? ERR_NOT_FOUND : ERR_FAILED, "cannot open %s",
-                             data);
+        rc = error_set_errno(e, file_error_code(errno), "cannot open %s", data);
     if (agree(team, rc, e))
         return -1;
     bool directory = S_ISDIR(st.st_mode);

@@ -143,8 +143,9 @@ static void reply(struct peer *p, void *context, const Islr__Envelope *m, const 
         return;
     }
     struct error e = {ERR_FAILED, ""};
+    int last = envelope_is_last_reply(m); // on_reply may keep it, and free it
     c->result = c->on_reply(c->context, m, &e);
-    c->done = c->result || envelope_is_last_reply(m);
+    c->done = c->result || last;
     if (c->result < 0)
         c->why = e;
 }

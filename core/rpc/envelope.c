@@ -48,14 +48,7 @@ static void budget_free(void *data, void *p)
 
 void envelope_clean_text(char *text)
 {
-    size_t left = strlen(text);
-    while (left) {
-        size_t n = utf8_length(text, left);
-        if (!n)
-            *text = '?';
-        text += n ? n : 1;
-        left -= n ? n : 1;
-    }
+    utf8_clean(text);
 }
 
 static int check_message(const ProtobufCMessage *m, struct error *e);
@@ -165,6 +158,8 @@ int envelope_is_last_reply(const Islr__Envelope *m)
         return 0;
     case ISLR__ENVELOPE__BODY_RUN_LIST:
         return !m->run_list->more;
+    case ISLR__ENVELOPE__BODY_CHECKPOINT_LIST:
+        return !m->checkpoint_list->more;
     case ISLR__ENVELOPE__BODY_WORKER_LIST:
         return !m->worker_list->more;
     case ISLR__ENVELOPE__BODY_TOKEN_LIST:

@@ -107,7 +107,7 @@ static void peer_closed(struct peer *p, const struct error *why)
     } else if (why->code == ERR_NONE) {
         error_set(&ended, ERR_UNREACHABLE, "the server closed the connection");
         why = &ended;
-    } else if (l->state == LINK_GREETING && why->code != ERR_UNREACHABLE && why->code != ERR_TIMEOUT) {
+    } else if (l->state == LINK_GREETING && !link_is_break(why)) {
         l->refused = 1;
         l->refusal = *why;
     }

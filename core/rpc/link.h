@@ -40,4 +40,11 @@ struct peer *link_peer(const struct link *l); // NULL while not up
 void link_proved(struct link *l);
 void link_close(struct link *l);
 
+// Whether an error of a connection or of a request over it says that the connection broke or went dead, so that the same
+// may be asked over another one: it could not be made (ERR_UNREACHABLE) or nothing was heard for too long (ERR_TIMEOUT).
+static inline int link_is_break(const struct error *why)
+{
+    return why->code == ERR_UNREACHABLE || why->code == ERR_TIMEOUT;
+}
+
 #endif

@@ -47,13 +47,24 @@ static void free_handle(uv_handle_t *handle)
     free(handle);
 }
 
-// 0: whoever it is may come in.
-static int identify(struct listener *l, union listener_socket *connection, struct peer_identity *who)
+// l->peers has counted it.
+static void admit(struct listener *l, union listener_socket *connection, const struct peer_identity *who)
 {
-    if (!l->tls) {
-        socket_file_identify(l->file, &connection->handle, who);
-        return 0;
+    struct peer_setup setup = {.server = 1, .on_gone = gone, .owner = l, .identity = *who};
+    if (l->tls) {
+        setup.on_recognised = recognised;
+        setup.on_blamed = blamed;
     }
+    struct peer *p = peer_create(l->loop, &setup);
+    struct transport_user user = peer_transport_user(p);
+    peer_attach(p, l->tls ? transport_tls(l->tls, &connection->stream, &user, NULL)
+                          : transport_stream(&connection->stream, &user));
+    l->on_peer(l, p);
+}
+
+// Somebody from the network. 0: may come in.
+static int check_network(struct listener *l, union listener_socket *connection, struct peer_identity *who)
+{
     struct sockaddr_storage from;
     int size = sizeof from;
     if (uv_tcp_getpeername(&connection->tcp, (struct sockaddr *)&from, &size))
@@ -63,32 +74,49 @@ static int identify(struct listener *l, union listener_socket *connection, struc
     return guard_admit(&l->guard, &who->network, uv_now(l->loop)) ? 0 : -1;
 }
 
+// A user of this machine whose name may have to be found first.
+struct arrival {
+    struct listener *listener;
+    union listener_socket *connection;
+};
+
+static void identified(void *context, const struct peer_identity *who)
+{
+    struct arrival a = *(struct arrival *)context;
+    free(context);
+    if (!uv_is_closing(&a.listener->socket.handle)) {
+        admit(a.listener, a.connection, who);
+        return;
+    }
+    uv_close(&a.connection->handle, free_handle);
+    a.listener->peers--;
+    free_if_done(a.listener);
+}
+
 static void accept_one(uv_stream_t *server, int status)
 {
     struct listener *l = server->data;
+    struct peer_identity who = {.known = 0};
     if (status < 0)
         return; // out of descriptors or memory; libuv turns the connection away
     union listener_socket *connection = xcalloc(1, sizeof *connection);
-    struct peer_setup setup = {.server = 1, .on_gone = gone, .owner = l};
     if (l->tls)
         uv_tcp_init(l->loop, &connection->tcp);
     else
         uv_pipe_init(l->loop, &connection->pipe, 0);
     if (uv_accept(server, &connection->stream) || l->peers >= RPC_CONNECTIONS_MAX ||
-        identify(l, connection, &setup.identity)) {
+        (l->tls && check_network(l, connection, &who))) {
         uv_close(&connection->handle, free_handle);
         return;
     }
-    if (l->tls) {
-        setup.on_recognised = recognised;
-        setup.on_blamed = blamed;
-    }
-    struct peer *p = peer_create(l->loop, &setup);
-    struct transport_user user = peer_transport_user(p);
-    peer_attach(p, l->tls ? transport_tls(l->tls, &connection->stream, &user, NULL)
-                          : transport_stream(&connection->stream, &user));
     l->peers++;
-    l->on_peer(l, p);
+    if (l->tls) {
+        admit(l, connection, &who);
+        return;
+    }
+    struct arrival *a = xmalloc(sizeof *a);
+    *a = (struct arrival){l, connection};
+    socket_file_identify(l->file, l->loop, &connection->handle, identified, a);
 }
 
 // ---- the listener itself --------------------------------------------------------------------------------------------

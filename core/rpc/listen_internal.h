@@ -30,7 +30,11 @@ struct listener {
 struct listener *listener_new(uv_loop_t *loop, listener_peer_fn on_peer, void *context);
 int listener_start(struct listener *l, struct error *e); // `socket` is bound and `address` set; -1: it is being closed
 
-void socket_file_identify(struct socket_file *f, const uv_handle_t *connection, struct peer_identity *who);
+// Who has connected: the kernel says the user, the user database its name. Calls back at once where the name is known, else
+// from the loop when the database, which may be slow, has been asked off it. `f` must stay until then.
+typedef void (*identified_fn)(void *context, const struct peer_identity *who);
+void socket_file_identify(struct socket_file *f, uv_loop_t *loop, const uv_handle_t *connection,
+                          identified_fn on_identified, void *context);
 void socket_file_remove(const struct socket_file *f);
 void socket_file_free(struct socket_file *f);
 

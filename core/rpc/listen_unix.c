@@ -19,12 +19,31 @@ struct known_user {
     char name[64];
 };
 
+// A connection that waits for its user's name.
+struct nameless {
+    struct nameless *next;
+    struct peer_identity who;
+    identified_fn on_identified;
+    void *context;
+};
+
+// One user's name is being looked up.
+struct lookup {
+    struct lookup *next;
+    uv_work_t work;
+    struct socket_file *file;
+    struct nameless *waiting;
+    struct known_user user;
+    int rc; // 0: the name, or that there is none
+};
+
 struct socket_file {
     char *path;
     dev_t device; // of the file as it was made
     ino_t inode;
     struct known_user *users; // names looked up so far: a directory service may be slow
     size_t user_count;
+    struct lookup *lookups; // under way
 };
 
 // ---- the socket's file ----------------------------------------------------------------------------------------------
@@ -118,24 +137,66 @@ void socket_file_free(struct socket_file *f)
 
 // ---- who connects ---------------------------------------------------------------------------------------------------
 
-static const char *user_name(struct socket_file *f, uid_t uid)
+static const char *known_name(const struct socket_file *f, uid_t uid)
 {
     for (size_t i = 0; i < f->user_count; i++)
         if (f->users[i].uid == uid)
             return f->users[i].name;
-    f->users = xrealloc(f->users, f->user_count + 1, sizeof *f->users);
-    struct known_user *u = &f->users[f->user_count++];
-    u->uid = uid;
-    struct passwd entry, *found = NULL;
-    char buffer[4096];
-    if (!getpwuid_r(uid, &entry, buffer, sizeof buffer, &found) && found)
-        snprintf(u->name, sizeof u->name, "%s", found->pw_name);
-    else
-        snprintf(u->name, sizeof u->name, "%lu", (unsigned long)uid);
-    return u->name;
+    return NULL;
 }
 
-void socket_file_identify(struct socket_file *f, const uv_handle_t *connection, struct peer_identity *who)
+static void look_up(uv_work_t *work)
+{
+    struct lookup *l = work->data;
+    struct passwd entry, *found = NULL;
+    char buffer[4096];
+    l->rc = getpwuid_r(l->user.uid, &entry, buffer, sizeof buffer, &found);
+    if (!l->rc && found)
+        snprintf(l->user.name, sizeof l->user.name, "%s", found->pw_name);
+    else
+        snprintf(l->user.name, sizeof l->user.name, "%lu", (unsigned long)l->user.uid);
+}
+
+static void looked_up(uv_work_t *work, int status)
+{
+    struct lookup *l = work->data, **at;
+    struct socket_file *f = l->file;
+    (void)status; // only a cancel would set it, and nothing here cancels
+    for (at = &f->lookups; *at != l;)
+        at = &(*at)->next;
+    *at = l->next;
+    if (!l->rc) { // else it is asked again: a directory service that fails now may answer the next time
+        f->users = xrealloc(f->users, f->user_count + 1, sizeof *f->users);
+        f->users[f->user_count++] = l->user;
+    }
+    for (struct nameless *n = l->waiting, *next; n; n = next) { // the last one may free f
+        next = n->next;
+        snprintf(n->who.user, sizeof n->who.user, "%s", l->user.name);
+        n->on_identified(n->context, &n->who);
+        free(n);
+    }
+    free(l);
+}
+
+static void wait_for_name(struct socket_file *f, uv_loop_t *loop, struct nameless *n)
+{
+    struct lookup *l = f->lookups;
+    while (l && l->user.uid != n->who.uid)
+        l = l->next;
+    if (!l) {
+        l = xcalloc(1, sizeof *l);
+        l->work.data = l;
+        l->file = f;
+        l->user.uid = n->who.uid;
+        l->next = f->lookups;
+        f->lookups = l;
+        uv_queue_work(loop, &l->work, look_up, looked_up);
+    }
+    n->next = l->waiting;
+    l->waiting = n;
+}
+
+static void ask_kernel(const uv_handle_t *connection, struct peer_identity *who)
 {
     uv_os_fd_t fd;
     if (uv_fileno(connection, &fd))
@@ -153,7 +214,22 @@ void socket_file_identify(struct socket_file *f, const uv_handle_t *connection, 
         return;
 #endif
     who->known = 1;
-    snprintf(who->user, sizeof who->user, "%s", user_name(f, who->uid));
+}
+
+void socket_file_identify(struct socket_file *f, uv_loop_t *loop, const uv_handle_t *connection,
+                          identified_fn on_identified, void *context)
+{
+    struct peer_identity who = {.known = 0};
+    ask_kernel(connection, &who);
+    const char *name = who.known ? known_name(f, who.uid) : "";
+    if (name) {
+        snprintf(who.user, sizeof who.user, "%s", name);
+        on_identified(context, &who);
+        return;
+    }
+    struct nameless *n = xmalloc(sizeof *n);
+    *n = (struct nameless){.who = who, .on_identified = on_identified, .context = context};
+    wait_for_name(f, loop, n);
 }
 
 // ---- the listener ---------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 
 #include "core/base/clock.h"
 #include "core/base/file.h"
+#include "core/rpc/checkpoint_list.h"
 #include "core/rpc/download.h"
 #include "core/rpc/protocol.h"
 
@@ -25,7 +26,7 @@ int retrieve_answer(struct retrieval *r, int (*ask)(struct caller *c, void *cont
     for (;;) {
         if (retrieval_caller(r, e) && !ask(r->caller, context, e))
             return 0;
-        if (e->code != ERR_UNREACHABLE && e->code != ERR_TIMEOUT)
+        if (!link_is_break(e))
             return -1;
         if (r->should_stop && r->should_stop(r->context))
             return error_set(e, ERR_INTERRUPTED, "stopped while the server was away");
@@ -113,12 +114,7 @@ struct asked {
 static int ask_checkpoints(struct caller *c, void *context, struct error *e)
 {
     struct asked *a = context;
-    Islr__ListCheckpoints list = ISLR__LIST_CHECKPOINTS__INIT;
-    list.has_run = 1;
-    list.run = a->run;
-    list.as = (Islr__ReadAs *)a->as;
-    Islr__Envelope m = ENVELOPE(LIST_CHECKPOINTS, list_checkpoints, &list);
-    a->answer = rpc_call(c, &m, ISLR__ENVELOPE__BODY_CHECKPOINT_LIST, 0, e);
+    a->answer = checkpoint_list_ask(c, a->run, a->as, e);
     return a->answer ? 0 : -1;
 }
 

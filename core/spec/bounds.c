@@ -63,7 +63,7 @@ const struct bound bounds[] = {
     {"mixup.p", 0, 1},
     {"mixup.alpha", 0, 100, .above = true},
     {"checkpoint.resume_minutes", 0, 10080},
-    {"checkpoint.soup_last", 0, 100000},
+    {"checkpoint.soup_last", 0, BOUND_SOUP_MAX},
     {"checkpoint.keep_latest", 0, 100000},
     {"checkpoint.keep_best", 0, 100000},
     {"resources.ranks", 0, 65536},

@@ -23,6 +23,7 @@ struct choice {
 extern const struct choice choices[]; // ends with a NULL field
 
 enum { BOUND_TEXT_MAX = 4096, BOUND_LIST_MAX = 1000 }; // bytes of a text, values of a list
+enum { BOUND_SOUP_MAX = 1000 };                        // ingredients of a soup, which the server names one by one
 
 const struct bound *bound_find(const char *field); // list indices are ignored; NULL: none
 const struct choice *choice_find(const char *field);

@@ -4,10 +4,15 @@
 #include <string.h>
 
 #include "core/base/hash.h"
+#include "core/spec/bounds.h"
 #include "core/store/db.h"
 #include "core/store/retention.h"
 
-enum { WHAT_MAX = 64, MEMBERS_MAX = 1000, VALUES_MAX = 256 };
+enum { WHAT_MAX = 64, VALUES_MAX = 256 };
+// What a CheckpointInfo in a message has at least (its hash, say) and beside itself (its tag and length).
+enum { CHECKPOINT_BYTES_LEAST = 50, CHECKPOINT_FRAME_BYTES = 8 };
+
+_Static_assert((int)BOUND_LIST_MAX <= (int)BOUND_SOUP_MAX, "a soup of all models that a job may name can be kept");
 
 static const char SQL_OPEN[] = "SELECT ended_ms = 0 FROM attempts WHERE run_id = ? AND number = ?";
 static const char SQL_ARTIFACT[] = "SELECT id FROM artifacts WHERE sha256 = ? AND lost_ms = 0";
@@ -27,7 +32,9 @@ static const char SQL_OWNED[] = "SELECT ?2 IS NULL OR r.user = ?2 FROM checkpoin
 static const char SQL_PIN[] = "UPDATE checkpoints SET pinned = ? WHERE id = ?";
 static const char SQL_LIST[] = "SELECT c.id, c.what, c.epoch, c.step, a.sha256, a.size_bytes, c.time_ms, c.pinned,"
                                " a.lost_ms <> 0 FROM checkpoints c JOIN artifacts a ON a.id = c.artifact_id"
-                               " WHERE c.run_id = ? ORDER BY c.id";
+                               " WHERE c.run_id = ?1 AND +c.id > ?2 ORDER BY c.id LIMIT ?3";
+static const char SQL_COUNT[] = "SELECT count(*) FROM checkpoints WHERE run_id = ?";
+static const char SQL_BEFORE[] = "SELECT id FROM checkpoints WHERE run_id = ? ORDER BY id DESC LIMIT 1 OFFSET ?";
 static const char SQL_OF_RUN[] = "SELECT 1 FROM artifacts a JOIN checkpoints c ON c.artifact_id = a.id"
                                  " WHERE a.sha256 = ?1 AND c.run_id = ?2 LIMIT 1";
 static const char SQL_BELOW[] = "SELECT 1 FROM artifacts a JOIN checkpoints c ON c.artifact_id = a.id"
@@ -45,7 +52,7 @@ int checkpoint_check(const Islr__AddCheckpoint *m, struct error *e)
         wrong = "it does not say what it is";
     else if (c->sha256.len != sizeof((struct hash *)0)->bytes)
         wrong = "its hash is not 32 bytes";
-    else if (m->n_member_hashes > MEMBERS_MAX || c->n_metrics > VALUES_MAX)
+    else if (m->n_member_hashes > BOUND_SOUP_MAX || c->n_metrics > VALUES_MAX)
         wrong = "it has too many ingredients or figures";
     for (size_t i = 0; !wrong && i < m->n_member_hashes; i++)
         if (m->member_hashes[i].len != sizeof((struct hash *)0)->bytes)
@@ -203,14 +210,14 @@ static Islr__CheckpointInfo *make_info(struct listing *l, uint64_t run, sqlite3_
     return c;
 }
 
-int checkpoint_list(struct store_reader *reader, uint64_t run, struct pool *pool, Islr__CheckpointInfo ***out,
-                    size_t *count, struct error *e)
+int checkpoint_list_after(struct store_reader *reader, uint64_t run, uint64_t after, size_t limit, struct pool *pool,
+                          Islr__CheckpointInfo ***out, size_t *count, struct error *e)
 {
     struct listing l = {store_reader_db(reader), pool};
     Islr__CheckpointInfo **list = NULL;
     size_t n = 0;
     int rc;
-    sqlite3_stmt *q = db_query(l.db, e, SQL_LIST, db_uint(run));
+    sqlite3_stmt *q = db_query(l.db, e, SQL_LIST, db_uint(run), db_uint(after), db_int(limit ? (int64_t)limit : -1));
     if (!q)
         return -1;
     while ((rc = db_step(l.db, q, e)) > 0) {
@@ -222,6 +229,33 @@ int checkpoint_list(struct store_reader *reader, uint64_t run, struct pool *pool
     *out = list;
     *count = n;
     return rc ? -1 : 0;
+}
+
+int checkpoint_list(struct store_reader *reader, uint64_t run, struct pool *pool, Islr__CheckpointInfo ***out,
+                    size_t *count, struct error *e)
+{
+    return checkpoint_list_after(reader, run, 0, 0, pool, out, count, e);
+}
+
+int checkpoint_list_newest(struct store_reader *reader, uint64_t run, size_t bytes, struct pool *pool,
+                           Islr__CheckpointInfo ***out, size_t *count, uint64_t *all, struct error *e)
+{
+    struct db *db = store_reader_db(reader);
+    int64_t total, before;
+    size_t first, size = 0;
+    if (db_number(db, e, SQL_COUNT, 0, &total, db_uint(run)) ||
+        db_number(db, e, SQL_BEFORE, 0, &before, db_uint(run), db_uint(bytes / CHECKPOINT_BYTES_LEAST)) ||
+        checkpoint_list_after(reader, run, (uint64_t)before, 0, pool, out, count, e))
+        return -1;
+    for (first = *count; first > 0; first--) {
+        size += islr__checkpoint_info__get_packed_size((*out)[first - 1]) + CHECKPOINT_FRAME_BYTES;
+        if (size > bytes)
+            break;
+    }
+    *out += first;
+    *count -= first;
+    *all = (uint64_t)total;
+    return 0;
 }
 
 int checkpoint_is_of(struct store_reader *reader, const struct hash *artifact, uint64_t run, int below, struct error *e)

@@ -37,13 +37,32 @@ struct search {
     struct pool *pool;
     struct candidate *items;
     size_t count, capacity;
-    uint64_t *runs; // that jobs name
-    size_t run_count;
-    struct hash *hashes; // that jobs name
-    size_t hash_count;
+    uint64_t *runs; // that jobs name, sorted
+    size_t run_count, run_capacity;
+    struct hash *hashes; // likewise
+    size_t hash_count, hash_capacity;
 };
 
 // ---- what jobs name -------------------------------------------------------------------------------------------------
+
+static int by_number(const void *a, const void *b)
+{
+    const uint64_t *x = a, *y = b;
+    return *x < *y ? -1 : *x > *y;
+}
+
+static int by_hash(const void *a, const void *b)
+{
+    return memcmp(a, b, sizeof(struct hash));
+}
+
+static void *room(void *items, size_t count, size_t *capacity, size_t size)
+{
+    if (count < *capacity)
+        return items;
+    *capacity = *capacity ? 2 * *capacity : 64;
+    return xrealloc(items, *capacity, size);
+}
 
 static void note_reference(struct search *s, const char *text)
 {
@@ -52,12 +71,12 @@ static void note_reference(struct search *s, const char *text)
     if (!text)
         return;
     if (!strncmp(text, "sha256:", 7) && !hash_from_hex(text + 7, &hash)) {
-        s->hashes = xrealloc(s->hashes, s->hash_count + 1, sizeof *s->hashes);
+        s->hashes = room(s->hashes, s->hash_count, &s->hash_capacity, sizeof *s->hashes);
         s->hashes[s->hash_count++] = hash;
     }
     unsigned long long run = strtoull(text, &end, 10);
     if (*text >= '0' && *text <= '9' && *end == ':') {
-        s->runs = xrealloc(s->runs, s->run_count + 1, sizeof *s->runs);
+        s->runs = room(s->runs, s->run_count, &s->run_capacity, sizeof *s->runs);
         s->runs[s->run_count++] = run;
     }
 }
@@ -82,19 +101,19 @@ static int note_references(struct search *s, struct error *e)
             note_reference(s, job->models[i]);
         islr__job_spec__free_unpacked(job, NULL);
     }
+    if (s->run_count)
+        qsort(s->runs, s->run_count, sizeof *s->runs, by_number);
+    if (s->hash_count)
+        qsort(s->hashes, s->hash_count, sizeof *s->hashes, by_hash);
     return rc;
 }
 
 static int is_named(const struct search *s, const Islr__CheckpointInfo *c)
 {
-    for (size_t i = 0; i < s->run_count; i++)
-        if (s->runs[i] == c->run)
-            return 1;
-    for (size_t i = 0; i < s->hash_count; i++)
-        if (c->sha256.len == sizeof s->hashes->bytes &&
-            !memcmp(c->sha256.data, s->hashes[i].bytes, sizeof s->hashes->bytes))
-            return 1;
-    return 0;
+    if (s->run_count && bsearch(&c->run, s->runs, s->run_count, sizeof *s->runs, by_number))
+        return 1;
+    return s->hash_count && c->sha256.len == sizeof(struct hash) &&
+           bsearch(c->sha256.data, s->hashes, s->hash_count, sizeof *s->hashes, by_hash);
 }
 
 // ---- what there is --------------------------------------------------------------------------------------------------

@@ -7,6 +7,8 @@
 #include "core/store/run_read.h"
 #include "core/store/run_summary.h"
 
+enum { DETAIL_CHECKPOINT_BYTES = 256 << 10 }; // of a RunDetail, which is one message
+
 static const char SQL_BEGIN[] = "BEGIN";
 static const char SQL_END[] = "COMMIT";
 static const char SQL_RUN[] = "SELECT " RUN_SUMMARY_COLUMNS ", j.spec, j.hash FROM runs r"
@@ -300,7 +302,9 @@ int run_read_detail(struct store_reader *reader, uint64_t run, struct pool *pool
         return -1;
     int rc = read_summary(db, run, pool, d, e) || read_attempts(db, run, pool, d, e) ||
              read_events(db, run, pool, d, e) ||
-             checkpoint_list(reader, run, pool, &d->checkpoints, &d->n_checkpoints, e);
+             checkpoint_list_newest(reader, run, DETAIL_CHECKPOINT_BYTES, pool, &d->checkpoints, &d->n_checkpoints,
+                                    &d->checkpoint_count, e);
+    d->has_checkpoint_count = 1;
     db_run(db, NULL, SQL_END);
     return rc ? -1 : 0;
 }

@@ -1,6 +1,7 @@
 // Clips to predict from wherever they are: see sources.h.
 #include "core/train/sources.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -58,7 +59,7 @@ int sources_add(struct sources *s, const char *path, struct error *e)
 {
     struct stat st;
     if (stat(path, &st))
-        return error_set_errno(e, ERR_NOT_FOUND, "%s", path);
+        return error_set_errno(e, file_error_code(errno), "%s", path);
     if (S_ISDIR(st.st_mode))
         return add_directory(s, path, e);
     if (!is_parquet(path))

@@ -264,8 +264,10 @@ static int fail_not_finite(struct run *r, const uint32_t *batch, struct error *e
     uint32_t step = r->state.step + 1, n = r->o->job->train->batch;
     if (step_find_not_finite(&r->step, what, sizeof what, e))
         return -1;
-    if (!r->root)
-        return error_set(e, ERR_FAILED, "step %u: not finite", step);
+    if (!r->root) {
+        error_set(e, ERR_FAILED, "step %u: not finite", step);
+        return error_lasts(e);
+    }
     struct strbuf text = {0};
     char *path = run_path(r, "not-finite-step-%u.csv", step);
     strbuf_printf(&text, "participant_id,sequence_id,path\n");
@@ -280,7 +282,7 @@ static int fail_not_finite(struct run *r, const uint32_t *batch, struct error *e
         error_prefix(e, "step %u: not finite: %s; and the batch's clips could not be written", step, what);
     free(text.text);
     free(path);
-    return -1;
+    return error_lasts(e); // the same step gives the same bits again
 }
 
 // Collective; rank 0 writes it, and it alone has a directory.

@@ -21,7 +21,8 @@ struct train_options {
 };
 
 // Collective. 0: done. ERR_INTERRUPTED: sink->should_stop() said so on some rank, and a resume point was saved.
-// ERR_INVALID: the job does not fit the data or the world, ERR_FAILED: among others a loss that is not finite.
+// ERR_INVALID: the job does not fit the data or the world, ERR_FAILED: among others a loss that is not finite
+// (which lasts: error_lasts()).
 // data.fold "all" trains every fold in DIR/fold-N and joins their predictions: predictions.npy, predictions.csv and
 // summary.json in DIR, and the figures accuracy/cv (over all clips, each predicted by the fold that did not see it),
 // accuracy/fold-N and accuracy/mean (over the folds).

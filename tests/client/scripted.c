@@ -59,9 +59,19 @@ static void fill_summary(const struct scripted *s, Islr__RunSummary *r, uint64_t
     }
 }
 
+static int breaks_here(struct scripted *s, struct peer *p)
+{
+    if (!s->break_ask || ++s->asks % s->break_ask)
+        return 0;
+    peer_end(p, NULL);
+    return 1;
+}
+
 static void answer_list(struct scripted *s, struct peer *p, const Islr__Envelope *m)
 {
     const Islr__ListRuns *l = m->list_runs;
+    if (breaks_here(s, p))
+        return;
     s->lists++;
     snprintf(s->list_asked, sizeof s->list_asked, "states=%zu user=%s name=%s where=%s sort=%s limit=%u since=%d",
              l->n_states, l->user ? l->user : "", l->name ? l->name : "", l->where ? l->where : "",
@@ -113,6 +123,8 @@ static void answer_watch(struct scripted *s, struct peer *p, const Islr__Envelop
 static void answer_get(struct scripted *s, struct peer *p, const Islr__Envelope *m)
 {
     uint64_t run = m->get_run->run ? m->get_run->run : (uint64_t)s->runs;
+    if (breaks_here(s, p))
+        return;
     if (run == 0 || run > (uint64_t)s->runs) {
         fault(p, m->id, ERR_NOT_FOUND, "there is no such run");
         return;
@@ -150,6 +162,8 @@ static void answer_get(struct scripted *s, struct peer *p, const Islr__Envelope 
     detail.events = events;
     detail.job = &job;
     detail.job_hash = "abcd";
+    detail.has_checkpoint_count = 1; // none of them here
+    detail.checkpoint_count = s->artifact_count;
     Islr__Envelope a = ENVELOPE(RUN_DETAIL, run_detail, &detail);
     peer_reply(p, m->id, &a, NULL);
 }
@@ -448,10 +462,14 @@ static void answer_checkpoints(struct scripted *s, struct peer *p, const Islr__E
         list[i] = &infos[i];
     }
     Islr__CheckpointList answer = ISLR__CHECKPOINT_LIST__INIT;
-    answer.n_checkpoints = s->artifact_count;
-    answer.checkpoints = list;
     Islr__Envelope a = ENVELOPE(CHECKPOINT_LIST, checkpoint_list, &answer);
-    peer_reply(p, m->id, &a, NULL);
+    answer.has_more = 1;
+    for (size_t i = 0; i <= s->artifact_count; i += 3) { // three a message
+        answer.checkpoints = list + i;
+        answer.n_checkpoints = s->artifact_count - i < 3 ? s->artifact_count - i : 3;
+        answer.more = i + 3 <= s->artifact_count;
+        peer_reply(p, m->id, &a, NULL);
+    }
 }
 
 static void answer_fetch(struct scripted *s, struct peer *p, const Islr__Envelope *m)
@@ -566,8 +584,10 @@ static void answer(struct rig *r, struct peer *p, Islr__Envelope *m)
 static void hello(struct rig *r, struct peer *p, Islr__Envelope *m)
 {
     struct scripted *s = r->context;
-    s->hellos++;
-    rig_welcome(p, m->id);
+    if (++s->hellos == s->mute_hello)
+        peer_recognise(p); // or this end would hang up
+    else
+        rig_welcome(p, m->id);
 }
 
 void scripted_open(struct scripted *s)

@@ -27,7 +27,7 @@ struct scripted {
     int members;
     uint64_t retried; // a member that fails in the middle of its records while the group is followed, then is retried
     // what was asked
-    int submits, controls, follows, fetches, hellos, lists, watches;
+    int submits, controls, follows, fetches, hellos, lists, watches, asks;
     Islr__Control__Verb verb;
     uint64_t targets[8];
     size_t target_count;
@@ -44,8 +44,10 @@ struct scripted {
     uint64_t break_follow; // hang up after so many records of one follow; 0: never
     int repeat_records;    // a follow begins that many records early: doubles for the client to drop
     int break_fetch;       // hang up at every n-th fetch; 0: never
+    int break_ask;         // hang up at every n-th GetRun or ListRuns; 0: never
     int corrupt_fetch;     // a wrong byte in this many of the next chunks
     int end_after_follows; // FollowEnd and Wait answers only from this connection on
+    int mute_hello;        // this connection, counted from 1, is taken and gets no answer, to Hello neither; 0: none
     int silent;            // follows get what there is, and no end
     int untold;            // Watch is not known, as to an older server
     int news;              // so many more are answered at once; the others never

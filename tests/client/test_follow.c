@@ -215,6 +215,18 @@ static void waits_across_breaks_and_gives_up_in_time(void **state)
     scripted_close(&s);
 }
 
+// A server that is held up takes connections and answers nothing: the client's word for that is another one than for a
+// server that is not there.
+static void waits_for_a_server_that_is_mute(void **state)
+{
+    struct scripted s = {.runs = 3, .state = ISLR__RUN_STATE__RUN_SUCCEEDED, .end_after_follows = 4, .mute_hello = 3};
+    (void)state;
+    scripted_open(&s);
+    expect(RUN(&s, "wait", "1", "3"), 0, NULL, "the server is back\nrun 1: succeeded\nrun 3: succeeded\n");
+    assert_int_equal(s.hellos, 4);
+    scripted_close(&s);
+}
+
 static void submit_and_follow(void **state)
 {
     struct scripted s = {.state = ISLR__RUN_STATE__RUN_SUCCEEDED, .records = 301, .break_follow = 40};
@@ -271,6 +283,7 @@ int main(void)
         cmocka_unit_test(exit_status_is_the_runs),
         cmocka_unit_test(unknown_run),
         cmocka_unit_test(waits_across_breaks_and_gives_up_in_time),
+        cmocka_unit_test(waits_for_a_server_that_is_mute),
         cmocka_unit_test(submit_and_follow),
         cmocka_unit_test(terminal_shows_one_line_and_safe_text),
     };

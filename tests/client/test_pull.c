@@ -105,6 +105,7 @@ static void names_and_layout(void **state)
     expect(RUN(&p.s, "pull", "1:teacher", "-o", p.out), 3, NULL, "there is: soup, student, epoch-1 (distilled)");
     expect(RUN(&p.s, "pull", "9:soup", "-o", p.out), 3, NULL, NULL);
     expect(RUN(&p.s, "pull", "1", "--list"), 0, "distilled", NULL);
+    expect(RUN(&p.s, "show", "1"), 0, "predictions.csv", NULL); // more than its detail has
     assert_int_equal(count_parts(&p), 0);
     close_place(&p);
 }
@@ -122,6 +123,23 @@ static void breaks_are_mended(void **state)
     assert_true(fetches < 10 + 3 * 8); // what had come was not fetched again, but for what was on the way
     expect(RUN(&p.s, "pull", "1:soup", "-o", p.out), 0, "soup.safetensors", NULL); // there already
     assert_int_equal(p.s.fetches, fetches);
+    close_place(&p);
+}
+
+// Not in the middle of files alone: what a group's runs are is asked again too.
+static void a_group_over_breaks(void **state)
+{
+    struct place p;
+    (void)state;
+    open_place(&p);
+    p.s.runs = 3;
+    p.s.group = 3;
+    p.s.members = 2;
+    p.s.break_ask = 2;
+    expect(RUN(&p.s, "pull", "3:soup", "-o", p.out), 0, "run-1/soup.safetensors\n", NULL);
+    assert_int_equal(p.s.asks, 7); // the group, its runs and each of them: all but the first twice
+    same(&p, "run-1/soup.safetensors", 0);
+    same(&p, "run-2/soup.safetensors", 0);
     close_place(&p);
 }
 
@@ -210,9 +228,13 @@ static void unfit_places_and_names(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(names_and_layout),          cmocka_unit_test(breaks_are_mended),
-        cmocka_unit_test(another_call_goes_on),      cmocka_unit_test(altered_part_is_fetched_anew),
-        cmocka_unit_test(wrong_bytes_are_not_taken), cmocka_unit_test(unfit_places_and_names),
+        cmocka_unit_test(names_and_layout),
+        cmocka_unit_test(breaks_are_mended),
+        cmocka_unit_test(a_group_over_breaks),
+        cmocka_unit_test(another_call_goes_on),
+        cmocka_unit_test(altered_part_is_fetched_anew),
+        cmocka_unit_test(wrong_bytes_are_not_taken),
+        cmocka_unit_test(unfit_places_and_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -13,12 +13,16 @@ submit
 expect 0 ctl wait "$run" --timeout "$(bound 120)"
 expect 0 ctl pull "$run:soup" -o "$scratch/whole"
 
+# A token that is revoked when the backup has been made.
+expect 0 ctl token create --user ann --role submitter
+
 # Backup and check beside the running server; no repair.
 expect 0 "$ISLRD" backup --dir "$directory" --out "$scratch/backup.tar"
 said 'verified'
 expect 0 "$ISLRD" backup --verify "$scratch/backup.tar"
 expect 0 "$ISLRD" fsck --dir "$directory"
 said 'beside a running server: no damage'
+expect 0 ctl token revoke 1
 expect 1 "$ISLRD" fsck --dir "$directory" --repair
 said 'stop it before repairing'
 expect 3 "$ISLRD" backup --dir "$scratch/nowhere" --out "$scratch/none.tar"
@@ -90,6 +94,10 @@ expect 0 "$ISLRD" fsck --dir "$directory"
 said 'no damage'
 start_server
 until_true 10 "the server" ctl status
+expect 0 ctl token list # it is valid again, and the server says so
+said 'ann'
+expect 0 cat "$scratch/server.log"
+said 'the tokens of 20.* are valid \(1\), those too that were revoked since'
 expect 0 ctl pull "$run:soup" -o "$scratch/restored"
 cmp "$scratch/whole/soup.safetensors" "$scratch/restored/soup.safetensors" || fail "the restored soup differs"
 check_metrics "$run" "$steps"

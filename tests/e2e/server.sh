@@ -48,6 +48,13 @@ expect 0 "$ISLRD" predict --model "$(ctl pull 1:soup -o "$scratch/here")" "$clip
 submit data.path="$scratch/nowhere"
 expect 1 ctl wait "$run" --timeout "$(bound 60)"
 ctl show "$run" --json | json reason | grep -q nowhere || fail "a failed run does not say why"
+[ "$(ctl show "$run" --json | json attempts | grep -o "'number'" | wc -l)" = 1 ] || fail "missing data was tried again"
+
+# Nor one whose loss is not finite: the same step would give the same again.
+submit train.lr=10 train.weight_decay=100
+expect 1 ctl wait "$run" --timeout "$(bound 60)"
+ctl show "$run" --json | json reason | grep -q 'not finite' || fail "a run that diverged does not say so"
+[ "$(ctl show "$run" --json | json attempts | grep -o "'number'" | wc -l)" = 1 ] || fail "a run that diverged was tried again"
 submit train.epochs=2000
 until_true 30 "the long run runs" eval '[ "$(state_of $run)" = running ]'
 expect 0 ctl cancel "$run"
@@ -62,9 +69,16 @@ status=$?
 ! pgrep -f "$scratch/socket" >/dev/null || fail "processes are left behind"
 start_server
 until_true 20 "the server is back" ctl status
-[ "$(ctl list --json | json runs | grep -o "'run'" | wc -l)" = 4 ] || fail "runs were forgotten"
+[ "$(ctl list --json | json runs | grep -o "'run'" | wc -l)" = 5 ] || fail "runs were forgotten"
 submit train.epochs=2
-[ "$run" = 5 ] || fail "a number was used twice"
+[ "$run" = 6 ] || fail "a number was used twice"
+
+# A server that is started without standard descriptors gives them to no file or socket of its own.
+start bare sh -c 'exec "$@" <&- >&- 2>&-' bare "$ISLRD" serve --dir "$scratch/bare" --socket "$scratch/bare.socket"
+until_true 20 "a server without standard descriptors" env ISLR_SERVER="unix:$scratch/bare.socket" "$ISLRCTL" status
+for fd in 0 1 2; do
+    [ "$(readlink "/proc/$pid/fd/$fd")" = /dev/null ] || fail "descriptor $fd of the server is one of its files"
+done
 
 # Relative names are from the current directory; what the server says of itself is absolute.
 cd "$scratch" || exit 1

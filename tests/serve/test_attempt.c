@@ -245,6 +245,74 @@ static void check_wrong_checkpoints(struct actor *rank, uint64_t run, uint32_t a
     actor_call_fault(rank, &m, ERR_NOT_FOUND);
 }
 
+enum { BULKY = 40, FIGURES = 250 };
+
+// A checkpoint with so many figures that forty have no room in one message.
+static void bulky_checkpoint(struct actor *rank, uint64_t run, uint32_t attempt, uint32_t epoch,
+                             const struct hash *hash)
+{
+    static char names[FIGURES][110];
+    Islr__CheckpointInfo info = ISLR__CHECKPOINT_INFO__INIT;
+    Islr__AddCheckpoint add = ISLR__ADD_CHECKPOINT__INIT;
+    Islr__Envelope m = ENVELOPE(ADD_CHECKPOINT, add_checkpoint, &add);
+    Islr__Value values[FIGURES], *list[FIGURES];
+    for (int i = 0; i < FIGURES; i++) {
+        snprintf(names[i], sizeof names[i], "%0100d", i);
+        islr__value__init(list[i] = &values[i]);
+        values[i].name = names[i];
+        values[i].has_value = 1;
+        values[i].value = i;
+    }
+    info.what = (char *)"distilled";
+    info.has_sha256 = info.has_epoch = add.has_run = add.has_attempt = 1;
+    info.sha256 = (ProtobufCBinaryData){sizeof hash->bytes, (uint8_t *)hash->bytes};
+    info.epoch = epoch;
+    info.metrics = list;
+    info.n_metrics = FIGURES;
+    add.run = run;
+    add.attempt = attempt;
+    add.checkpoint = &info;
+    actor_call_ok(rank, &m);
+}
+
+// What has no room in one message comes in several, and a run's detail has the newest of it.
+static void test_many_checkpoints(void **state)
+{
+    (void)state;
+    struct actor rank;
+    uint64_t run = client_submit(&client, job_tiny(1, 1));
+    world_open(&rank, &rig, 1, "w");
+    uint32_t attempt = world_take(&rank, 1, run);
+    struct hash file = rank_put(&rank, "file", 4);
+    for (uint32_t epoch = 1; epoch <= BULKY; epoch++)
+        bulky_checkpoint(&rank, run, attempt, epoch, &file);
+    Islr__ListCheckpoints list = ISLR__LIST_CHECKPOINTS__INIT;
+    Islr__Envelope m = ENVELOPE(LIST_CHECKPOINTS, list_checkpoints, &list);
+    list.has_run = 1;
+    list.run = run;
+    uint32_t epoch = 0;
+    actor_ask(&client, &m);
+    for (int more = 1; more;) {
+        Islr__Envelope *piece = actor_next(&client, ISLR__ENVELOPE__BODY_CHECKPOINT_LIST);
+        more = piece->checkpoint_list->more;
+        assert_true(more || epoch); // several
+        for (size_t i = 0; i < piece->checkpoint_list->n_checkpoints; i++)
+            assert_int_equal(piece->checkpoint_list->checkpoints[i]->epoch, ++epoch);
+        envelope_free(piece);
+    }
+    assert_int_equal(epoch, BULKY);
+    Islr__Envelope *d = client_show(&client, run);
+    assert_int_equal(d->run_detail->checkpoint_count, BULKY);
+    size_t newest = d->run_detail->n_checkpoints;
+    assert_in_range(newest, 1, BULKY - 1);
+    for (size_t i = 0; i < newest; i++)
+        assert_int_equal(d->run_detail->checkpoints[i]->epoch, BULKY - newest + 1 + i);
+    envelope_free(d);
+    rank_finish(&rank, run, attempt, OK, 0);
+    client_wait_state(&client, run, ISLR__RUN_STATE__RUN_SUCCEEDED);
+    world_close(&rank, 1);
+}
+
 // Not the first rank's word; an attempt that never was; an outcome that is none.
 static void check_wrong_ends(struct actor *ranks, uint64_t run, uint32_t attempt)
 {
@@ -340,6 +408,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_run, setup, teardown),
         cmocka_unit_test_setup_teardown(test_gangs_side_by_side, setup, teardown),
         cmocka_unit_test_setup_teardown(test_cancel_and_retry, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_many_checkpoints, setup, teardown),
         cmocka_unit_test_setup_teardown(test_wrong_messages, setup, teardown),
         cmocka_unit_test_setup_teardown(test_slow_follower, setup, teardown),
     };

@@ -51,6 +51,8 @@ static const struct single singles[] = {
      "job.yaml:2: train.epochs: the text \"10\" is given; allowed: a whole number from 1 to 100000\n"},
     {DATA "train: {epochs: 4294967296}\n", NULL,
      "job.yaml:2: train.epochs: '4294967296' is given; allowed: a whole number from 1 to 100000\n"},
+    {DATA "checkpoint: {soup_last: 1001}\n", NULL,
+     "job.yaml:2: checkpoint.soup_last: 1001 is given; allowed: a whole number from 0 to 1000\n"},
     {DATA "train: {epochs: -1}\n", NULL,
      "job.yaml:2: train.epochs: '-1' is given; allowed: a whole number from 1 to 100000\n"},
     {DATA "train: {seed: 18446744073709551616}\n", NULL,

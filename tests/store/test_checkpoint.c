@@ -102,6 +102,39 @@ static void add_soup(struct rig *rig, uint64_t run, uint32_t attempt, const stru
     rig_call(rig, &r.op, wanted);
 }
 
+static void test_pieces(void **state)
+{
+    struct rig *rig = *state;
+    struct pool pool = {0};
+    Islr__CheckpointInfo **found;
+    size_t count;
+    uint64_t all, ids[5], run = rig_submit(rig, "r"), other = rig_submit(rig, "o");
+    uint32_t attempt = rig_start(rig, run, 1);
+    struct hash file = rig_artifact(rig, "file");
+    for (int i = 0; i < 5; i++)
+        ids[i] = rig_checkpoint(rig, run, attempt, "distilled", (uint64_t)i, &file);
+    struct store_reader *reader = store_reader_take(rig->store, NULL);
+    assert_int_equal(checkpoint_list_after(reader, run, 0, 2, &pool, &found, &count, NULL), 0);
+    assert_int_equal(count, 2);
+    assert_int_equal(found[0]->id, ids[0]);
+    assert_int_equal(checkpoint_list_after(reader, run, ids[1], 0, &pool, &found, &count, NULL), 0);
+    assert_int_equal(count, 3);
+    assert_int_equal(found[0]->id, ids[2]);
+    size_t two = 2 * (islr__checkpoint_info__get_packed_size(found[0]) + 8);
+    assert_int_equal(checkpoint_list_newest(reader, run, two, &pool, &found, &count, &all, NULL), 0);
+    assert_int_equal(count, 2);
+    assert_int_equal(all, 5);
+    assert_int_equal(found[0]->id, ids[3]);
+    assert_int_equal(found[1]->id, ids[4]);
+    assert_int_equal(checkpoint_list_newest(reader, run, 100 * two, &pool, &found, &count, &all, NULL), 0);
+    assert_int_equal(count, 5);
+    assert_int_equal(checkpoint_list_newest(reader, other, two, &pool, &found, &count, &all, NULL), 0);
+    assert_int_equal(count + all, 0);
+    store_reader_give(rig->store, reader);
+    rig_end(rig, run, attempt, ATTEMPT_SUCCEEDED, 0);
+    pool_free(&pool);
+}
+
 static void test_soup(void **state)
 {
     struct rig *rig = *state;
@@ -181,6 +214,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_resume_points, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_pieces, setup, teardown),
         cmocka_unit_test_setup_teardown(test_soup, setup, teardown),
         cmocka_unit_test_setup_teardown(test_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(test_pin, setup, teardown),

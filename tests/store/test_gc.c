@@ -186,6 +186,44 @@ static void test_what_is_needed(void **state)
     pool_free(&pool);
 }
 
+// Many runs and files that many jobs name, in no order.
+static void test_many_names(void **state)
+{
+    enum { RUNS = 8, FILES = 8 };
+    struct rig *rig = *state;
+    uint64_t runs[RUNS], waiting[RUNS + FILES];
+    for (int i = 0; i < RUNS; i++) {
+        runs[i] = start(rig, 0, 0, NULL);
+        add(rig, runs[i], 1, "distilled", 1, 0.5);
+        rig_end(rig, runs[i], 1, ATTEMPT_SUCCEEDED, 0);
+    }
+    uint64_t many = start(rig, 0, 0, NULL);
+    for (uint32_t epoch = 1; epoch <= FILES; epoch++)
+        add(rig, many, 1, "distilled", epoch, 0.5);
+    rig_end(rig, many, 1, ATTEMPT_SUCCEEDED, 0);
+    for (int i = 0; i < RUNS; i++) { // 3, 6, 1, 4, ..
+        char name[32];
+        snprintf(name, sizeof name, "%d:best", (int)runs[(3 * i + 3) % RUNS]);
+        waiting[i] = start(rig, 0, 0, name);
+    }
+    for (int i = 0; i < FILES; i++) {
+        char name[80] = "sha256:", content[80];
+        snprintf(content, sizeof content, "distilled of epoch %d of attempt 1 of run %d", i + 1, (int)many);
+        struct hash hash = hash_memory(content, strlen(content));
+        hash_to_hex(&hash, name + 7);
+        waiting[RUNS + i] = start(rig, 0, 0, name);
+    }
+    assert_int_equal(gc(rig, NULL, many, NULL), 0);
+    for (int i = 0; i < FILES; i++) { // each goes when nobody names it any more, and no other one
+        rig_end(rig, waiting[RUNS + i], 1, ATTEMPT_SUCCEEDED, 0);
+        assert_int_equal(gc(rig, NULL, many, NULL), 2u << i);
+    }
+    for (int i = 0; i < RUNS; i++) {
+        rig_end(rig, waiting[i], 1, ATTEMPT_SUCCEEDED, 0);
+        assert_int_equal(gc(rig, NULL, runs[(3 * i + 3) % RUNS], NULL), 2);
+    }
+}
+
 // A run that can be gone on with needs its epochs for its soup; once it has been, the earlier attempt's double goes.
 static void test_attempts(void **state)
 {
@@ -218,6 +256,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test_setup_teardown(test_policy, setup, teardown),
                                        cmocka_unit_test_setup_teardown(test_what_is_needed, setup, teardown),
+                                       cmocka_unit_test_setup_teardown(test_many_names, setup, teardown),
                                        cmocka_unit_test_setup_teardown(test_attempts, setup, teardown)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

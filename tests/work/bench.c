@@ -133,6 +133,10 @@ static void take_checkpoint(struct bench *b, struct peer *p, const Islr__Envelop
     const Islr__CheckpointInfo *info = add->checkpoint;
     struct bench_artifact *a = artifact_of(b, &info->sha256, info->size_bytes);
     assert_int_equal(a->have, a->total); // named only when it is there
+    if (b->refuse_what && !strcmp(b->refuse_what, info->what)) {
+        fault(p, m->id, ERR_INVALID, "it has too many ingredients");
+        return;
+    }
     int known = 0;
     for (int i = 0; i < b->checkpoint_count; i++)
         known |= same_checkpoint(&b->checkpoints[i], info);
@@ -214,10 +218,14 @@ static void serve_checkpoints(struct bench *b, struct peer *p, const Islr__Envel
         list[i] = &infos[i];
     }
     Islr__CheckpointList answer = ISLR__CHECKPOINT_LIST__INIT;
-    answer.n_checkpoints = (size_t)b->checkpoint_count;
-    answer.checkpoints = list;
     Islr__Envelope a = ENVELOPE(CHECKPOINT_LIST, checkpoint_list, &answer);
-    peer_reply(p, m->id, &a, NULL);
+    answer.has_more = 1;
+    for (int i = 0; i <= b->checkpoint_count; i++) { // one a message, and none in the last
+        answer.checkpoints = list + i;
+        answer.n_checkpoints = i < b->checkpoint_count;
+        answer.more = i < b->checkpoint_count;
+        peer_reply(p, m->id, &a, NULL);
+    }
 }
 
 static void take_message(struct bench *b, struct peer *p, Islr__Envelope *m, int answered)

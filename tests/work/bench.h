@@ -69,8 +69,9 @@ struct bench {
     // its moods
     unsigned hang_up_every; // at every n-th message of these kinds, before or after it was made durable in turns
     unsigned messages;
-    int abandon;      // says so to Register
-    int refuse_files; // so many AddCheckpoint and Put fail with "the disk is full"
+    int abandon;             // says so to Register
+    const char *refuse_what; // AddCheckpoint of this kind is ERR_INVALID; NULL: none is
+    int refuse_files;        // so many AddCheckpoint and Put fail with "the disk is full"
 };
 
 void bench_open(struct bench *b, int (*job)(struct bench *b, const struct work_job *j, struct error *e));

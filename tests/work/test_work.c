@@ -170,10 +170,19 @@ static void too_much_to_deliver(void **state)
     ends_without_server(&b, 20 * BENCH_ALONE_MS);
 }
 
+// What ends a job, and whether another attempt may do better.
+static const struct failing {
+    enum error_code code;
+    int lasts, passing;
+} failings[] = {{ERR_INVALID, 0, 0}, {ERR_NOT_FOUND, 0, 0}, {ERR_DENIED, 0, 0},      {ERR_DAMAGED, 0, 0},
+                {ERR_FAILED, 1, 0},  {ERR_FAILED, 0, 1},    {ERR_UNREACHABLE, 0, 1}, {ERR_TIMEOUT, 0, 1}};
+
 static int fails(struct bench *b, const struct work_job *j, struct error *e)
 {
+    const struct failing *f = &failings[atomic_load(&b->go_on)];
     job_say(j->sink, 1);
-    return error_set(e, atomic_load(&b->go_on) ? ERR_TIMEOUT : ERR_INVALID, "no such d\xe4ta");
+    error_set(e, f->code, "no such d\xe4ta");
+    return f->lasts ? error_lasts(e) : -1;
 }
 
 static void failure_is_told(void **state)
@@ -181,15 +190,31 @@ static void failure_is_told(void **state)
     struct bench b = {0};
     (void)state;
     bench_open(&b, fails);
-    for (int passing = 0; passing < 2; passing++) {
-        atomic_store(&b.go_on, passing);
+    for (int i = 0; i < (int)(sizeof failings / sizeof *failings); i++) {
+        atomic_store(&b.go_on, i);
         b.finished = 0;
-        bench_assign(&b, 1 + (uint64_t)passing, 1, NULL, 0);
+        bench_assign(&b, 1 + (uint64_t)i, 1, NULL, 0);
         rig_run_until(&b.rig, &b.finished);
         assert_int_equal(b.outcome, ISLR__FINISHED__OUTCOME__OUTCOME_FAILED);
         assert_non_null(strstr(b.reason, "no such d?ta"));
-        assert_int_equal(b.retryable, passing);
+        assert_int_equal(b.retryable, failings[i].passing);
     }
+    bench_close(&b);
+}
+
+// Another machine may have a place for it.
+static void no_place_for_a_run(void **state)
+{
+    struct bench b = {0};
+    (void)state;
+    bench_open(&b, fails);
+    assert_int_equal(file_write_atomic(b.scratch, "", 0, NULL), 0); // no directory
+    bench_assign(&b, 1, 1, NULL, 0);
+    rig_run_until(&b.rig, &b.finished);
+    assert_int_equal(b.outcome, ISLR__FINISHED__OUTCOME__OUTCOME_FAILED);
+    assert_int_equal(b.retryable, 1);
+    assert_int_equal(atomic_load(&b.jobs), 0);
+    unlink(b.scratch);
     bench_close(&b);
 }
 
@@ -308,6 +333,7 @@ int main(void)
         cmocka_unit_test(alone_for_too_long),
         cmocka_unit_test(too_much_to_deliver),
         cmocka_unit_test(failure_is_told),
+        cmocka_unit_test(no_place_for_a_run),
         cmocka_unit_test(jobs_read_what_is_allowed),
         cmocka_unit_test(abandoned_when_it_comes_back),
         cmocka_unit_test(assignments_are_taken_once),

@@ -95,6 +95,25 @@ static void files_are_delivered(void **state)
     bench_close(&b);
 }
 
+// A soup that the server refuses is lost: the run has not succeeded, and what it made stays where it is.
+static void a_file_that_is_refused_fails_the_run(void **state)
+{
+    struct bench b = {.refuse_what = "soup"};
+    (void)state;
+    bench_open(&b, saves);
+    bench_assign(&b, 1, 1, NULL, 0);
+    rig_run_until(&b.rig, &b.finished);
+    assert_int_equal(b.outcome, ISLR__FINISHED__OUTCOME__OUTCOME_FAILED);
+    assert_string_equal(b.reason, "the server has not got the run's soup: it has too many ingredients");
+    assert_int_equal(b.retryable, 0);
+    assert_non_null(find(&b, "summary", 120)); // the others are there
+    bench_settle(&b);
+    char *directory = bench_directory(&b, 1);
+    assert_int_equal(access(directory, F_OK), 0);
+    free(directory);
+    bench_close(&b);
+}
+
 static int saves_when_told(struct bench *b, const struct work_job *j, struct error *e)
 {
     job_wait(b);
@@ -354,6 +373,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(files_are_delivered),
+        cmocka_unit_test(a_file_that_is_refused_fails_the_run),
         cmocka_unit_test(only_the_newest_resume_point_waits),
         cmocka_unit_test(files_over_broken_connections),
         cmocka_unit_test(full_disk_at_the_server_is_waited_out),
