@@ -3,6 +3,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "core/base/clock.h"
 #include "core/base/memory.h"
 #include "core/base/options.h"
 #include "core/spec/describe.h"
@@ -23,19 +24,31 @@ struct run_arguments {
 
 struct watched {
     struct comm *comm;
-    const struct log *log;
+    const struct console *console;
+    const Islr__JobSpec *job;
 };
 
-// A rank that is stuck says where, and ends: mpirun then ends the others.
+static int can_save(const Islr__JobSpec *job)
+{
+    return job->kind == ISLR__JOB_SPEC__KIND__KIND_TRAIN || job->kind == ISLR__JOB_SPEC__KIND__KIND_PREPARE;
+}
+
+// A rank that is stuck says where, and ends: mpirun then ends the others. So ends a job whose time is up (limits.minutes)
+// where nothing is to be saved; others are asked to stop (console.h).
 static void look(void *context, const struct watchdog_view *v)
 {
     const struct watched *w = context;
     int rank = comm_rank(w->comm);
+    if (rank == 0 && !can_save(w->job) && console_late(w->console)) {
+        log_error(&w->console->log, "its time is up (limits.minutes)");
+        _exit(ERR_FAILED);
+    }
     if (!v->stuck)
         return;
-    log_error(w->log, "rank %d on %s (pid %d) is stuck: it has done nothing for %.0f s (%s, step %llu), at %s\n%s",
-              rank, comm_host(w->comm, rank), (int)getpid(), v->quiet_seconds, v->doing ? v->doing : "at the start",
-              v->step, v->brief, v->stacks);
+    log_error(&w->console->log,
+              "rank %d on %s (pid %d) is stuck: it has done nothing for %.0f s (%s, step %llu), at %s\n%s", rank,
+              comm_host(w->comm, rank), (int)getpid(), v->quiet_seconds, v->doing ? v->doing : "at the start", v->step,
+              v->brief, v->stacks);
     fflush(NULL);
     _exit(ERR_TIMEOUT);
 }
@@ -46,11 +59,38 @@ static const char *device_of(const Islr__JobSpec *job, const char *asked)
     return strcmp(asked, "auto") ? asked : names[job->resources->device];
 }
 
+// A server gives a run the ranks that its job asks for; here they are those that were started.
+static void tell_ranks(const Islr__JobSpec *job, const struct comm *comm, const struct run_sink *sink)
+{
+    const Islr__Resources *r = job->resources;
+    uint32_t here = (uint32_t)comm_size(comm), least = r->min_ranks > 1 || !r->ranks ? r->min_ranks : r->ranks;
+    if (here < least || (r->ranks && here > r->ranks))
+        sink_log(
+            sink, LOG_WARN,
+            "the job asks for %u rank%s (resources), %u %s started: the run goes with these (mpirun -np N starts N)",
+            r->ranks ? r->ranks : least, (r->ranks ? r->ranks : least) == 1 ? "" : "s", here,
+            here == 1 ? "was" : "were");
+}
+
+// 1: a job that could save something was asked to stop because its time was up. All ranks of one mind.
+static int time_was_up(const struct console *console, struct comm *comm, struct error *e)
+{
+    int64_t late = console_late(console) && !console_stopped();
+    if (e->code != ERR_INTERRUPTED || comm_max_i64(comm, &late, e) || !late)
+        return 0;
+    error_prefix(e, "its time is up (limits.minutes)");
+    return 1;
+}
+
+// 1: as time_was_up() has it.
 static int run_on_device(const Islr__JobSpec *job, const struct run_arguments *a, struct comm *comm, struct error *e)
 {
     struct console console;
     struct run_sink sink = console_sink(&console, comm_rank(comm) != 0);
     int threads = a->threads ? (int)a->threads : device_threads(comm);
+    if (job->limits->minutes > 0)
+        console.deadline = clock_seconds() + 60 * job->limits->minutes;
+    tell_ranks(job, comm, &sink);
     struct backend *backend = device_open(device_of(job, a->device), threads, comm, e);
     if (comm_agree(comm, !backend, e)) {
         if (backend)
@@ -64,13 +104,15 @@ static int run_on_device(const Islr__JobSpec *job, const struct run_arguments *a
                               .dir = a->out,
                               .threads = threads,
                               .resume = a->resume};
-    struct watched watched = {comm, &console.log};
+    struct watched watched = {comm, &console, job};
     struct watchdog *dog = watchdog_start(&(struct watchdog_options){comm_pulse(comm), &watched, look}, e);
     int rc = -1;
     if (dog) {
         watchdog_watch(dog, a->hang_seconds);
         rc = job_run(&o, e);
         watchdog_rest(dog);
+        if (rc && time_was_up(&console, comm, e))
+            rc = 1;
     }
     watchdog_stop(dog);
     backend->op->close(backend);
@@ -145,5 +187,5 @@ int command_run(int argc, char **argv)
     if (rc && comm && comm_size(comm) > 1 && e.code != ERR_INVALID && e.code != ERR_INTERRUPTED)
         comm_abort(comm, e.code);
     comm_close(comm);
-    return rc ? (int)e.code : 0;
+    return rc > 0 ? ERR_FAILED : rc ? (int)e.code : 0;
 }

@@ -65,7 +65,7 @@ const struct bound bounds[] = {
     {"checkpoint.resume_minutes", 0, 10080},
     {"checkpoint.soup_last", 0, 100000},
     {"checkpoint.keep_latest", 0, 100000},
-    {"checkpoint.keep_best", 0, 100000},
+    {"checkpoint.keep_best", 0, 16}, // core/train/state.h: STATE_BEST_MAX
     {"resources.ranks", 0, 65536},
     {"resources.min_ranks", 1, 65536},
     {"retry.max_attempts", 1, 1000},

@@ -138,6 +138,8 @@ static int judge_and_mix(const struct mix_options *s, struct checkpoint *out, in
     struct prepare_options o = {.max_len = first.config.max_len,
                                 .k = s->k,
                                 .fold_seed = s->fold_seed,
+                                .fold_file = s->fold_file,
+                                .strict = s->strict,
                                 .any_folds = s->fold < 0,
                                 .threads = s->threads,
                                 .watch = prepared_pulse_watch(s->pulse)};

@@ -97,7 +97,6 @@ static int enter_best(struct run *r, uint32_t epoch, double accuracy, uint32_t *
 {
     struct run_state *s = &r->state;
     uint32_t keep = r->o->job->checkpoint->keep_best, at = s->best_count;
-    keep = keep < STATE_BEST_MAX ? keep : STATE_BEST_MAX;
     *out = 0;
     while (at > 0 && accuracy > s->best[at - 1].accuracy)
         at--;

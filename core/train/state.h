@@ -7,7 +7,7 @@
 #include "core/base/log.h"
 #include "core/train/step.h"
 
-enum { STATE_BEST_MAX = 16 };
+enum { STATE_BEST_MAX = 16 }; // and the bound of checkpoint.keep_best
 
 // Checkpoints kept for their accuracy.
 struct state_best {

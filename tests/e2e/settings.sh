@@ -1,0 +1,46 @@
+#!/usr/bin/env bash
+# Settings of a job that stand beside its mathematics are kept by islrd run, or it says that they are not.
+. "$(dirname "$0")/lib.sh"
+export XDG_CACHE_HOME=$scratch/cache
+make_recordings
+write_job
+soup=$scratch/run/final/soup.safetensors
+
+# limits.minutes: the run is stopped, fails, and can go on from where it was.
+for command in "" "${mpirun[*]} -np 2"; do
+    # shellcheck disable=SC2086
+    expect 1 $command "$ISLRD" run "$scratch/job.yaml" limits.minutes=0.02 train.epochs=100000 --out "$scratch/late"
+    said 'its time is up \(limits\.minutes\): stopped after step'
+    ls "$scratch"/late/resume/*.islr-resume >"$scratch/last.log" 2>&1 || fail "no resume point was saved"
+    rm -r "$scratch/late"
+done
+
+# resources: the ranks are those that were started, and it says so where the job asks for others.
+expect 0 "$ISLRD" run "$scratch/job.yaml" resources.ranks=2 --out "$scratch/run"
+said 'asks for 2 ranks \(resources\), 1 was started'
+expect 0 "$ISLRD" run "$scratch/job.yaml" --out "$scratch/free"
+! grep -q 'asks for' "$scratch/last.log" || fail "a job that leaves its ranks open is warned of them"
+
+# A fold that only the file has: soups and evaluations are judged on its clips.
+sed '1d' "$scratch/recordings/train.csv" |
+    awk -F, 'BEGIN {print "participant_id,sequence_id,fold"} {print $2 "," $3 "," (NR <= 10 ? 5 : NR % 5)}' \
+        >"$scratch/folds.csv"
+expect 0 "$ISLRD" soup --method greedy --data "$scratch/recordings" --k 6 --fold 5 --fold-file "$scratch/folds.csv" \
+    -o "$scratch/greedy.safetensors" "$soup" "$scratch/run/final/distilled.safetensors"
+cat >"$scratch/soup.yaml" <<JOB
+kind: soup
+method: greedy
+models: [$soup, $scratch/run/final/distilled.safetensors]
+data: {path: $scratch/recordings, k: 6, fold: 5, fold_file: $scratch/folds.csv}
+JOB
+expect 0 "$ISLRD" run "$scratch/soup.yaml" --out "$scratch/souped"
+
+# data.strict: also where a job only judges.
+sed "s/kind: soup/kind: evaluate/" "$scratch/soup.yaml" >"$scratch/evaluate.yaml"
+clip=$(find "$scratch/recordings/train_landmark_files" -name '*.parquet' | sort | head -n 1)
+printf 'PAR1 but no more' >"$clip"
+for job in soup evaluate; do
+    expect 2 "$ISLRD" run "$scratch/$job.yaml" data.strict=true --out "$scratch/judged"
+    said 'broken.*the first: train_landmark_files'
+    expect 0 "$ISLRD" run "$scratch/$job.yaml" --out "$scratch/judged"
+done
