@@ -61,20 +61,16 @@ int bench_measure_peak(struct backend *b, enum dtype type, double *flops, struct
     return rc;
 }
 
-Islr__JobSpec *bench_job(const struct bench *b, struct error *e)
+Islr__JobSpec *bench_job(const struct bench *b, const char *train, struct error *e)
 {
-    char *arguments[6] = {xprintf("preset=%s", b->preset),
-                          xprintf("train.batch=%lld", (long long)b->batch),
-                          xprintf("train.group=%lld", (long long)(b->batch % 32 ? b->batch : 32)),
-                          xprintf("train.precision=%s", b->precision),
-                          xstrdup("data={path: bench, fold: full}"),
-                          xstrdup("train.steps=1000000")};
+    char *preset = xprintf("preset=%s", b->preset), *precision = xprintf("train.precision=%s", b->precision);
+    const char *arguments[] = {preset, precision, "data={path: bench, fold: full}", train};
     Islr__JobSpec *job = NULL;
     struct faults faults = {0};
-    spec_load(NULL, (const char *const *)arguments, sizeof arguments / sizeof *arguments, &job, &faults, e);
+    spec_load(NULL, arguments, train ? 4 : 3, &job, &faults, e);
     faults_free(&faults);
-    for (size_t i = 0; i < sizeof arguments / sizeof *arguments; i++)
-        free(arguments[i]);
+    free(preset);
+    free(precision);
     return job;
 }
 

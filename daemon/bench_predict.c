@@ -92,7 +92,7 @@ static int bench_model(const struct bench *b, struct backend *backend, const str
 
 int bench_predict(const struct bench *b, struct error *e)
 {
-    Islr__JobSpec *job = bench_job(b, e);
+    Islr__JobSpec *job = bench_job(b, NULL, e);
     if (!job)
         return -1;
     struct comm *comm = comm_open_single();

@@ -33,8 +33,8 @@ static int can_save(const Islr__JobSpec *job)
     return job->kind == ISLR__JOB_SPEC__KIND__KIND_TRAIN || job->kind == ISLR__JOB_SPEC__KIND__KIND_PREPARE;
 }
 
-// A rank that is stuck says where, and ends: mpirun then ends the others. So ends a job whose time is up (limits.minutes)
-// where nothing is to be saved; others are asked to stop (console.h).
+// A rank that is stuck says where, and ends: mpirun then ends the others. So ends a job whose time is up where nothing
+// is to be saved; others are asked to stop (console.h).
 static void look(void *context, const struct watchdog_view *v)
 {
     const struct watched *w = context;
