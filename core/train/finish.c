@@ -163,7 +163,7 @@ static json_t *summary_final(const struct run *r, const struct figures *soup)
         return final;
     json_object_set_new(final, "accuracy/soup", json_real(soup->accuracy));
     json_object_set_new(final, "top5/soup", json_real(soup->top5));
-    json_object_set_new(final, "loss/soup", json_real(soup->loss));
+    json_object_set_new(final, "loss/soup", isfinite(soup->loss) ? json_real(soup->loss) : json_null());
     return final;
 }
 

@@ -18,7 +18,7 @@ struct sink_metrics {
     double epoch;   // epoch of the step, from 1
     int evaluation; // figures on held-out clips, not of one step
     int count;
-    const struct sink_metric *metrics;
+    const struct sink_metric *metrics; // finite, all of them
 };
 
 struct sink_file {

@@ -21,7 +21,7 @@
 void metric_add(struct metric_list *l, double value, const char *format, ...)
 {
     va_list args;
-    if (l->count == RUN_METRICS_MAX || !isfinite(value)) // fp16: a skipped step has no gradient to speak of
+    if (l->count == RUN_METRICS_MAX)
         return;
     va_start(args, format);
     vsnprintf(l->names[l->count], sizeof l->names[0], format, args);
@@ -39,6 +39,12 @@ int run_report(struct run *r, const struct metric_list *l, int evaluation, struc
                              .count = l->count,
                              .metrics = l->metrics};
     journal_write(&r->journal, &m);
+    struct sink_metric finite[RUN_METRICS_MAX];
+    m.count = 0;
+    m.metrics = finite;
+    for (int i = 0; i < l->count; i++)
+        if (isfinite(l->metrics[i].value)) // fp16: a skipped step has no gradient to speak of
+            finite[m.count++] = l->metrics[i];
     if (r->o->sink->metrics)
         r->o->sink->metrics(r->o->sink->context, &m);
     return journal_flush(&r->journal, e);
