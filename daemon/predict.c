@@ -12,6 +12,7 @@
 #include "core/train/predictions.h"
 #include "core/train/predictor.h"
 #include "daemon/command.h"
+#include "daemon/name_json.h"
 
 struct predict {
     struct option_list models, inputs;
@@ -76,7 +77,7 @@ static void print_json(const struct predict *p, int classes, int top)
             json_array_append_new(list, json_pack("{s:s, s:i, s:f}", "sign", sign_text(p, order[k], buffer), "class",
                                                   order[k], p->logits ? "logit" : "probability", row[order[k]]));
         }
-        json_array_append_new(root, json_pack("{s:s, s:o}", "clip", p->sources.items[i].name, "top", list));
+        json_array_append_new(root, json_pack("{s:o, s:o}", "clip", name_json(p->sources.items[i].name), "top", list));
     }
     json_dumpf(root, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
     printf("\n");
