@@ -4,6 +4,8 @@
 #include <unistd.h>
 
 #include "core/base/clock.h"
+#include "core/base/file.h"
+#include "core/base/lock.h"
 #include "core/base/memory.h"
 #include "core/base/options.h"
 #include "core/spec/describe.h"
@@ -121,6 +123,29 @@ static int run_on_device(const Islr__JobSpec *job, const struct run_arguments *a
     return rc;
 }
 
+// The directory is this run's alone for as long as it works there. Rank 0. -1: another is at it, or it cannot be made.
+static int take_place(const char *directory, struct file_lock *lock, struct error *e)
+{
+    if (file_make_dirs(directory, e))
+        return -1;
+    char *path = file_join(directory, "lock");
+    int rc = file_lock_try(lock, path, e);
+    free(path);
+    if (rc > 0)
+        error_set(e, ERR_INVALID, "--out %s: another run is working there", directory);
+    return rc ? -1 : 0;
+}
+
+static int run_in_place(const Islr__JobSpec *job, const struct run_arguments *a, struct comm *comm, struct error *e)
+{
+    struct file_lock lock = {.fd = -1};
+    int rc = comm_agree(comm, comm_rank(comm) == 0 && take_place(a->out, &lock, e), e);
+    if (!rc)
+        rc = run_on_device(job, a, comm, e);
+    file_lock_release(&lock);
+    return rc;
+}
+
 static int run_job(const struct run_arguments *a, struct comm *comm, struct error *e)
 {
     Islr__JobSpec *job;
@@ -138,7 +163,7 @@ static int run_job(const struct run_arguments *a, struct comm *comm, struct erro
         spec_free(job);
         return -1;
     }
-    int rc = run_on_device(job, a, comm, e);
+    int rc = run_in_place(job, a, comm, e);
     spec_free(job);
     faults_free(&faults);
     return rc;

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Settings of a job that stand beside its mathematics are kept by islrd run, or it says that they are not.
+# islrd run: settings of a job that stand beside its mathematics are kept, or it says that they are not; one run a directory.
 . "$(dirname "$0")/lib.sh"
 export XDG_CACHE_HOME=$scratch/cache
 make_recordings
@@ -14,6 +14,17 @@ for command in "" "${mpirun[*]} -np 2"; do
     ls "$scratch"/late/resume/*.islr-resume >"$scratch/last.log" 2>&1 || fail "no resume point was saved"
     rm -r "$scratch/late"
 done
+
+# --out: one run at a time.
+start first "$ISLRD" run "$scratch/job.yaml" train.epochs=100000 --out "$scratch/taken"
+until_true 30 "a first step" test -s "$scratch/taken/metrics.jsonl"
+expect 2 "$ISLRD" run "$scratch/job.yaml" --out "$scratch/taken"
+said 'another run is working there'
+expect 2 "${mpirun[@]}" -np 2 "$ISLRD" run "$scratch/job.yaml" --resume --out "$scratch/taken"
+kill -9 "$pid"
+wait "$pid"
+expect 0 "$ISLRD" run "$scratch/job.yaml" --out "$scratch/taken"
+[ ! -e "$scratch/taken/lock" ] || fail "the lock is still there"
 
 # resources: the ranks are those that were started, and it says so where the job asks for others.
 expect 0 "$ISLRD" run "$scratch/job.yaml" resources.ranks=2 --out "$scratch/run"
