@@ -113,6 +113,13 @@ int file_make_dirs(const char *path, struct error *e)
     return rc;
 }
 
+int file_writable_dir(const char *path, struct error *e)
+{
+    if (access(path, W_OK | X_OK))
+        return error_set_errno(e, file_error_code(), "cannot write in the directory %s", path);
+    return 0;
+}
+
 int file_remove_tree(const char *path, struct error *e)
 {
     if (!unlink(path) || errno == ENOENT)

@@ -39,6 +39,7 @@ void file_map_close(struct file_map *map);
 
 int file_exists(const char *path);
 int file_make_dirs(const char *path, struct error *e);    // like mkdir -p
+int file_writable_dir(const char *path, struct error *e); // 0: files can be made in it
 int file_remove_tree(const char *path, struct error *e);  // like rm -rf; a missing path is fine; follows no links
 int file_sync_dir(const char *path, struct error *e);     // fsync of a directory
 char *file_join(const char *directory, const char *name); // "directory/name", malloc'ed

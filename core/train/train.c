@@ -12,7 +12,6 @@
 #include "core/base/memory.h"
 #include "core/spec/spec.h"
 #include "core/train/checkpoint.h"
-#include "core/train/device.h"
 #include "core/train/memory.h"
 #include "core/train/prepared.h"
 #include "core/train/recipe.h"
@@ -166,15 +165,15 @@ static int start(struct run *r, struct error *e)
     char *path = NULL;
     struct hash hash = spec_hash(o->job);
     hash_to_hex(&hash, r->job_hash);
+    enum dtype type;
     progress(r, "prepare");
-    if (prepared_set(o, &path, e))
+    if (run_check(o, &type, e) || prepared_set(o, &path, e))
         return -1;
     r->set = set_open(path, e);
     free(path);
-    struct memory_request memory = {.job = o->job, .set = r->set, .backend = o->backend, .ranks = comm_size(o->comm)};
-    int failed = !r->set || recipe_type(o->job->train->precision, o->backend, &memory.type, e);
-    if (comm_agree(o->comm, failed, e) || device_agree(o->comm, o->backend, memory.type, e) ||
-        comm_agree(o->comm, memory_decide(&memory, e), e))
+    struct memory_request memory = {
+        .job = o->job, .set = r->set, .backend = o->backend, .ranks = comm_size(o->comm), .type = type};
+    if (comm_agree(o->comm, !r->set || memory_decide(&memory, e), e))
         return -1;
     struct dataset_options data = {o->job->data, memory.fed ? (int)o->job->train->batch / memory.ranks : 0,
                                    2 + o->job->distill->enabled};

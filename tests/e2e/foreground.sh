@@ -15,6 +15,22 @@ for command in "" "${mpirun[*]} -np 2"; do
     rm -r "$scratch/late"
 done
 
+# What is wrong with a job whatever its data is said before the data is prepared.
+before() {
+    local want=$1 text=$2
+    shift 2
+    rm -rf "$XDG_CACHE_HOME"
+    expect "$want" "$@" --out "$scratch/never"
+    said "$text"
+    [ ! -e "$XDG_CACHE_HOME" ] || fail "the data was prepared first: $*"
+}
+before 2 'the CPU trains in fp32 or bf16' "$ISLRD" run "$scratch/job.yaml" train.precision=fp16
+before 2 '1 group of 16, which 2 ranks cannot share' "${mpirun[@]}" -np 2 "$ISLRD" run "$scratch/job.yaml" train.group=16
+before 3 'init\.student: .*nowhere' "$ISLRD" run "$scratch/job.yaml" init.student="$scratch/nowhere"
+printf 'none' >"$scratch/file"
+expect 2 "$ISLRD" run "$scratch/job.yaml" --out "$scratch/file"
+[ ! -e "$XDG_CACHE_HOME" ] || fail "the data was prepared before --out was looked at"
+
 # --out: one run at a time.
 start first "$ISLRD" run "$scratch/job.yaml" train.epochs=100000 --out "$scratch/taken"
 until_true 30 "a first step" test -s "$scratch/taken/metrics.jsonl"
@@ -45,6 +61,10 @@ models: [$soup, $scratch/run/final/distilled.safetensors]
 data: {path: $scratch/recordings, k: 6, fold: 5, fold_file: $scratch/folds.csv}
 JOB
 expect 0 "$ISLRD" run "$scratch/soup.yaml" --out "$scratch/souped"
+
+# Weights to begin with that are of another size.
+before 2 'init\.distilled: .*models of different sizes' "$ISLRD" run "$scratch/job.yaml" \
+    init.distilled="$scratch/run/final/student.safetensors"
 
 # data.strict: also where a job only judges.
 sed "s/kind: soup/kind: evaluate/" "$scratch/soup.yaml" >"$scratch/evaluate.yaml"
