@@ -46,9 +46,7 @@ void run_describe_checkpoint(const struct run *r, struct checkpoint *c, const ch
     free(c->job_hash);
     c->origin = epoch ? xprintf("{\"model\":\"%s\",\"epoch\":%u,\"step\":%u}", model, epoch, r->state.step)
                       : xprintf("{\"model\":\"%s\",\"step\":%u}", model, r->state.step);
-    struct hash hash = state_job_hash(r->o->job);
-    c->job_hash = xmalloc(65);
-    hash_to_hex(&hash, c->job_hash);
+    c->job_hash = xstrdup(r->job_hash);
 }
 
 int run_save_model(struct run *r, enum learner_role role, const char *path, uint32_t epoch, struct error *e)

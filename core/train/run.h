@@ -20,7 +20,7 @@ struct run {
     struct sampler sampler;
     struct run_state state;
     struct journal journal; // root only
-    char job_hash[65];
+    char job_hash[65];      // state_job_hash(), in summary.json and the checkpoints
     double started, clips_per_second;
     double saved;                     // time of the last resume point
     struct figures figures[LEARNERS]; // of the last evaluation of each model

@@ -23,7 +23,7 @@ struct run_state {
 };
 
 // What of a job decides its mathematics: hash of the resolved job without name, resources, retries, limits and the
-// interval of resume points. A resume point of another hash is refused.
+// interval of resume points. A resume point of another hash is refused; a run's summary and its checkpoints carry it.
 struct hash state_job_hash(const Islr__JobSpec *job);
 
 // Writes a resume point of the three models, their moments and the loss scale into `directory`. Collective: rank 0

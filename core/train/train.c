@@ -163,7 +163,7 @@ static int start(struct run *r, struct error *e)
 {
     const struct train_options *o = r->o;
     char *path = NULL;
-    struct hash hash = spec_hash(o->job);
+    struct hash hash = state_job_hash(o->job);
     hash_to_hex(&hash, r->job_hash);
     enum dtype type;
     progress(r, "prepare");

@@ -48,6 +48,21 @@ said 'asks for 2 ranks \(resources\), 1 was started'
 expect 0 "$ISLRD" run "$scratch/job.yaml" --out "$scratch/free"
 ! grep -q 'asks for' "$scratch/last.log" || fail "a job that leaves its ranks open is warned of them"
 
+# A checkpoint is matched with its run by the job's hash.
+expect 0 "$ISLRD" inspect "$soup" --json
+[ "$(json job_sha256 <"$scratch/last.log")" = "$(json job_sha256 <"$scratch/run/summary.json")" ] ||
+    fail "a run and its soup do not name the same job"
+
+# All folds: those that are done stay so if what has changed since is not of their mathematics.
+folds() { stat -c %i "$scratch"/folds/fold-?/summary.json; }
+expect 0 "$ISLRD" run "$scratch/job.yaml" data.fold=all train.epochs=3 --out "$scratch/folds"
+finished=$(folds)
+expect 0 "$ISLRD" run "$scratch/job.yaml" data.fold=all train.epochs=3 name=again retry.max_attempts=2 --resume \
+    --out "$scratch/folds"
+[ "$(folds)" = "$finished" ] || fail "folds that were done were trained again"
+expect 0 "$ISLRD" run "$scratch/job.yaml" data.fold=all train.epochs=3 train.seed=8 --resume --out "$scratch/folds"
+[ "$(folds)" != "$finished" ] || fail "another job's folds were taken"
+
 # A fold that only the file has: soups and evaluations are judged on its clips.
 sed '1d' "$scratch/recordings/train.csv" |
     awk -F, 'BEGIN {print "participant_id,sequence_id,fold"} {print $2 "," $3 "," (NR <= 10 ? 5 : NR % 5)}' \
