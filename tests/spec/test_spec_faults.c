@@ -97,6 +97,18 @@ static const struct single singles[] = {
      "job.yaml:2: model.max_len: 4 is given; allowed: a whole number from 5 to 512\n"},
     {DATA "model: {dropout_mlp: 1}\n", NULL,
      "job.yaml:2: model.dropout_mlp: 1 is given; allowed: a number from 0 to below 1\n"},
+    {DATA "model: {dropout_mlp: 0.99999999}\n", NULL,
+     "job.yaml:2: model.dropout_mlp: 0.99999999 (1 in single precision) is given; allowed: a number from 0 to below "
+     "1\n"},
+    {DATA "distill: {dropout_encoders: [0, 0.99999999, 0]}\n", NULL,
+     "job.yaml:2: distill.dropout_encoders[1]: 0.99999999 (1 in single precision) is given; allowed: a number from 0 "
+     "to "
+     "below 1\n"},
+    {DATA "train: {eps: 1e-50}\n", NULL,
+     "job.yaml:2: train.eps: 1e-50 (0 in single precision) is given; allowed: a number above 0, up to 1\n"},
+    {DATA "train: {clip: 1e-40}\n", NULL,
+     "job.yaml:2: train.clip: 1e-40 (9.9999461e-41 in single precision) is given; allowed: a number above 0, up to "
+     "1000000000\n"},
     {DATA "checkpoint: {keep_best: 17}\n", NULL,
      "job.yaml:2: checkpoint.keep_best: 17 is given; allowed: a whole number from 0 to 16\n"},
     {DATA "method: average\n", NULL, "job.yaml:2: method: 'average' is given; allowed: uniform | greedy\n"},
