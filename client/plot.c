@@ -172,7 +172,7 @@ int command_plot(int argc, char **argv)
         OPTION_SERVER(&p.address),
         {'m', "metric", "PATTERN", "which figures (\"accuracy/*\"), each in a plot of its own", OPTION_LIST, &p.wanted,
          .default_shown = DEFAULT_METRIC},
-        {'o', "out", "FILE.svg", "as SVG instead of on the terminal", OPTION_STRING, &p.out},
+        {'o', "out", "FILE.svg", "as SVG instead of on the terminal", OPTION_PATH, &p.out},
         {0}};
     const struct option_operand operands[] = {
         {"RUN", "a run's number or @last; a group stands for its runs", .list = &p.names}, {0}};

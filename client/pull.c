@@ -228,7 +228,7 @@ int command_pull(int argc, char **argv)
     struct pull p = {.directory = "."};
     const struct option_row options[] = {
         OPTION_SERVER(&p.address),
-        {'o', "out", "DIR", "where to; made if missing", OPTION_STRING, &p.directory},
+        {'o', "out", "DIR", "where to; made if missing", OPTION_PATH, &p.directory},
         {0, "list", NULL, "only show what there is", OPTION_FLAG, &p.list},
         OPTION_JSON(&p.json, "{\"run\", \"files\": [{\"path\", and the fields of `checkpoints`}]}; with --list as "
                              "`checkpoints`"),

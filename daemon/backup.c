@@ -59,10 +59,10 @@ int command_backup(int argc, char **argv)
     const char *directory = NULL, *out = NULL, *verify = NULL;
     bool json = false;
     const struct option_row options[] = {
-        {'o', "out", "FILE", "the backup; made whole or not at all", OPTION_STRING, &out},
-        {0, "dir", "DIR", "of the server; it may be running", OPTION_STRING, &directory,
+        {'o', "out", "FILE", "the backup; made whole or not at all", OPTION_PATH, &out},
+        {0, "dir", "DIR", "of the server; it may be running", OPTION_PATH, &directory,
          .default_shown = "/var/lib/islr for root, else ~/.local/state/islr"},
-        {0, "verify", "FILE", "make none; check that this one is whole", OPTION_STRING, &verify},
+        {0, "verify", "FILE", "make none; check that this one is whole", OPTION_PATH, &verify},
         {0, "json", NULL, "{\"path\", \"taken_ms\", \"schema\", \"runs\", \"artifacts\", \"bytes\"}", OPTION_FLAG,
          &json},
         {0}};

@@ -57,7 +57,7 @@ int command_evaluate(int argc, char **argv)
          .default_shown = "all clips"},
         {0, "k", "K", "folds, where a directory is prepared", OPTION_INT, &k, .max = 1000},
         {0, "fold-seed", "S", "seed of the folds", OPTION_INT, &fold_seed},
-        {0, "fold-file", "CSV", "folds from a file: participant_id,sequence_id,fold", OPTION_STRING, &fold_file},
+        {0, "fold-file", "CSV", "folds from a file: participant_id,sequence_id,fold", OPTION_PATH, &fold_file},
         {0, "json", NULL, "{clips, accuracy, top5, loss, signs: [..], most_confused: [..]}", OPTION_FLAG, &json},
         {0, "precision", "fp32|bf16", "of the computation", OPTION_CHOICE, &precision},
         {0, "device", "auto|cpu|cuda", "what to compute on", OPTION_CHOICE, &device},

@@ -93,7 +93,7 @@ int command_fsck(int argc, char **argv)
     struct fsck_options o = {.found = on_found, .progress = on_progress};
     bool repair = false, quick = false, json = false;
     const struct option_row options[] = {
-        {0, "dir", "DIR", "of the server", OPTION_STRING, &o.directory,
+        {0, "dir", "DIR", "of the server", OPTION_PATH, &o.directory,
          .default_shown = "/var/lib/islr for root, else ~/.local/state/islr"},
         {0, "repair", NULL, "do what loses nothing; no server may run on it", OPTION_FLAG, &repair},
         {0, "quick", NULL, "of artifacts check the sizes, not the SHA-256", OPTION_FLAG, &quick},

@@ -58,7 +58,7 @@ int command_inspect(int argc, char **argv)
         {0, "json", NULL, "one JSON document: \"kind\" and what the text tells, under the same names", OPTION_FLAG,
          &request.json},
         {0, "clip", "PARTICIPANT/SEQUENCE", "only this clip of a prepared set", OPTION_STRING, &clip},
-        {0, "npy", "OUT.npy", "write that clip's frames: float32 [frames, 100, 3]", OPTION_STRING, &request.npy},
+        {0, "npy", "OUT.npy", "write that clip's frames: float32 [frames, 100, 3]", OPTION_PATH, &request.npy},
         {0}};
     const struct option_operand operands[] = {
         {"FILE", "a prepared set, a checkpoint or a resume point", .value = &request.file}, {0}};

@@ -156,8 +156,8 @@ int command_predict(int argc, char **argv)
     const struct option_row options[] = {
         {'m', "model", "FILE", "checkpoint; several: the mean of their softmax", OPTION_LIST, &p.models},
         {'k', "top", "K", "how many signs to print for each clip", OPTION_INT, &p.top, .min = 1, .max = 65536},
-        {0, "csv", "OUT", "write a table: path,rank,sign,class,probability", OPTION_STRING, &p.csv},
-        {0, "npy", "OUT", "write probabilities: float32 [clips, classes] in the inputs' order", OPTION_STRING, &p.npy},
+        {0, "csv", "OUT", "write a table: path,rank,sign,class,probability", OPTION_PATH, &p.csv},
+        {0, "npy", "OUT", "write probabilities: float32 [clips, classes] in the inputs' order", OPTION_PATH, &p.npy},
         {0, "logits", NULL, "logits in place of probabilities (one model)", OPTION_FLAG, &p.logits},
         {0, "json", NULL, "[{\"clip\": .., \"top\": [{\"sign\": .., \"class\": .., \"probability\": ..}]}]",
          OPTION_FLAG, &p.json},

@@ -128,15 +128,15 @@ int command_prepare(int argc, char **argv)
     int64_t max_len = 0, k = -1, fold_seed = 42, threads = 0;
     bool strict = false, json = false;
     const struct option_row options[] = {
-        {0, "data", "DIR", "the recordings, in the competition's layout", OPTION_STRING, &data},
-        {'o', "out", "FILE.islr", "the prepared set to write", OPTION_STRING, &out},
+        {0, "data", "DIR", "the recordings, in the competition's layout", OPTION_PATH, &data},
+        {'o', "out", "FILE.islr", "the prepared set to write", OPTION_PATH, &out},
         {0, "max-len", "N", "frames at most in a clip: 25 or 80 in the published models", OPTION_INT, &max_len, 1,
          65536, ""},
         {0, "k", "K",
          "folds, grouped by participant and stratified on sign; 0: none (default 4, or as many as CSV names)",
          OPTION_INT, &k, 0, 1000, ""},
         {0, "fold-seed", "S", "seed of the folds", OPTION_INT, &fold_seed, 0, 9007199254740992.0},
-        {0, "fold-file", "CSV", "folds from this file (participant_id, sequence_id, fold) instead", OPTION_STRING,
+        {0, "fold-file", "CSV", "folds from this file (participant_id, sequence_id, fold) instead", OPTION_PATH,
          &fold_file},
         {0, "strict", NULL, "a broken clip is an error instead of being left out", OPTION_FLAG, &strict},
         {0, "threads", "N", "threads of this process; 0: one for each core", OPTION_INT, &threads, 0, 4096},

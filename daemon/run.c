@@ -173,7 +173,7 @@ int command_run(int argc, char **argv)
 {
     struct run_arguments a = {.device = "auto", .hang_seconds = HANG_SECONDS};
     const struct option_row options[] = {
-        {'o', "out", "DIR", "where the run's files go", OPTION_STRING, &a.out},
+        {'o', "out", "DIR", "where the run's files go", OPTION_PATH, &a.out},
         {0, "resume", NULL, "go on from the newest resume point in DIR, if there is one", OPTION_FLAG, &a.resume},
         {0, "device", "auto|cpu|cuda", "what to compute on", OPTION_CHOICE, &a.device},
         {0, "threads", "N", "CPU threads of each rank; 0: its share of the cores", OPTION_INT, &a.threads, .max = 4096},

@@ -46,14 +46,14 @@ int command_soup(int argc, char **argv)
 {
     struct soup s = {.method = "uniform", .device = "auto", .fold = -1, .k = 4, .fold_seed = 42};
     const struct option_row options[] = {
-        {'o', "out", "OUT", "file to write", OPTION_STRING, &s.out},
+        {'o', "out", "OUT", "file to write", OPTION_PATH, &s.out},
         {0, "method", "uniform|greedy", "all of them, or those that make the soup better", OPTION_CHOICE, &s.method},
-        {0, "data", "SET", "greedy: a prepared set or data directory to judge on", OPTION_STRING, &s.data},
+        {0, "data", "SET", "greedy: a prepared set or data directory to judge on", OPTION_PATH, &s.data},
         {0, "fold", "N", "greedy: judge on this fold alone", OPTION_INT, &s.fold, .min = -1, .max = 1000,
          .default_shown = "all clips"},
         {0, "k", "K", "folds, where a directory is prepared", OPTION_INT, &s.k, .max = 1000},
         {0, "fold-seed", "S", "seed of the folds", OPTION_INT, &s.fold_seed},
-        {0, "fold-file", "CSV", "folds from a file: participant_id,sequence_id,fold", OPTION_STRING, &s.fold_file},
+        {0, "fold-file", "CSV", "folds from a file: participant_id,sequence_id,fold", OPTION_PATH, &s.fold_file},
         {0, "device", "auto|cpu|cuda", "what to compute on", OPTION_CHOICE, &s.device},
         {0, "threads", "N", "CPU threads; 0: all cores", OPTION_INT, &s.threads, .max = 4096},
         {0}};

@@ -55,7 +55,7 @@ int command_synth(int argc, char **argv)
     int64_t signs = 0, participants = 0, clips = 0, seed = 1, jobs = 0;
     bool replace = false;
     const struct option_row options[] = {
-        {'o', "out", "DIR", "where to write train.csv, the sign map and the recordings", OPTION_STRING, &out},
+        {'o', "out", "DIR", "where to write train.csv, the sign map and the recordings", OPTION_PATH, &out},
         {0, "signs", "N", "signs", OPTION_INT, &signs, 1, SYNTH_MAX_SIGNS, ""},
         {0, "participants", "N", "signers", OPTION_INT, &participants, 1, SYNTH_MAX_PARTICIPANTS, ""},
         {0, "clips", "N", "recordings in all, spread evenly over signers and signs", OPTION_INT, &clips, 1, 1e8, ""},

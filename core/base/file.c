@@ -93,6 +93,8 @@ int file_exists(const char *path)
 
 int file_make_dirs(const char *path, struct error *e)
 {
+    if (!*path)
+        return error_set(e, ERR_INVALID, "the name of a directory is empty");
     char *copy = xstrdup(path);
     int rc = 0;
     for (char *p = copy + 1; !rc; p++) {

@@ -92,11 +92,23 @@ static int store_choice(const struct option_row *o, const char *text, struct err
     return error_set(e, ERR_INVALID, "%s: '%s' is not one of %s", shown(o, name), text, o->argument);
 }
 
+// A name that a script has left empty would be "/name" or the current directory for one, and nothing for another.
+static int refuse_empty(const struct option_row *o, const char *text, struct error *e)
+{
+    char name[80];
+    return *text ? 0 : error_set(e, ERR_INVALID, "%s: the value is empty: %s is expected", shown(o, name), o->argument);
+}
+
 static int store(const struct option_row *o, const char *text, struct error *e)
 {
     switch (o->kind) {
     case OPTION_FLAG:
         *(bool *)o->value = true;
+        return 0;
+    case OPTION_PATH:
+        if (refuse_empty(o, text, e))
+            return -1;
+        *(const char **)o->value = text;
         return 0;
     case OPTION_STRING:
         *(const char **)o->value = text;
@@ -108,6 +120,8 @@ static int store(const struct option_row *o, const char *text, struct error *e)
     case OPTION_FLOAT:
         return store_float(o, text, e);
     case OPTION_LIST:
+        if (refuse_empty(o, text, e))
+            return -1;
         list_add(o->value, text);
         return 0;
     }
@@ -265,7 +279,7 @@ static void add_default(struct strbuf *b, const struct option_row *o)
     char number[40];
     if (o->default_shown)
         text = o->default_shown;
-    else if (o->kind == OPTION_STRING || o->kind == OPTION_CHOICE)
+    else if (o->kind == OPTION_STRING || o->kind == OPTION_PATH || o->kind == OPTION_CHOICE)
         text = *(const char *const *)o->value;
     else if (o->kind == OPTION_INT)
         snprintf(number, sizeof number, "%lld", (long long)*(const int64_t *)o->value), text = number;

@@ -32,10 +32,11 @@
 enum option_kind {
     OPTION_FLAG = 1, // value: bool *, set to true; takes no argument
     OPTION_STRING,   // value: const char **
+    OPTION_PATH,     // the same, not empty: of a file or a directory
     OPTION_CHOICE,   // value: const char **; `argument` lists what is allowed: "auto|cpu|cuda"
     OPTION_INT,      // value: int64_t *, within min..max; 4k, 3M and the like are not understood
     OPTION_FLOAT,    // value: double *, finite, within min..max
-    OPTION_LIST      // value: struct option_list *; the option may be given several times
+    OPTION_LIST      // value: struct option_list *; the option may be given several times, and not empty
 };
 
 // Zero-initialise; option_list_free() at the end.

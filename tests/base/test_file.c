@@ -80,6 +80,7 @@ static void what_is_no_file_stays(void **state)
     assert_non_null(strstr(e.text, "is no regular file"));
     assert_int_equal(file_write_secret(fifo, "s", 1, &e), -1);
     assert_true(S_ISFIFO(mode_of(fifo)));
+    assert_int_equal(file_make_dirs("", &e), -1);
     assert_int_equal(file_write_atomic(dir, "x", 1, &e), -1);
     assert_non_null(strstr(e.text, "is a directory"));
     close(fd);
