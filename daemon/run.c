@@ -89,7 +89,9 @@ static int run_on_device(const Islr__JobSpec *job, const struct run_arguments *a
 {
     struct console console;
     struct run_sink sink = console_sink(&console, comm_rank(comm) != 0);
-    int threads = a->threads ? (int)a->threads : device_threads(comm);
+    int share = device_threads(comm, e), threads = a->threads ? (int)a->threads : share;
+    if (share < 0)
+        return -1;
     if (job->limits->minutes > 0)
         console.deadline = clock_seconds() + 60 * job->limits->minutes;
     tell_ranks(job, comm, &sink);
