@@ -52,7 +52,7 @@ int command_soup(int argc, char **argv)
         {0, "fold", "N", "greedy: judge on this fold alone", OPTION_INT, &s.fold, .min = -1, .max = 1000,
          .default_shown = "all clips"},
         {0, "k", "K", "folds, where a directory is prepared", OPTION_INT, &s.k, .max = 1000},
-        {0, "fold-seed", "S", "seed of the folds", OPTION_INT, &s.fold_seed},
+        {0, "fold-seed", "S", "seed of the folds", OPTION_INT, &s.fold_seed, 0, 9007199254740992.0},
         {0, "fold-file", "CSV", "folds from a file: participant_id,sequence_id,fold", OPTION_PATH, &s.fold_file},
         {0, "device", "auto|cpu|cuda", "what to compute on", OPTION_CHOICE, &s.device},
         {0, "threads", "N", "CPU threads; 0: all cores", OPTION_INT, &s.threads, .max = 4096},

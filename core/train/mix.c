@@ -92,7 +92,8 @@ static int rank_files(struct judge *j, const struct mix_options *o, const char *
         else
             rc = score(j, &c, &list[i].accuracy, e);
         checkpoint_destroy(&c);
-        log_info(&j->log, "%s alone: accuracy %.4f", o->files[i], list[i].accuracy);
+        if (!rc)
+            log_info(&j->log, "%s alone: accuracy %.4f", o->files[i], list[i].accuracy);
     }
     qsort(list, o->file_count, sizeof *list, by_accuracy);
     for (size_t i = 0; i < o->file_count; i++)
