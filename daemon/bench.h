@@ -27,6 +27,7 @@ struct timing {
 
 json_t *bench_timing_json(struct timing t); // median, min, max; sorts t.ms
 double bench_peak_memory_mib(void);
+int bench_stopped(struct error *e); // -1: the user has asked to end (ERR_INTERRUPTED)
 
 // Best rate of some large matrix products: what the device can do where nothing stands in its way.
 int bench_measure_peak(struct backend *b, enum dtype type, double *flops, struct error *e);

@@ -106,6 +106,8 @@ static int time_steps(const struct bench *b, struct step_space *t, struct sample
         int last = i == WARM_UP + b->steps; // that one is watched, and so not timed
         if (last)
             profile_begin(profile, t->stream);
+        if (bench_stopped(e))
+            return -1;
         double began = clock_seconds();
         int rc = step_run(t, step, batch, NULL, &result, e);
         if (last)
