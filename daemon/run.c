@@ -8,6 +8,7 @@
 #include "core/base/lock.h"
 #include "core/base/memory.h"
 #include "core/base/options.h"
+#include "core/rpc/reference.h"
 #include "core/spec/describe.h"
 #include "core/spec/spec.h"
 #include "core/train/device.h"
@@ -148,6 +149,22 @@ static int run_in_place(const Islr__JobSpec *job, const struct run_arguments *a,
     return rc;
 }
 
+// RUN:what and sha256:HEX are a server's to give.
+static int refuse_references(Islr__JobSpec *job, struct error *e)
+{
+    char name[32], **field;
+    for (size_t i = 0; (field = reference_field(job, i, name)); i++) {
+        struct reference r;
+        int form = reference_parse(*field, &r, NULL) || r.kind != REFERENCE_NONE || **field == '@';
+        if (form && !file_exists(*field))
+            return error_set(e, ERR_INVALID,
+                             "%s: '%s' is a thing of a server's, and this run has none: give a file (`islrctl pull` "
+                             "fetches it), or submit the job to that server",
+                             name, *field);
+    }
+    return 0;
+}
+
 static int run_job(const struct run_arguments *a, struct comm *comm, struct error *e)
 {
     Islr__JobSpec *job;
@@ -161,7 +178,7 @@ static int run_job(const struct run_arguments *a, struct comm *comm, struct erro
         faults_free(&faults);
         job = NULL;
     }
-    if (comm_agree(comm, !job, e)) {
+    if (comm_agree(comm, !job || refuse_references(job, e), e)) {
         spec_free(job);
         return -1;
     }

@@ -195,8 +195,8 @@ static void check_training(const struct checker *c, const Islr__JobSpec *job)
     if (t->group && t->batch % t->group == 0 && wanted > groups)
         check_fault(
             c, r->ranks ? "resources.ranks train.batch train.group" : "resources.min_ranks train.batch train.group",
-            "at most one rank for each group of the batch", "%u ranks for %u groups (batch %u, group %u)", wanted,
-            groups, t->batch, t->group);
+            "at most one rank for each group of the batch", "%u ranks for %u group%s (batch %u, group %u)", wanted,
+            groups, groups == 1 ? "" : "s", t->batch, t->group);
 }
 
 // With a min_ranks of its own (its default, 1, is none) a run takes any number from there on that shares the groups evenly.

@@ -159,6 +159,23 @@ static int start_root(struct run *r, struct error *e)
     return rc ? -1 : 0;
 }
 
+static void tell_start(const struct run *r, int fed)
+{
+    const struct run_sink *sink = r->o->sink;
+    const struct schedule *s = &r->step.schedule;
+    int ranks = comm_size(r->o->comm);
+    if (fed)
+        sink_log(sink, LOG_INFO, "the set does not fit on the device beside the models: it is fed batch by batch");
+    if (r->step.learner[STUDENT].shard.ranks > 1)
+        sink_log(sink, LOG_INFO, "each rank keeps its share of the optimizer's state");
+    if (r->step.reducer.note[0])
+        sink_log(sink, LOG_INFO, "%s", r->step.reducer.note);
+    sink_log(sink, LOG_INFO, "%u clips to train on, %u held out, %d signs; %u step%s in %u epoch%s, %s on %d rank%s",
+             r->data.train_count, r->data.held_out_count, set_sign_count(r->set), s->steps, s->steps == 1 ? "" : "s",
+             s->epochs, s->epochs == 1 ? "" : "s", dtype_name(r->step.learner[STUDENT].model.type), ranks,
+             ranks == 1 ? "" : "s");
+}
+
 static int start(struct run *r, struct error *e)
 {
     const struct train_options *o = r->o;
@@ -185,17 +202,8 @@ static int start(struct run *r, struct error *e)
                    o->job->train->shuffle);
     if (comm_agree(o->comm, r->root && start_root(r, e), e) || state_share(&r->state, &r->step, e))
         return -1;
-    if (r->root && memory.fed)
-        sink_log(o->sink, LOG_INFO, "the set does not fit on the device beside the models: it is fed batch by batch");
-    if (r->root && r->step.learner[STUDENT].shard.ranks > 1)
-        sink_log(o->sink, LOG_INFO, "each rank keeps its share of the optimizer's state");
-    if (r->root && r->step.reducer.note[0])
-        sink_log(o->sink, LOG_INFO, "%s", r->step.reducer.note);
     if (r->root)
-        sink_log(
-            o->sink, LOG_INFO, "%u clips to train on, %u held out, %d signs; %u steps in %u epochs, %s on %d rank%s",
-            r->data.train_count, r->data.held_out_count, set_sign_count(r->set), r->step.schedule.steps,
-            r->step.schedule.epochs, dtype_name(memory.type), comm_size(o->comm), comm_size(o->comm) > 1 ? "s" : "");
+        tell_start(r, memory.fed);
     return 0;
 }
 

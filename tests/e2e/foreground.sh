@@ -31,6 +31,8 @@ printf 'none' >"$scratch/file"
 expect 2 "$ISLRD" run "$scratch/job.yaml" --out "$scratch/file"
 [ ! -e "$XDG_CACHE_HOME" ] || fail "the data was prepared before --out was looked at"
 
+before 2 "init\\.student: '12:soup' is a thing of a server's" "$ISLRD" run "$scratch/job.yaml" init.student=12:soup
+
 # --out: one run at a time.
 start first "$ISLRD" run "$scratch/job.yaml" train.epochs=100000 --out "$scratch/taken"
 until_true 30 "a first step" test -s "$scratch/taken/metrics.jsonl"
