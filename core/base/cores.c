@@ -50,7 +50,8 @@ static void look_at(struct tightest *t, const char *directory, int version)
     t->group = (uint64_t)st.st_ino ^ (uint64_t)st.st_dev << 48;
 }
 
-// The group at `path` of a hierarchy and all above it. In a container, some of the path may lie outside of what is mounted.
+// The group at `path` of a hierarchy and all above it. In a container, some of the path may lie outside of what is
+// mounted.
 static void look_up(struct tightest *t, const char *mount, const char *path, int version)
 {
     char *directory = xprintf("%s%s", mount, path);

@@ -1,5 +1,5 @@
-// What of a machine's cores a process may use: its affinity mask, and the time that control groups leave it. Processes that
-// work together on one machine, as ranks do, share out what they have in common.
+// What of a machine's cores a process may use: its affinity mask, and the time that control groups leave it. Processes
+// that work together on one machine, as ranks do, share out what they have in common.
 #ifndef ISLR_BASE_CORES_H
 #define ISLR_BASE_CORES_H
 
@@ -17,13 +17,13 @@ struct cores {
 
 void cores_get(struct cores *mine);
 
-// Threads for this process alone, and where `count` processes of the machine do the same, of which this is one: each core is
-// shared by those that may run on it, each quota by those in its group. At least 1.
+// Threads for this process alone, and where `count` processes of the machine do the same, of which this is one: each core
+// is shared by those that may run on it, each quota by those in its group. At least 1.
 int cores_count(const struct cores *mine);
 int cores_share(const struct cores *mine, const struct cores *all, size_t count);
 
-// The tightest quota of the control groups (cpu.max of version 2, cfs_quota_us of version 1) that `membership` (in the form
-// of /proc/self/cgroup) names below `mounts` (/sys/fs/cgroup), their parents included; 0: none.
+// The tightest quota of the control groups (cpu.max of version 2, cfs_quota_us of version 1) that `membership` (in the
+// form of /proc/self/cgroup) names below `mounts` (/sys/fs/cgroup), their parents included; 0: none.
 double cores_quota(const char *membership, const char *mounts, uint64_t *group);
 
 #endif
