@@ -14,6 +14,7 @@
 #include "core/store/backup.h"
 #include "daemon/command.h"
 #include "daemon/console.h"
+#include "daemon/name_json.h"
 
 struct backing_up {
     struct progress progress;
@@ -37,9 +38,9 @@ static int on_progress(void *context, const char *doing, uint64_t done, uint64_t
 static void report(const char *path, const struct backup_facts *f, bool json)
 {
     if (json) {
-        json_t *j = json_pack("{s:s, s:I, s:i, s:I, s:I, s:I}", "path", path, "taken_ms", (json_int_t)f->taken_ms,
-                              "schema", f->schema, "runs", (json_int_t)f->runs, "artifacts", (json_int_t)f->artifacts,
-                              "bytes", (json_int_t)f->bytes);
+        json_t *j = json_pack("{s:o, s:I, s:i, s:I, s:I, s:I}", "path", name_json(path), "taken_ms",
+                              (json_int_t)f->taken_ms, "schema", f->schema, "runs", (json_int_t)f->runs, "artifacts",
+                              (json_int_t)f->artifacts, "bytes", (json_int_t)f->bytes);
         json_dumpf(j, stdout, JSON_INDENT(2));
         printf("\n");
         json_decref(j);

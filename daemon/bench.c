@@ -16,6 +16,7 @@
 #include "core/data/synth.h"
 #include "core/spec/spec.h"
 #include "daemon/command.h"
+#include "daemon/console.h"
 
 static int by_value(const void *a, const void *b)
 {
@@ -34,6 +35,11 @@ double bench_peak_memory_mib(void)
     struct rusage usage;
     getrusage(RUSAGE_SELF, &usage);
     return (double)usage.ru_maxrss / 1024;
+}
+
+int bench_stopped(struct error *e)
+{
+    return console_stopped() ? error_set(e, ERR_INTERRUPTED, "interrupted") : 0;
 }
 
 int bench_measure_peak(struct backend *b, enum dtype type, double *flops, struct error *e)
@@ -61,20 +67,16 @@ int bench_measure_peak(struct backend *b, enum dtype type, double *flops, struct
     return rc;
 }
 
-Islr__JobSpec *bench_job(const struct bench *b, struct error *e)
+Islr__JobSpec *bench_job(const struct bench *b, const char *train, struct error *e)
 {
-    char *arguments[6] = {xprintf("preset=%s", b->preset),
-                          xprintf("train.batch=%lld", (long long)b->batch),
-                          xprintf("train.group=%lld", (long long)(b->batch % 32 ? b->batch : 32)),
-                          xprintf("train.precision=%s", b->precision),
-                          xstrdup("data={path: bench, fold: full}"),
-                          xstrdup("train.steps=1000000")};
+    char *preset = xprintf("preset=%s", b->preset), *precision = xprintf("train.precision=%s", b->precision);
+    const char *arguments[] = {preset, precision, "data={path: bench, fold: full}", train};
     Islr__JobSpec *job = NULL;
     struct faults faults = {0};
-    spec_load(NULL, (const char *const *)arguments, sizeof arguments / sizeof *arguments, &job, &faults, e);
+    spec_load(NULL, arguments, train ? 4 : 3, &job, &faults, e);
     faults_free(&faults);
-    for (size_t i = 0; i < sizeof arguments / sizeof *arguments; i++)
-        free(arguments[i]);
+    free(preset);
+    free(precision);
     return job;
 }
 
@@ -92,13 +94,25 @@ void bench_print(const struct bench *b, json_t *root, const char *format, ...)
     json_decref(root);
 }
 
+static bool is_stopped(void *context)
+{
+    (void)context;
+    return console_stopped();
+}
+
 // Recordings are made up first, and their preparation timed.
 static int bench_prepare(const struct bench *b, struct error *e)
 {
     char *data = file_join(b->dir, "recordings"), *out = file_join(b->dir, "set.islr");
-    struct synth_options synth = {
-        .signs = 20, .participants = 4, .clips = b->clips, .seed = 1, .threads = (int)b->threads};
-    struct prepare_options o = {.max_len = strncmp(b->preset, "l80", 3) ? 25 : 80, .threads = (int)b->threads};
+    struct synth_options synth = {.signs = 20,
+                                  .participants = 4,
+                                  .clips = b->clips,
+                                  .seed = 1,
+                                  .threads = (int)b->threads,
+                                  .stopped = is_stopped};
+    struct prepare_options o = {.max_len = strncmp(b->preset, "l80", 3) ? 25 : 80,
+                                .threads = (int)b->threads,
+                                .watch = {.stopped = is_stopped}};
     struct timing t = {xcalloc((size_t)b->steps, sizeof *t.ms), b->steps};
     int rc = synth_write(data, &synth, e);
     for (int64_t i = 0; i < b->steps && !rc; i++) {
@@ -127,18 +141,22 @@ static int bench(struct bench *b, struct error *e)
         const char *name;
         int (*run)(const struct bench *b, struct error *e);
     } kinds[] = {{"train", bench_train}, {"predict", bench_predict}, {"prepare", bench_prepare}};
-    char dir[] = "/tmp/islr-bench-XXXXXX";
     int (*run)(const struct bench *, struct error *) = NULL;
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
         if (!strcmp(kinds[i].name, b->what))
             run = kinds[i].run;
     if (!run)
         return error_set(e, ERR_INVALID, "there is no bench '%s': train, predict or prepare", b->what);
-    if (!mkdtemp(dir))
-        return error_set_errno(e, ERR_FAILED, "cannot make a temporary directory");
-    b->dir = dir;
-    int rc = run(b, e);
-    return file_remove_tree(dir, rc ? NULL : e) || rc ? -1 : 0;
+    const char *base = getenv("TMPDIR");
+    b->dir = file_join(base && *base ? base : "/tmp", "islr-bench-XXXXXX");
+    int rc = mkdtemp(b->dir) ? 0 : error_set_errno(e, ERR_FAILED, "cannot make the directory %s", b->dir);
+    if (!rc) {
+        console_catch_signals();
+        rc = run(b, e);
+        rc = file_remove_tree(b->dir, rc ? NULL : e) || rc ? -1 : 0;
+    }
+    free(b->dir);
+    return rc;
 }
 
 int command_bench(int argc, char **argv)

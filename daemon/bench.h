@@ -27,12 +27,13 @@ struct timing {
 
 json_t *bench_timing_json(struct timing t); // median, min, max; sorts t.ms
 double bench_peak_memory_mib(void);
+int bench_stopped(struct error *e); // -1: the user has asked to end (ERR_INTERRUPTED)
 
 // Best rate of some large matrix products: what the device can do where nothing stands in its way.
 int bench_measure_peak(struct backend *b, enum dtype type, double *flops, struct error *e);
 
-// The preset's job with the bench's batch and precision.
-Islr__JobSpec *bench_job(const struct bench *b, struct error *e);
+// The preset's job with the bench's precision, and one more argument where `train` is not NULL.
+Islr__JobSpec *bench_job(const struct bench *b, const char *train, struct error *e);
 
 // Prints the document (--json) or one line for people, and frees it.
 void bench_print(const struct bench *b, json_t *root, const char *format, ...) __attribute__((format(printf, 3, 4)));

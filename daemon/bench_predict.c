@@ -84,7 +84,7 @@ static int bench_model(const struct bench *b, struct backend *backend, const str
     double unused;
     int rc = rig_create(&rig, b, backend, config, type, e);
     for (int64_t i = 0; i < WARM_UP + t.count && !rc; i++)
-        rc = forward(&rig, (int)b->batch, i < WARM_UP ? &unused : &t.ms[i - WARM_UP], e);
+        rc = bench_stopped(e) || forward(&rig, (int)b->batch, i < WARM_UP ? &unused : &t.ms[i - WARM_UP], e);
     backend->op->forget(backend);
     rig_destroy(&rig);
     return rc;
@@ -92,7 +92,7 @@ static int bench_model(const struct bench *b, struct backend *backend, const str
 
 int bench_predict(const struct bench *b, struct error *e)
 {
-    Islr__JobSpec *job = bench_job(b, e);
+    Islr__JobSpec *job = bench_job(b, NULL, e);
     if (!job)
         return -1;
     struct comm *comm = comm_open_single();

@@ -8,6 +8,7 @@
 #include "core/base/random.h"
 #include "core/data/set_write.h"
 #include "core/nn/profile.h"
+#include "core/spec/bounds.h"
 #include "core/spec/spec.h"
 #include "core/train/device.h"
 #include "core/train/recipe.h"
@@ -105,6 +106,8 @@ static int time_steps(const struct bench *b, struct step_space *t, struct sample
         int last = i == WARM_UP + b->steps; // that one is watched, and so not timed
         if (last)
             profile_begin(profile, t->stream);
+        if (bench_stopped(e))
+            return -1;
         double began = clock_seconds();
         int rc = step_run(t, step, batch, NULL, &result, e);
         if (last)
@@ -159,9 +162,23 @@ static int bench_on_set(const struct bench *b, const Islr__JobSpec *job, struct 
     return rc;
 }
 
+// The recipe's groups of 32 where the batch has such, else its largest ones; of small ones OUSM leaves out fewer clips.
+static Islr__JobSpec *make_job(const struct bench *b, struct error *e)
+{
+    const int64_t most = (int64_t)bound_find("train.group")->max;
+    int64_t group = b->batch % 32 ? b->batch < most ? b->batch : most : 32;
+    while (b->batch % group)
+        group--;
+    char *train = xprintf("train={batch: %lld, group: %lld, ousm: %d, steps: 1000000}", (long long)b->batch,
+                          (long long)group, group > 3 ? 3 : (int)group - 1);
+    Islr__JobSpec *job = bench_job(b, train, e);
+    free(train);
+    return job;
+}
+
 int bench_train(const struct bench *b, struct error *e)
 {
-    Islr__JobSpec *job = bench_job(b, e);
+    Islr__JobSpec *job = make_job(b, e);
     if (!job)
         return -1;
     char *path = file_join(b->dir, "bench.islr");

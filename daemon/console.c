@@ -38,10 +38,14 @@ int console_stopped(void)
     return atomic_load(&stop_requests) > 0;
 }
 
+int console_late(const struct console *c)
+{
+    return c->deadline > 0 && clock_seconds() > c->deadline;
+}
+
 static int should_stop(void *context)
 {
-    (void)context;
-    return console_stopped();
+    return console_stopped() || console_late(context);
 }
 
 static void clear(struct console *c)

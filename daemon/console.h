@@ -18,7 +18,9 @@ struct console {
     double told, began; // clock_seconds()
     uint64_t began_at;  // step
     char losses[160];   // of the last step
+    double deadline;    // clock_seconds() at which it is asked to stop; 0: never
 };
+int console_late(const struct console *c);                  // the deadline has passed
 struct run_sink console_sink(struct console *c, int quiet); // quiet: of the ranks that are not the first
 
 #endif

@@ -56,7 +56,7 @@ int command_evaluate(int argc, char **argv)
         {0, "fold", "N", "only the clips of this fold", OPTION_INT, &fold, .min = -1, .max = 1000,
          .default_shown = "all clips"},
         {0, "k", "K", "folds, where a directory is prepared", OPTION_INT, &k, .max = 1000},
-        {0, "fold-seed", "S", "seed of the folds", OPTION_INT, &fold_seed},
+        {0, "fold-seed", "S", "seed of the folds", OPTION_INT, &fold_seed, 0, 9007199254740992.0},
         {0, "fold-file", "CSV", "folds from a file: participant_id,sequence_id,fold", OPTION_STRING, &fold_file,
          .path = true},
         {0, "json", NULL, "{clips, accuracy, top5, loss, signs: [..], most_confused: [..]}", OPTION_FLAG, &json},

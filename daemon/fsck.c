@@ -15,6 +15,7 @@
 #include "core/store/fsck.h"
 #include "daemon/command.h"
 #include "daemon/console.h"
+#include "daemon/name_json.h"
 
 struct checking {
     json_t *findings; // NULL: they are printed as they come
@@ -28,7 +29,7 @@ static void on_found(void *context, enum fsck_kind kind, const char *sentence)
     struct checking *c = context;
     progress_clear(&c->progress);
     if (c->findings)
-        json_array_append_new(c->findings, json_pack("{s:s, s:s}", "kind", kinds[kind], "text", sentence));
+        json_array_append_new(c->findings, json_pack("{s:s, s:o}", "kind", kinds[kind], "text", name_json(sentence)));
     else
         printf("%s: %s\n", kinds[kind], sentence);
 }
@@ -66,9 +67,9 @@ static int look_for_server(struct fsck_options *o, struct file_lock *lock, struc
 static void report(const struct fsck_options *o, const struct fsck_result *r, json_t *findings)
 {
     if (findings) {
-        json_t *j = json_pack("{s:s, s:b, s:I, s:I, s:I, s:I, s:I, s:O}", "directory", o->directory, "serving",
-                              o->serving, "runs", (json_int_t)r->runs, "records", (json_int_t)r->records, "checkpoints",
-                              (json_int_t)r->checkpoints, "artifacts", (json_int_t)r->artifacts, "bytes",
+        json_t *j = json_pack("{s:o, s:b, s:I, s:I, s:I, s:I, s:I, s:O}", "directory", name_json(o->directory),
+                              "serving", o->serving, "runs", (json_int_t)r->runs, "records", (json_int_t)r->records,
+                              "checkpoints", (json_int_t)r->checkpoints, "artifacts", (json_int_t)r->artifacts, "bytes",
                               (json_int_t)r->bytes, "findings", findings);
         json_dumpf(j, stdout, JSON_INDENT(2));
         printf("\n");

@@ -7,9 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "core/base/memory.h"
 #include "core/base/options.h"
-#include "core/base/utf8.h"
 #include "daemon/command.h"
 
 static const struct inspect_kind *const kinds[] = {&inspect_set, &inspect_resume, &inspect_checkpoint};
@@ -19,19 +17,6 @@ void inspect_print_json(json_t *root)
     json_dumpf(root, stdout, JSON_INDENT(2));
     printf("\n");
     json_decref(root);
-}
-
-json_t *inspect_name_json(const char *name)
-{
-    struct strbuf b = {0};
-    strbuf_add(&b, "", 0);
-    for (size_t left = strlen(name), n; left; name += n ? n : 1, left -= n ? n : 1) {
-        n = utf8_length(name, left);
-        strbuf_add(&b, n ? name : "\xEF\xBF\xBD", n ? n : 3);
-    }
-    json_t *text = json_string(b.text);
-    free(b.text);
-    return text;
 }
 
 static int inspect(const struct inspect_request *r, struct error *e)

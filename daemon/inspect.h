@@ -31,7 +31,4 @@ extern const struct inspect_kind inspect_resume;
 // Prints one document and frees it.
 void inspect_print_json(json_t *root);
 
-// A file's name as JSON: bytes that are not UTF-8 become U+FFFD.
-json_t *inspect_name_json(const char *name);
-
 #endif

@@ -11,6 +11,7 @@
 #include "core/ckpt/safetensors.h"
 #include "core/train/checkpoint.h"
 #include "daemon/inspect.h"
+#include "daemon/name_json.h"
 
 enum { ASSUMED_HEADS = 16 }; // of the published models; files from PyTorch do not say
 
@@ -115,7 +116,7 @@ static void print_as_json(const struct contents *c)
     for (size_t i = 0; i < c->file.metadata_count; i++)
         json_object_set_new(metadata, c->file.metadata[i].key, json_string(c->file.metadata[i].value));
     root = json_pack("{s:s, s:o, s:I, s:s, s:I}", "kind", c->is_model ? "checkpoint" : "tensors", "file",
-                     inspect_name_json(c->path), "size_bytes", (json_int_t)c->size, "sha256", c->sha256, "elements",
+                     name_json(c->path), "size_bytes", (json_int_t)c->size, "sha256", c->sha256, "elements",
                      (json_int_t)count_elements(&c->file));
     if (c->is_model) {
         json_object_set_new(root, "model", model_json(&c->model));

@@ -9,6 +9,7 @@
 #include "core/ckpt/resume.h"
 #include "core/ckpt/resume_format.h"
 #include "daemon/inspect.h"
+#include "daemon/name_json.h"
 
 static bool recognises(const char *path)
 {
@@ -35,7 +36,7 @@ static int print(const struct inspect_request *r, struct error *e)
         json_array_append_new(sections, json_pack("{s:s, s:I}", "name", p.sections[i].name, "size_bytes",
                                                   (json_int_t)p.sections[i].size));
     }
-    json_t *root = json_pack("{s:s, s:o, s:I, s:I, s:o}", "kind", "resume", "file", inspect_name_json(r->file), "step",
+    json_t *root = json_pack("{s:s, s:o, s:I, s:I, s:o}", "kind", "resume", "file", name_json(r->file), "step",
                              (json_int_t)p.step, "size_bytes", (json_int_t)p.map.size, "sections", sections);
     if (r->json)
         inspect_print_json(root);

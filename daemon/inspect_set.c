@@ -10,6 +10,7 @@
 #include "core/data/set.h"
 #include "core/data/set_format.h"
 #include "daemon/inspect.h"
+#include "daemon/name_json.h"
 
 static bool recognises(const char *file)
 {
@@ -215,7 +216,7 @@ static json_t *summary_json(const struct summary *m, const char *file)
         json_array_append_new(
             skipped, json_pack("{s:s, s:s}", "path", set_skipped(s, i)->path, "reason", set_skipped(s, i)->reason));
     return json_pack("{s:s, s:o, s:s, s:I, s:I, s:i, s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:o}", "kind", "set", "file",
-                     inspect_name_json(file), "hash", hex, "clips", (json_int_t)set_count(s), "frames",
+                     name_json(file), "hash", hex, "clips", (json_int_t)set_count(s), "frames",
                      (json_int_t)set_frame_count(s), "max_len", set_max_len(s), "source_frames",
                      (json_int_t)m->source_frames, "left_handed", (json_int_t)m->left_handed,
                      "frames_without_left_hand", (json_int_t)m->without_left, "frames_without_right_hand",

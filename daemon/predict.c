@@ -12,6 +12,7 @@
 #include "core/train/predictions.h"
 #include "core/train/predictor.h"
 #include "daemon/command.h"
+#include "daemon/name_json.h"
 
 struct predict {
     struct option_list models, inputs;
@@ -23,20 +24,25 @@ struct predict {
     float *values; // [clips, classes]
 };
 
-// Classes of a row, most probable first; ties: the lower class.
-static void rank_classes(const float *row, int classes, int top, int *out)
+struct ranked {
+    float value;
+    int class;
+};
+
+static int by_value(const void *a, const void *b)
 {
-    for (int k = 0; k < top; k++) {
-        int best = -1;
-        for (int c = 0; c < classes; c++) {
-            int taken = 0;
-            for (int j = 0; j < k; j++)
-                taken |= out[j] == c;
-            if (!taken && (best < 0 || row[c] > row[best]))
-                best = c;
-        }
-        out[k] = best;
-    }
+    const struct ranked *x = a, *y = b;
+    if (x->value != y->value)
+        return x->value < y->value ? 1 : -1;
+    return x->class - y->class;
+}
+
+// Classes of a row, most probable first; ties: the lower class. order [classes].
+static void rank_classes(const float *row, int classes, struct ranked *order)
+{
+    for (int c = 0; c < classes; c++)
+        order[c] = (struct ranked){row[c], c};
+    qsort(order, (size_t)classes, sizeof *order, by_value);
 }
 
 static const char *sign_text(const struct predict *p, int c, char buffer[24])
@@ -49,14 +55,14 @@ static const char *sign_text(const struct predict *p, int c, char buffer[24])
 
 static void print_text(const struct predict *p, int classes, int top)
 {
-    int *order = xcalloc((size_t)top, sizeof *order);
+    struct ranked *order = xcalloc((size_t)classes, sizeof *order);
     for (size_t i = 0; i < p->sources.count; i++) {
         const float *row = p->values + i * (size_t)classes;
-        rank_classes(row, classes, top, order);
+        rank_classes(row, classes, order);
         printf("%s:", p->sources.items[i].name);
         for (int k = 0; k < top; k++) {
             char buffer[24];
-            printf("%s %s %.4f", k ? "," : "", sign_text(p, order[k], buffer), row[order[k]]);
+            printf("%s %s %.4f", k ? "," : "", sign_text(p, order[k].class, buffer), order[k].value);
         }
         printf("\n");
     }
@@ -66,17 +72,18 @@ static void print_text(const struct predict *p, int classes, int top)
 static void print_json(const struct predict *p, int classes, int top)
 {
     json_t *root = json_array();
-    int *order = xcalloc((size_t)top, sizeof *order);
+    struct ranked *order = xcalloc((size_t)classes, sizeof *order);
     for (size_t i = 0; i < p->sources.count; i++) {
         const float *row = p->values + i * (size_t)classes;
         json_t *list = json_array();
-        rank_classes(row, classes, top, order);
+        rank_classes(row, classes, order);
         for (int k = 0; k < top; k++) {
             char buffer[24];
-            json_array_append_new(list, json_pack("{s:s, s:i, s:f}", "sign", sign_text(p, order[k], buffer), "class",
-                                                  order[k], p->logits ? "logit" : "probability", row[order[k]]));
+            json_array_append_new(list,
+                                  json_pack("{s:s, s:i, s:f}", "sign", sign_text(p, order[k].class, buffer), "class",
+                                            order[k].class, p->logits ? "logit" : "probability", order[k].value));
         }
-        json_array_append_new(root, json_pack("{s:s, s:o}", "clip", p->sources.items[i].name, "top", list));
+        json_array_append_new(root, json_pack("{s:o, s:o}", "clip", name_json(p->sources.items[i].name), "top", list));
     }
     json_dumpf(root, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
     printf("\n");
@@ -87,17 +94,17 @@ static void print_json(const struct predict *p, int classes, int top)
 static int write_csv(const struct predict *p, int classes, int top, struct error *e)
 {
     struct strbuf text = {0};
-    int *order = xcalloc((size_t)top, sizeof *order);
+    struct ranked *order = xcalloc((size_t)classes, sizeof *order);
     strbuf_printf(&text, "path,rank,sign,class,%s\n", p->logits ? "logit" : "probability");
     for (size_t i = 0; i < p->sources.count; i++) {
         const float *row = p->values + i * (size_t)classes;
-        rank_classes(row, classes, top, order);
+        rank_classes(row, classes, order);
         for (int k = 0; k < top; k++) {
             char buffer[24];
             csv_add_field(&text, p->sources.items[i].name);
             strbuf_printf(&text, ",%d,", k + 1);
-            csv_add_field(&text, sign_text(p, order[k], buffer));
-            strbuf_printf(&text, ",%d,%.9g\n", order[k], row[order[k]]);
+            csv_add_field(&text, sign_text(p, order[k].class, buffer));
+            strbuf_printf(&text, ",%d,%.9g\n", order[k].class, order[k].value);
         }
     }
     free(order);

@@ -12,6 +12,7 @@
 #include "core/data/prepare.h"
 #include "core/data/set.h"
 #include "daemon/command.h"
+#include "daemon/name_json.h"
 
 static volatile sig_atomic_t stop_signal;
 
@@ -85,7 +86,7 @@ static int report(const char *out, double seconds, bool json, struct error *e)
     char hex[65];
     hash_to_hex(set_hash(s), hex);
     if (json) {
-        json_t *root = json_pack("{s:s, s:I, s:I, s:I, s:i, s:i, s:i, s:s, s:f}", "file", out, "clips",
+        json_t *root = json_pack("{s:o, s:I, s:I, s:I, s:i, s:i, s:i, s:s, s:f}", "file", name_json(out), "clips",
                                  (json_int_t)set_count(s), "skipped", (json_int_t)set_skipped_count(s), "frames",
                                  (json_int_t)set_frame_count(s), "signs", set_sign_count(s), "folds", set_fold_count(s),
                                  "max_len", set_max_len(s), "hash", hex, "seconds", seconds);

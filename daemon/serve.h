@@ -40,7 +40,7 @@ struct server_options {
 // The rows of a command line that fill these in.
 // clang-format off
 #define SERVER_OPTION_ROWS(o)                                                                                          \
-    {0, "dir", "DIR", "where everything is kept", OPTION_STRING, &(o)->directory, .path = true,                        \
+    {0, "dir", "DIR", "where everything is kept", OPTION_STRING, &(o)->directory, .path = true,                                        \
      .default_shown = "/var/lib/islr for root, else ~/.local/state/islr"},                                             \
     {0, "socket", "PATH", "the unix socket to listen on", OPTION_STRING, &(o)->socket, .path = true,                   \
      .default_shown = "DIR/islr.sock"},                                                                                \

@@ -8,7 +8,7 @@
 #include "daemon/command.h"
 
 struct soup {
-    const char *out, *method, *data, *device;
+    const char *out, *method, *data, *fold_file, *device;
     struct option_list files;
     int64_t fold, k, fold_seed, threads;
 };
@@ -24,6 +24,7 @@ static int make_soup(const struct soup *s, struct error *e)
                             .fold = (int)s->fold,
                             .k = (int)s->k,
                             .fold_seed = (uint64_t)s->fold_seed,
+                            .fold_file = s->fold_file,
                             .threads = (int)s->threads,
                             .log = {stderr, LOG_INFO, NULL}};
     struct checkpoint out = {0};
@@ -52,7 +53,9 @@ int command_soup(int argc, char **argv)
         {0, "fold", "N", "greedy: judge on this fold alone", OPTION_INT, &s.fold, .min = -1, .max = 1000,
          .default_shown = "all clips"},
         {0, "k", "K", "folds, where a directory is prepared", OPTION_INT, &s.k, .max = 1000},
-        {0, "fold-seed", "S", "seed of the folds", OPTION_INT, &s.fold_seed},
+        {0, "fold-seed", "S", "seed of the folds", OPTION_INT, &s.fold_seed, 0, 9007199254740992.0},
+        {0, "fold-file", "CSV", "folds from a file: participant_id,sequence_id,fold", OPTION_STRING, &s.fold_file,
+         .path = true},
         {0, "device", "auto|cpu|cuda", "what to compute on", OPTION_CHOICE, &s.device},
         {0, "threads", "N", "CPU threads; 0: all cores", OPTION_INT, &s.threads, .max = 4096},
         {0}};

@@ -113,7 +113,8 @@ static void describe(const struct trainer *t, const struct device_info *info, Is
 
 static int work(const struct work_arguments *a, struct comm *world, struct error *e)
 {
-    struct trainer trainer = {.threads = a->threads ? (int)a->threads : device_threads(world)};
+    int share = device_threads(world, e);
+    struct trainer trainer = {.threads = a->threads ? (int)a->threads : share};
     struct device_info info;
     Islr__Register facts = ISLR__REGISTER__INIT;
     char prefix[32];
@@ -127,6 +128,8 @@ static int work(const struct work_arguments *a, struct comm *world, struct error
                              .alone_ms = (uint64_t)(a->alone_minutes * 60e3),
                              .spool_max = (uint64_t)a->spool_mib << 20};
     char *token = NULL;
+    if (share < 0)
+        return -1;
     trainer.backend = device_open(a->device, trainer.threads, world, e);
     int failed = !trainer.backend || find_server(a, &o.address, e) || allow(a, &o.allowed, e) ||
                  (!(token = find_token(a, &o.address, e)) && e->code);

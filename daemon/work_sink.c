@@ -109,12 +109,10 @@ static void add_figure(struct work_file *w, const char *name, double value)
     v->value = value;
 }
 
-// Those that came with it, else those that the evaluation at its step found of this model ("accuracy/student").
+// Those that the evaluation at its step found of this model ("accuracy/student").
 static void add_figures(const struct work_sink *s, const struct sink_file *f, struct work_file *w)
 {
-    for (int i = 0; i < f->count; i++)
-        add_figure(w, f->metrics[i].name, f->metrics[i].value);
-    if (f->count || !f->step || s->evaluation.step != f->step)
+    if (!f->step || s->evaluation.step != f->step)
         return;
     for (int i = 0; i < s->evaluation.count; i++) {
         const char *slash = strrchr(s->evaluation.names[i], '/');

@@ -54,107 +54,6 @@ int file_read(const char *path, size_t limit, char **data, size_t *size, struct 
     return -1;
 }
 
-struct file_writer {
-    FILE *stream;
-    char *path, *temporary;
-};
-
-static struct file_writer *open_writer(const char *path, mode_t mode, struct error *e)
-{
-    struct file_writer *w = xcalloc(1, sizeof *w);
-    w->path = xstrdup(path);
-    w->temporary = xprintf("%s.tmp-XXXXXX", path);
-    int fd = mkostemp(w->temporary, O_CLOEXEC);
-    if (fd < 0 || fchmod(fd, mode) || !(w->stream = fdopen(fd, "w+"))) {
-        error_set_errno(e, file_error_code(errno), "cannot create a file beside %s", path);
-        if (fd >= 0) {
-            close(fd);
-            unlink(w->temporary);
-        }
-        free(w->path);
-        free(w->temporary);
-        free(w);
-        return NULL;
-    }
-    return w;
-}
-
-struct file_writer *file_writer_open(const char *path, struct error *e)
-{
-    return open_writer(path, 0644, e);
-}
-
-FILE *file_writer_stream(struct file_writer *w)
-{
-    return w->stream;
-}
-
-static void writer_free(struct file_writer *w)
-{
-    free(w->path);
-    free(w->temporary);
-    free(w);
-}
-
-static int sync_parent(const char *path, struct error *e)
-{
-    char *copy = xstrdup(path), *slash = strrchr(copy, '/');
-    const char *parent = !slash ? "." : slash == copy ? "/" : (*slash = 0, copy);
-    int rc = file_sync_dir(parent, e);
-    free(copy);
-    return rc;
-}
-
-int file_writer_commit(struct file_writer *w, struct error *e)
-{
-    int failed = fflush(w->stream) || ferror(w->stream) || fsync(fileno(w->stream));
-    int saved = errno;
-    if (fclose(w->stream) && !failed)
-        failed = 1, saved = errno;
-    errno = saved;
-    if (failed || rename(w->temporary, w->path)) {
-        error_set_errno(e, ERR_FAILED, "cannot write %s", w->path);
-        unlink(w->temporary);
-        writer_free(w);
-        return -1;
-    }
-    int rc = sync_parent(w->path, e);
-    writer_free(w);
-    return rc;
-}
-
-void file_writer_abandon(struct file_writer *w)
-{
-    if (!w)
-        return;
-    fclose(w->stream);
-    unlink(w->temporary);
-    writer_free(w);
-}
-
-static int write_whole(const char *path, mode_t mode, const void *data, size_t size, struct error *e)
-{
-    struct file_writer *w = open_writer(path, mode, e);
-    if (!w)
-        return -1;
-    if (size && fwrite(data, 1, size, w->stream) != size) {
-        error_set_errno(e, ERR_FAILED, "cannot write %s", path);
-        file_writer_abandon(w);
-        return -1;
-    }
-    return file_writer_commit(w, e);
-}
-
-int file_write_atomic(const char *path, const void *data, size_t size, struct error *e)
-{
-    return write_whole(path, 0644, data, size, e);
-}
-
-int file_write_secret(const char *path, const void *data, size_t size, struct error *e)
-{
-    return write_whole(path, 0600, data, size, e);
-}
-
 int file_map_open(const char *path, struct file_map *map, struct error *e)
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); // a pipe is refused below, not waited for
@@ -194,6 +93,8 @@ int file_exists(const char *path)
 
 int file_make_dirs(const char *path, struct error *e)
 {
+    if (!*path)
+        return error_set(e, ERR_INVALID, "the name of a directory is empty");
     char *copy = xstrdup(path);
     int rc = 0;
     for (char *p = copy + 1; !rc; p++) {
@@ -212,6 +113,13 @@ int file_make_dirs(const char *path, struct error *e)
         rc = error_set(e, ERR_INVALID, "%s is not a directory", path);
     free(copy);
     return rc;
+}
+
+int file_writable_dir(const char *path, struct error *e)
+{
+    if (access(path, W_OK | X_OK))
+        return error_set_errno(e, file_error_code(errno), "cannot write in the directory %s", path);
+    return 0;
 }
 
 int file_remove_tree(const char *path, struct error *e)

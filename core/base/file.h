@@ -19,11 +19,13 @@ enum error_code file_error_code(int number);
 int file_read(const char *path, size_t limit, char **data, size_t *size, struct error *e);
 
 // Writes beside the target under a temporary name, fsyncs, renames over it and fsyncs the directory: a reader and a
-// crash see the old file or the new one, whole.
+// crash see the old file or the new one, whole. Links stay: what they lead to is replaced. The mode is 0666 less the
+// umask. What is no regular file (a pipe, a terminal, /dev/stdout) is written to as it is, but not secrets.
 int file_write_atomic(const char *path, const void *data, size_t size, struct error *e);
 int file_write_secret(const char *path, const void *data, size_t size, struct error *e); // for its owner alone: 0600
 
-// The same for content that is produced piece by piece: write to file_writer_stream(), then commit or abandon.
+// The same for content that is produced piece by piece: write to file_writer_stream(), then commit or abandon. Only to
+// regular files: others are refused (ERR_INVALID).
 struct file_writer;
 struct file_writer *file_writer_open(const char *path, struct error *e);
 FILE *file_writer_stream(struct file_writer *w);
@@ -41,6 +43,7 @@ void file_map_close(struct file_map *map);
 
 int file_exists(const char *path);
 int file_make_dirs(const char *path, struct error *e);    // like mkdir -p
+int file_writable_dir(const char *path, struct error *e); // 0: files can be made in it
 int file_remove_tree(const char *path, struct error *e);  // like rm -rf; a missing path is fine; follows no links
 int file_sync_dir(const char *path, struct error *e);     // fsync of a directory
 char *file_join(const char *directory, const char *name); // "directory/name", malloc'ed

@@ -105,10 +105,19 @@ static int store_choice(const struct option_row *o, const char *text, struct err
     return error_set(e, ERR_INVALID, "%s: '%s' is not one of %s", shown(o, name), text, o->argument);
 }
 
+// A name that a script has left empty would be "/name" or the current directory for one, and nothing for another.
+static int refuse_empty(const struct option_row *o, const char *text, struct error *e)
+{
+    char name[80];
+    return *text ? 0 : error_set(e, ERR_INVALID, "%s: the value is empty: %s is expected", shown(o, name), o->argument);
+}
+
 static int store(const struct option_row *o, const char *text, struct error *e)
 {
     char name[80];
     if (o->kind != OPTION_FLAG && !o->path && check_text(shown(o, name), text, e))
+        return -1;
+    if ((o->path || o->kind == OPTION_LIST) && refuse_empty(o, text, e))
         return -1;
     switch (o->kind) {
     case OPTION_FLAG:

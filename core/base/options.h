@@ -35,7 +35,7 @@ enum option_kind {
     OPTION_CHOICE,   // value: const char **; `argument` lists what is allowed: "auto|cpu|cuda"
     OPTION_INT,      // value: int64_t *, within min..max; 4k, 3M and the like are not understood
     OPTION_FLOAT,    // value: double *, finite, within min..max
-    OPTION_LIST      // value: struct option_list *; the option may be given several times
+    OPTION_LIST      // value: struct option_list *; the option may be given several times, and not empty
 };
 
 // Zero-initialise; option_list_free() at the end.
@@ -55,7 +55,7 @@ struct option_row {
     void *value;
     double min, max;           // OPTION_INT, OPTION_FLOAT: both 0: any
     const char *default_shown; // in the help instead of the value; "" shows none
-    bool path;                 // a file's name, in whatever bytes; all other texts must be UTF-8
+    bool path; // the name of a file or directory: not empty, in whatever bytes; other texts must be UTF-8
 };
 
 // One positional argument; an array of them ends with {0}. Exactly one of value and list is set; only the last may

@@ -2,19 +2,17 @@
 #include "core/base/parallel.h"
 
 #include <pthread.h>
-#include <sched.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 
+#include "core/base/cores.h"
 #include "core/base/memory.h"
 
 int parallel_cores(void)
 {
-    cpu_set_t set;
-    if (sched_getaffinity(0, sizeof set, &set))
-        return 1;
-    int n = CPU_COUNT(&set);
-    return n > 0 ? n : 1;
+    struct cores mine;
+    cores_get(&mine);
+    return cores_count(&mine);
 }
 
 struct pool {

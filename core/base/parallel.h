@@ -4,7 +4,7 @@
 
 #include <stddef.h>
 
-int parallel_cores(void); // cores this process may run on (its affinity mask), at least 1
+int parallel_cores(void); // cores that this process may use (cores.h), at least 1
 
 // Calls work(context, item, thread) for every item in [0, count), items handed out one by one in order to `threads`
 // threads (0: parallel_cores()); returns when all are done. thread is in [0, threads). A non-zero return of `work`

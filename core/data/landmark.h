@@ -12,22 +12,18 @@ enum {
     RAW_POSE = 489,
     RAW_POSE_COUNT = 33,
     RAW_RIGHT_HAND = 522,
-    HAND_LANDMARKS = 21,
+    HAND_LANDMARKS = HAND_POINTS,
 
     // A prepared frame: left hand | right hand | silhouette | lips | arms | cheeks | left eye, right eye, left brow,
     // right brow, nose.
     LEFT_HAND_START = LANDMARK_LEFT_HAND,
     RIGHT_HAND_START = LANDMARK_RIGHT_HAND,
-    SILHOUETTE_START = 42,
-    LIPS_START = 60,
-    ARMS_START = 81,
-    CHEEKS_START = 93,
-    AVERAGES_START = 95,
+    SILHOUETTE_START = LANDMARK_SILHOUETTE,
+    LIPS_START = LANDMARK_LIPS,
+    ARMS_START = LANDMARK_ARMS,
+    CHEEKS_START = LANDMARK_CHEEKS,
+    AVERAGES_START = LANDMARK_CHEEKS + 2,
     NOSE = LANDMARK_NOSE
 };
-
-// Type of each prepared landmark: 1 left hand, 2 right hand, 3 silhouette, 4 lips, 5 arms, 6 cheeks and averages.
-// Its landmark id is its position + 1; 0 is padding for both.
-extern const unsigned char landmark_types[LANDMARKS];
 
 #endif

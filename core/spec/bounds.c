@@ -65,7 +65,7 @@ const struct bound bounds[] = {
     {"checkpoint.resume_minutes", 0, 10080},
     {"checkpoint.soup_last", 0, BOUND_SOUP_MAX},
     {"checkpoint.keep_latest", 0, 100000},
-    {"checkpoint.keep_best", 0, 100000},
+    {"checkpoint.keep_best", 0, 16}, // core/train/state.h: STATE_BEST_MAX
     {"resources.ranks", 0, 65536},
     {"resources.min_ranks", 1, 65536},
     {"retry.max_attempts", 1, 1000},
@@ -96,11 +96,24 @@ const struct choice *choice_find(const char *field)
     return NULL;
 }
 
+static bool is_within(const struct bound *l, double v)
+{
+    return v >= l->min && v <= l->max && !(l->above && v == l->min) && !(l->below && v == l->max);
+}
+
+bool bound_lost(const struct bound *l, double v)
+{
+    if (!l || !is_within(l, v))
+        return false;
+    return (l->above && ((float)v <= l->min || fpclassify((float)v) == FP_SUBNORMAL)) || // which may be flushed to 0
+           (l->below && (float)v >= l->max);
+}
+
 bool bound_allows(const struct bound *l, double v)
 {
     if (!isfinite(v) || fpclassify(v) == FP_SUBNORMAL) // neither reads back (strtod() reports the latter)
         return false;
-    return !l || (v >= l->min && v <= l->max && !(l->above && v == l->min) && !(l->below && v == l->max));
+    return !l || (is_within(l, v) && !bound_lost(l, v));
 }
 
 static char *number_text(const char *what, const struct bound *l)

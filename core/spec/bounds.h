@@ -27,6 +27,8 @@ enum { BOUND_SOUP_MAX = 1000 };                        // ingredients of a soup,
 
 const struct bound *bound_find(const char *field); // list indices are ignored; NULL: none
 const struct choice *choice_find(const char *field);
+// A value within an open bound that single precision, which training computes in, rounds to the bound itself.
+bool bound_lost(const struct bound *bound, double value);
 bool bound_allows(const struct bound *bound, double value); // NULL: any; never inf, NaN, subnormal
 
 // "a whole number from 1 to 65536", "a number above 0, up to 10", "true | false", "bf16 | fp32", "text"; free() it.

@@ -59,6 +59,8 @@ static void check_number(const struct checker *c, const ProtobufCFieldDescriptor
         return;
     struct strbuf given = {0};
     emit_double(&given, v);
+    if (bound_lost(bound_find(path), v))
+        strbuf_printf(&given, " (%.9g in single precision)", (double)(float)v);
     fault_value(c, f, path, given.text);
     free(given.text);
 }

@@ -195,8 +195,8 @@ static void check_training(const struct checker *c, const Islr__JobSpec *job)
     if (t->group && t->batch % t->group == 0 && wanted > groups)
         check_fault(
             c, r->ranks ? "resources.ranks train.batch train.group" : "resources.min_ranks train.batch train.group",
-            "at most one rank for each group of the batch", "%u ranks for %u groups (batch %u, group %u)", wanted,
-            groups, t->batch, t->group);
+            "at most one rank for each group of the batch", "%u ranks for %u group%s (batch %u, group %u)", wanted,
+            groups, groups == 1 ? "" : "s", t->batch, t->group);
 }
 
 // With a min_ranks of its own (its default, 1, is none) a run takes any number from there on that shares the groups evenly.
@@ -233,8 +233,12 @@ static void check_kind(const struct checker *c, const Islr__JobSpec *job)
     bool prepares = job->kind == ISLR__JOB_SPEC__KIND__KIND_PREPARE;
     bool souping = job->kind == ISLR__JOB_SPEC__KIND__KIND_SOUP, greedy = !strcmp(job->method, "greedy");
     bool exports = job->kind == ISLR__JOB_SPEC__KIND__KIND_EXPORT;
-    bool needs_data = exports ? false : souping ? greedy : true;
+    bool needs_data = souping ? greedy : true;
     const char *kind = spec_kind_name(job->kind);
+    if (exports) {
+        check_fault(c, "kind", "train | prepare | evaluate | soup", "this version has no jobs of kind export yet");
+        return;
+    }
     if (needs_data && !*job->data->path)
         check_fault(c, souping ? "data.path method" : "data.path",
                     "a directory in the competition's layout, or a prepared set", "a %s%s job needs data",
@@ -242,11 +246,9 @@ static void check_kind(const struct checker *c, const Islr__JobSpec *job)
     if (!trains && !prepares && !job->n_models)
         check_fault(c, "models", "a list of checkpoints", "a %s job needs models", kind);
     if ((trains || prepares) && job->n_models)
-        check_fault(c, "models kind", "nothing (kinds evaluate, soup and export take models)",
-                    "models are given to a %s job", kind);
-    if (exports && !*job->format)
-        check_fault(c, "format", "onnx | tflite", "an export job needs a format");
-    if (!exports && *job->format)
+        check_fault(c, "models kind", "nothing (kinds evaluate and soup take models)", "models are given to a %s job",
+                    kind);
+    if (*job->format)
         check_fault(c, "format kind", "nothing (kind export takes a format)", "a format is given to a %s job", kind);
     for (size_t i = 0; i < job->n_models; i++)
         if (!*job->models[i]) {

@@ -121,6 +121,7 @@ static struct set *open_set(const struct assess_options *o, int max_len, struct 
                                       .fold_seed = o->fold_seed,
                                       .fold_file = o->fold_file,
                                       .any_folds = o->fold < 0,
+                                      .strict = o->strict,
                                       .threads = o->threads,
                                       .watch = prepared_pulse_watch(o->pulse)};
     struct set *set = prepare_cached(o->data, cache, &prepare, NULL, &path, e) ? NULL : set_open(path, e);

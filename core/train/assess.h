@@ -2,6 +2,8 @@
 #ifndef ISLR_TRAIN_ASSESS_H
 #define ISLR_TRAIN_ASSESS_H
 
+#include <stdbool.h>
+
 #include <jansson.h>
 
 #include "core/base/pulse.h"
@@ -17,6 +19,7 @@ struct assess_options {
     int k;            // folds where a directory is prepared
     uint64_t fold_seed;
     const char *fold_file; // or NULL
+    bool strict;           // a broken clip of a directory is an error
     int heads;             // of checkpoints that do not say
     enum dtype type;
     int threads;         // 0: all cores

@@ -105,6 +105,19 @@ static int dimension(const struct safetensors *file, const char *path, const cha
     return 0;
 }
 
+// The file's sizes; heads too if it says how many, else they are the caller's, and so is the fault if they do not fit.
+static int check_sizes(const struct model_config *c, const struct safetensors *file, struct error *e)
+{
+    struct model_config sizes = *c;
+    sizes.heads = 1;
+    int damaged = model_config_check(&sizes, e);
+    if (!damaged && !model_config_check(c, e))
+        return 0;
+    if (e && (damaged || safetensors_metadata(file, "islr.model")))
+        e->code = ERR_DAMAGED;
+    return -1;
+}
+
 static int config_from_shapes(const struct safetensors *file, const char *path, struct model_config *c, struct error *e)
 {
     int relative = 0;
@@ -117,7 +130,7 @@ static int config_from_shapes(const struct safetensors *file, const char *path, 
         dimension(file, path, "logits.weight", 0, &c->classes, e))
         return -1;
     c->max_len = relative / 2;
-    if (model_config_check(c, e))
+    if (check_sizes(c, file, e))
         return error_prefix(e, "%s", path);
     return 0;
 }

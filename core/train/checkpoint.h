@@ -23,7 +23,8 @@ void checkpoint_destroy(struct checkpoint *c); // a zeroed one is fine
 int checkpoint_write(const struct checkpoint *c, const char *path, struct error *e);
 
 // Reads a checkpoint of ours or a state dict saved from PyTorch. Sizes follow from the shapes; heads from the metadata,
-// else `heads`. ERR_DAMAGED names the tensor that is missing, unknown, of the wrong shape or not finite.
+// else `heads`. ERR_DAMAGED names the tensor that is missing, unknown, of the wrong shape or not finite, or the size that
+// no model has; ERR_INVALID: the caller's heads do not fit.
 int checkpoint_read(struct checkpoint *c, const char *path, int heads, struct error *e);
 
 // Names of the signs, copied; `name(context, i)` for i in 0..classes-1.

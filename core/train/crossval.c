@@ -60,11 +60,11 @@ static char *fold_path(const struct train_options *o, uint32_t fold, const char 
     return xprintf("%s/fold-%u%s%s", o->dir, fold, name[0] ? "/" : "", name);
 }
 
-// A fold that has its summary is done, if it is of this job.
+// A fold that has its summary is done, if it is of this job: of one that its resume points would be taken from as well.
 static int fold_done(const struct train_options *o, uint32_t fold, const Islr__JobSpec *job)
 {
     char hex[65], *path = fold_path(o, fold, "summary.json");
-    struct hash hash = spec_hash(job);
+    struct hash hash = state_job_hash(job);
     hash_to_hex(&hash, hex);
     json_t *summary = json_load_file(path, 0, NULL);
     const char *of = json_string_value(json_object_get(summary, "job_sha256"));

@@ -4,22 +4,26 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
+#include "core/base/cores.h"
 #include "core/base/hash.h"
 #include "core/base/memory.h"
-#include "core/base/parallel.h"
 #include "core/train/recipe.h"
 #include "kernels/cuda_open.h"
 
-int device_threads(const struct comm *comm)
+int device_threads(struct comm *comm, struct error *e)
 {
-    int mine = parallel_cores(), here = 0;
-    for (int i = 0; i < comm_size(comm); i++)
-        here += !strcmp(comm_host(comm, i), comm_host(comm, comm_rank(comm)));
-    if (mine < sysconf(_SC_NPROCESSORS_ONLN)) // bound by the launcher
-        return mine;
-    return mine / here > 1 ? mine / here : 1;
+    int ranks = comm_size(comm), me = comm_rank(comm);
+    struct cores mine, *all = xcalloc((size_t)ranks, sizeof *all);
+    size_t here = 0;
+    cores_get(&mine);
+    int rc = comm_all_gather(comm, &mine, sizeof mine, all, e);
+    for (int r = 0; r < ranks && !rc; r++)
+        if (!strcmp(comm_host(comm, r), comm_host(comm, me)))
+            all[here++] = all[r];
+    int threads = rc ? -1 : cores_share(&mine, all, here);
+    free(all);
+    return threads;
 }
 
 // This rank's number among those of its host that see the same cards, and how many these are.
@@ -56,8 +60,8 @@ static struct backend *open_card(int number, int sharing, int cards, const char 
 
 struct backend *device_open(const char *kind, int threads, struct comm *comm, struct error *e)
 {
-    int sharing, number = card_number(comm, &sharing, e);
-    if (number < 0)
+    int sharing, number = card_number(comm, &sharing, e), share = number < 0 ? -1 : device_threads(comm, e);
+    if (share < 0)
         return NULL;
     if (strcmp(kind, "cpu")) {
         struct error none = {0};
@@ -69,7 +73,7 @@ struct backend *device_open(const char *kind, int threads, struct comm *comm, st
         if (wanted || cards >= sharing)
             return open_card(number, sharing, cards, comm_host(comm, comm_rank(comm)), e);
     }
-    return backend_cpu_open(threads > 0 ? threads : device_threads(comm), e);
+    return backend_cpu_open(threads > 0 ? threads : share, e);
 }
 
 // What all ranks of a run must have in common.

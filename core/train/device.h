@@ -6,9 +6,8 @@
 #include "kernels/backend.h"
 
 // Collective. kind: "cpu"; "cuda": a card for each rank of a host, numbered as its ranks are among those that see the same
-// cards (CUDA_VISIBLE_DEVICES); "auto": cards where there is one for each, else the CPU. threads of the CPU: 0: this
-// rank's share of the machine, which is its affinity mask where the launcher has bound it, else the cores divided by the
-// ranks on this host. NULL with *e: what is asked for is not there, or cannot be used, on this rank.
+// cards (CUDA_VISIBLE_DEVICES); "auto": cards where there is one for each, else the CPU. threads of the CPU: 0:
+// device_threads(). NULL with *e: what is asked for is not there, or cannot be used, on this rank.
 struct backend *device_open(const char *kind, int threads, struct comm *comm, struct error *e);
 
 // Collective: refuses ranks that compute on different kinds of devices, or in different types, in one run. Their results
@@ -18,6 +17,8 @@ int device_agree(struct comm *comm, struct backend *backend, enum dtype type, st
 // Can it still be computed on? A card that has met an error of its own cannot, until the process is another one.
 int device_check(struct backend *backend, struct error *e);
 
-int device_threads(const struct comm *comm); // that share
+// This rank's share of the cores: those that the launcher has bound it to, or has left to several ranks of the host. At
+// least 1; -1: the ranks do not meet. Collective.
+int device_threads(struct comm *comm, struct error *e);
 
 #endif

@@ -90,7 +90,8 @@ struct figures evaluate_figures(const struct set *set, const uint32_t *clips, ui
         int label = set_clip(set, clips[i])->label, above = 0;
         double most = v[0], total = 0;
         for (int c = 0; c < classes; c++) {
-            above += v[c] > v[label] || (v[c] == v[label] && c < label); // ties go to the lower class
+            // Ties go to the lower class; what is not a number is above everything.
+            above += c != label && (!(v[c] <= v[label]) || (v[c] == v[label] && c < label));
             most = v[c] > most ? v[c] : most;
         }
         for (int c = 0; c < classes; c++)

@@ -30,7 +30,8 @@ struct figures {
 // Softmax in place over rows of [count, classes].
 void softmax_rows(float *v, size_t count, int classes);
 
-// Over logits; labels by `clips` from the set.
+// Over logits; labels by `clips` from the set. A clip whose label's logit is NaN counts as wrong; the loss is NaN where
+// one of its logits is.
 struct figures evaluate_figures(const struct set *set, const uint32_t *clips, uint32_t count, const float *logits,
                                 int classes);
 

@@ -131,18 +131,26 @@ static int evaluate_soup(struct run *r, struct figures *figures, struct error *e
 
 // ---- summary --------------------------------------------------------------------------------------------------------
 
+// NULL: a file cannot be read.
 static json_t *summary_files(const struct run *r, struct error *e)
 {
     static const char *const names[] = {"student", "teacher", "distilled", "soup"};
     json_t *files = json_object();
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+    int rc = 0;
+    for (size_t i = 0; i < sizeof names / sizeof *names && !rc; i++) {
         struct hash hash;
         char hex[65], *path = run_path(r, "final/%s.safetensors", names[i]);
-        if (file_exists(path) && !hash_file(path, &hash, e)) {
+        int there = file_exists(path);
+        rc = there && hash_file(path, &hash, e);
+        if (there && !rc) {
             hash_to_hex(&hash, hex);
             json_object_set_new(files, names[i], json_string(hex));
         }
         free(path);
+    }
+    if (rc) {
+        json_decref(files);
+        return NULL;
     }
     return files;
 }
@@ -163,7 +171,7 @@ static json_t *summary_final(const struct run *r, const struct figures *soup)
         return final;
     json_object_set_new(final, "accuracy/soup", json_real(soup->accuracy));
     json_object_set_new(final, "top5/soup", json_real(soup->top5));
-    json_object_set_new(final, "loss/soup", json_real(soup->loss));
+    json_object_set_new(final, "loss/soup", isfinite(soup->loss) ? json_real(soup->loss) : json_null());
     return final;
 }
 
@@ -186,6 +194,9 @@ static json_t *summary_world(const struct run *r)
 
 static int write_summary(struct run *r, const struct figures *soup, struct error *e)
 {
+    json_t *files = summary_files(r, e);
+    if (!files)
+        return -1;
     char hex[65], *path = run_path(r, "summary.json");
     json_t *root = json_object(), *data = json_object();
     hash_to_hex(set_hash(r->set), hex);
@@ -203,7 +214,7 @@ static int write_summary(struct run *r, const struct figures *soup, struct error
     json_object_set_new(root, "final", summary_final(r, soup));
     json_object_set_new(root, "data", data);
     json_object_set_new(root, "world", summary_world(r));
-    json_object_set_new(root, "files_sha256", summary_files(r, e));
+    json_object_set_new(root, "files_sha256", files);
     char *text = json_dumps(root, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
     int rc = file_write_atomic(path, text, strlen(text), e);
     if (!rc)

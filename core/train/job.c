@@ -47,6 +47,7 @@ static int run_evaluate(const struct train_options *o, struct error *e)
                                      .k = (int)job->data->k,
                                      .fold_seed = job->data->fold_seed,
                                      .fold_file = job->data->fold_file,
+                                     .strict = job->data->strict,
                                      .heads = (int)job->model->heads,
                                      .threads = o->threads,
                                      .pulse = comm_pulse(o->comm)};
@@ -84,6 +85,8 @@ static int run_soup(const struct train_options *o, struct error *e)
                                   .fold = fold_of(job),
                                   .k = (int)job->data->k,
                                   .fold_seed = job->data->fold_seed,
+                                  .fold_file = job->data->fold_file,
+                                  .strict = job->data->strict,
                                   .threads = o->threads,
                                   .pulse = comm_pulse(o->comm)};
     struct checkpoint soup = {0};

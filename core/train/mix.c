@@ -92,7 +92,8 @@ static int rank_files(struct judge *j, const struct mix_options *o, const char *
         else
             rc = score(j, &c, &list[i].accuracy, e);
         checkpoint_destroy(&c);
-        log_info(&j->log, "%s alone: accuracy %.4f", o->files[i], list[i].accuracy);
+        if (!rc)
+            log_info(&j->log, "%s alone: accuracy %.4f", o->files[i], list[i].accuracy);
     }
     qsort(list, o->file_count, sizeof *list, by_accuracy);
     for (size_t i = 0; i < o->file_count; i++)
@@ -138,6 +139,8 @@ static int judge_and_mix(const struct mix_options *s, struct checkpoint *out, in
     struct prepare_options o = {.max_len = first.config.max_len,
                                 .k = s->k,
                                 .fold_seed = s->fold_seed,
+                                .fold_file = s->fold_file,
+                                .strict = s->strict,
                                 .any_folds = s->fold < 0,
                                 .threads = s->threads,
                                 .watch = prepared_pulse_watch(s->pulse)};

@@ -2,6 +2,8 @@
 #ifndef ISLR_TRAIN_MIX_H
 #define ISLR_TRAIN_MIX_H
 
+#include <stdbool.h>
+
 #include "core/base/log.h"
 #include "core/base/pulse.h"
 #include "core/train/soup.h"
@@ -17,6 +19,8 @@ struct mix_options {
     int fold;         // judged on its clips; -1: all
     int k;
     uint64_t fold_seed;
+    const char *fold_file; // or NULL
+    bool strict;           // a broken clip of a directory is an error
     int threads;
     struct pulse *pulse; // NULL: nobody looks
     struct log log;      // what stays and what does not

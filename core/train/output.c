@@ -46,9 +46,7 @@ void run_describe_checkpoint(const struct run *r, struct checkpoint *c, const ch
     free(c->job_hash);
     c->origin = epoch ? xprintf("{\"model\":\"%s\",\"epoch\":%u,\"step\":%u}", model, epoch, r->state.step)
                       : xprintf("{\"model\":\"%s\",\"step\":%u}", model, r->state.step);
-    struct hash hash = state_job_hash(r->o->job);
-    c->job_hash = xmalloc(65);
-    hash_to_hex(&hash, c->job_hash);
+    c->job_hash = xstrdup(r->job_hash);
 }
 
 int run_save_model(struct run *r, enum learner_role role, const char *path, uint32_t epoch, struct error *e)
@@ -97,7 +95,6 @@ static int enter_best(struct run *r, uint32_t epoch, double accuracy, uint32_t *
 {
     struct run_state *s = &r->state;
     uint32_t keep = r->o->job->checkpoint->keep_best, at = s->best_count;
-    keep = keep < STATE_BEST_MAX ? keep : STATE_BEST_MAX;
     *out = 0;
     while (at > 0 && accuracy > s->best[at - 1].accuracy)
         at--;

@@ -1,6 +1,7 @@
 // Predictions as files: see predictions.h.
 #include "core/train/predictions.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -42,7 +43,7 @@ static int write_csv(const struct set *set, const uint32_t *clips, uint32_t coun
         csv_add_field(&text, set_sign_name(set, c->label));
         strbuf_add(&text, ",", 1);
         csv_add_field(&text, set_sign_name(set, best));
-        strbuf_printf(&text, ",%.9g,%d\n", row[best], best == c->label);
+        strbuf_printf(&text, ",%.9g,%d\n", row[best], best == c->label && isfinite(row[best]));
     }
     int rc = file_write_atomic(path, text.text, text.length, e);
     free(text.text);

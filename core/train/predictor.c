@@ -1,6 +1,7 @@
 // Predictions of one or several models over clips: see predictor.h.
 #include "core/train/predictor.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,6 +11,7 @@
 
 // One model with its memory for a batch.
 struct voter {
+    char *path;
     struct model model;
     struct workspace space;
     struct view_buffer views;
@@ -33,6 +35,7 @@ struct predictor {
 static int voter_create(struct voter *v, const struct predictor_options *o, struct stream *s, struct checkpoint *c,
                         const char *path, struct error *e)
 {
+    v->path = xstrdup(path);
     if (checkpoint_read(c, path, o->heads, e))
         return -1;
     size_t floats = (size_t)o->clips * (size_t)c->config.max_len * LANDMARKS * 3;
@@ -54,6 +57,7 @@ static void voter_destroy(struct voter *v)
     view_buffer_destroy(&v->views);
     workspace_destroy(&v->space);
     model_destroy(&v->model);
+    free(v->path);
     free(v->host_x);
     free(v->frames);
 }
@@ -197,6 +201,17 @@ static int forward(struct predictor *p, struct voter *v, int count, struct error
     return s->op->synchronize(s, e);
 }
 
+// Weights are finite, or the checkpoint had been refused; what is computed from them may still overflow.
+static int check_finite(const struct predictor *p, const struct voter *v, const struct source *clips, size_t count,
+                        struct error *e)
+{
+    for (size_t i = 0; i < count; i++)
+        for (int c = 0; c < p->classes; c++)
+            if (!isfinite(p->logits[i * (size_t)p->classes + (size_t)c]))
+                return error_set(e, ERR_FAILED, "%s: what %s makes of it is not finite", clips[i].name, v->path);
+    return 0;
+}
+
 int predictor_run(struct predictor *p, const struct sources *s, int logits, float *out, struct error *e)
 {
     if (logits && p->count > 1)
@@ -208,7 +223,8 @@ int predictor_run(struct predictor *p, const struct sources *s, int logits, floa
         if (load_batch(p, s, i, n, e))
             return -1;
         for (size_t k = 0; k < p->count; k++) {
-            if (forward(p, &p->voters[k], (int)n, e))
+            struct voter *v = &p->voters[k];
+            if (forward(p, v, (int)n, e) || check_finite(p, v, s->items + i, n, e))
                 return -1;
             if (!logits)
                 softmax_rows(p->logits, n, p->classes);

@@ -30,7 +30,7 @@ int predictor_classes(const struct predictor *p);
 const char *predictor_sign(const struct predictor *p, int i); // NULL: the checkpoints do not say
 
 // All sources, in order, into out [count, classes]: probabilities, or with logits != 0 (one model only) its logits.
-// Stops at the first clip that cannot be read, naming it.
+// Stops at the first clip that cannot be read, or that a model gives no finite logits for (ERR_FAILED), naming it.
 int predictor_run(struct predictor *p, const struct sources *s, int logits, float *out, struct error *e);
 
 #endif

@@ -126,9 +126,9 @@ static int prepare_together(const struct train_options *o, const char *out, char
     // The others may have to wait for a rank whose disk is slower.
     pulse_doing(watcher.pulse, "prepare");
     comm_set_timeout(o->comm, COMM_LONG_SECONDS);
-    char *cache = o->cache ? NULL : prepare_default_cache();
+    char *cache = prepare_default_cache();
     int rc = out ? prepare_set(data->path, out, &options, &team, e)
-                 : prepare_cached(data->path, o->cache ? o->cache : cache, &options, &team, path, e);
+                 : prepare_cached(data->path, cache, &options, &team, path, e);
     free(cache);
     rc = comm_agree(o->comm, rc, e);
     comm_set_timeout(o->comm, before);

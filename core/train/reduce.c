@@ -21,15 +21,13 @@ static void *reach(const struct reducer *r, void *device)
 int reducer_create(struct reducer *r, struct comm *comm, struct backend *backend, struct stream *stream,
                    struct error *e)
 {
-    struct error own;
     *r = (struct reducer){.comm = comm, .backend = backend, .stream = stream};
     if (comm_size(comm) == 1)
         return 0;
-    float *probe = backend->op->allocate(backend, sizeof *probe, &own);
+    float *probe = backend->op->allocate(backend, sizeof *probe, e);
     int failed = !probe, reached = probe && reach(r, probe);
     if (probe)
         backend->op->release(backend, probe);
-    *e = own;
     if (comm_agree(comm, failed, e))
         return -1;
     if (reached)

@@ -1,5 +1,5 @@
-// Between the files of a training run: not for others. train.c: the loop; output.c: checkpoints and what is kept of
-// them; finish.c: soup, final evaluation, predictions, summary; crossval.c: all folds.
+// Between the files of a training run: not for others. train.c: the loop; check.c: before it; output.c: checkpoints and
+// what is kept of them; finish.c: soup, final evaluation, predictions, summary; crossval.c: all folds.
 #ifndef ISLR_TRAIN_RUN_H
 #define ISLR_TRAIN_RUN_H
 
@@ -20,7 +20,7 @@ struct run {
     struct sampler sampler;
     struct run_state state;
     struct journal journal; // root only
-    char job_hash[65];
+    char job_hash[65];      // state_job_hash(), in summary.json and the checkpoints
     double started, clips_per_second;
     double saved;                     // time of the last resume point
     struct figures figures[LEARNERS]; // of the last evaluation of each model
@@ -49,6 +49,10 @@ uint32_t run_soup_first(const struct run *r); // the first epoch of the soup
 void run_file(struct run *r, const char *what, const char *path, uint32_t epoch);
 struct checkpoint;
 void run_describe_checkpoint(const struct run *r, struct checkpoint *c, const char *model, uint32_t epoch);
+
+// check.c: refuses what can be known to be wrong before the data is looked at; *type: what it will be trained in.
+// Collective.
+int run_check(const struct train_options *o, enum dtype *type, struct error *e);
 
 // finish.c: everything after the last step. Collective.
 int run_finish(struct run *r, struct error *e);

@@ -27,7 +27,7 @@ int schedule_make(struct schedule *s, const Islr__JobSpec *job, uint32_t clips, 
 
 uint32_t schedule_epoch(const struct schedule *s, uint32_t step)
 {
-    return (step - 1) / s->steps_per_epoch + 1;
+    return step ? (step - 1) / s->steps_per_epoch + 1 : 1;
 }
 
 int schedule_ends_epoch(const struct schedule *s, uint32_t step)

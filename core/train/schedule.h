@@ -17,7 +17,7 @@ struct schedule {
 // For a resolved job that trains on `clips` clips; fails where they do not fill one batch.
 int schedule_make(struct schedule *s, const Islr__JobSpec *job, uint32_t clips, struct error *e);
 
-uint32_t schedule_epoch(const struct schedule *s, uint32_t step); // of step 1..steps, from 1
+uint32_t schedule_epoch(const struct schedule *s, uint32_t step); // of step 1..steps, from 1; of 0: the first
 double schedule_lr(const struct schedule *s, uint32_t step);
 struct step_scalars schedule_scalars(const struct schedule *s, uint32_t step);
 

@@ -18,18 +18,17 @@ struct sink_metrics {
     double epoch;   // epoch of the step, from 1
     int evaluation; // figures on held-out clips, not of one step
     int count;
-    const struct sink_metric *metrics;
+    const struct sink_metric *metrics; // finite, all of them
 };
 
 struct sink_file {
-    const char *what; // student | teacher | distilled | soup | resume | predictions | predictions.csv | summary | job
+    const char *what; // student | teacher | distilled | soup | resume | predictions | predictions.csv | summary |
+                      // set | evaluation
     const char *path; // complete and durable
     uint32_t epoch;   // 0: final
     uint64_t step;
     int member_count;           // a soup's ingredients
     const char *const *members; // their paths
-    int count;                  // figures of this checkpoint, if known
-    const struct sink_metric *metrics;
 };
 
 struct sink_progress {

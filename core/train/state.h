@@ -7,7 +7,7 @@
 #include "core/base/log.h"
 #include "core/train/step.h"
 
-enum { STATE_BEST_MAX = 16 };
+enum { STATE_BEST_MAX = 16 }; // and the bound of checkpoint.keep_best
 
 // Checkpoints kept for their accuracy.
 struct state_best {
@@ -23,7 +23,7 @@ struct run_state {
 };
 
 // What of a job decides its mathematics: hash of the resolved job without name, resources, retries, limits and the
-// interval of resume points. A resume point of another hash is refused.
+// interval of resume points. A resume point of another hash is refused; a run's summary and its checkpoints carry it.
 struct hash state_job_hash(const Islr__JobSpec *job);
 
 // Writes a resume point of the three models, their moments and the loss scale into `directory`. Collective: rank 0

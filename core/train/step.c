@@ -10,14 +10,23 @@
 #include "core/train/gather.h"
 #include "core/train/recipe.h"
 
+int step_check_ranks(const Islr__JobSpec *job, int ranks, struct error *e)
+{
+    const Islr__Train *train = job->train;
+    int groups = (int)(train->batch / train->group);
+    if (groups % ranks)
+        return error_set(e, ERR_INVALID, "a batch of %u clips has %d group%s of %u, which %d ranks cannot share evenly",
+                         train->batch, groups, groups == 1 ? "" : "s", train->group, ranks);
+    return 0;
+}
+
 static int divide_batch(struct step_space *t, struct error *e)
 {
     const Islr__Train *train = t->job->train;
     int ranks = comm_size(t->comm);
+    if (step_check_ranks(t->job, ranks, e))
+        return -1;
     t->total_groups = (int)(train->batch / train->group);
-    if (t->total_groups % ranks)
-        return error_set(e, ERR_INVALID, "a batch of %u clips has %d groups of %u, which %d ranks cannot share evenly",
-                         train->batch, t->total_groups, train->group, ranks);
     t->groups = t->total_groups / ranks;
     t->clips = t->groups * (int)train->group;
     t->first_clip = comm_rank(t->comm) * t->clips;

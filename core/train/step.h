@@ -62,6 +62,9 @@ struct step_options {
     enum dtype type;
 };
 
+// Whether so many ranks can share the groups of the job's batch; ERR_INVALID says what cannot be shared.
+int step_check_ranks(const Islr__JobSpec *job, int ranks, struct error *e);
+
 // The ranks must divide the batch's groups. Collective.
 int step_create(struct step_space *t, const struct step_options *o, struct error *e);
 void step_destroy(struct step_space *t);

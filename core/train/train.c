@@ -12,7 +12,6 @@
 #include "core/base/memory.h"
 #include "core/spec/spec.h"
 #include "core/train/checkpoint.h"
-#include "core/train/device.h"
 #include "core/train/memory.h"
 #include "core/train/prepared.h"
 #include "core/train/recipe.h"
@@ -21,7 +20,7 @@
 void metric_add(struct metric_list *l, double value, const char *format, ...)
 {
     va_list args;
-    if (l->count == RUN_METRICS_MAX || !isfinite(value)) // fp16: a skipped step has no gradient to speak of
+    if (l->count == RUN_METRICS_MAX)
         return;
     va_start(args, format);
     vsnprintf(l->names[l->count], sizeof l->names[0], format, args);
@@ -39,6 +38,12 @@ int run_report(struct run *r, const struct metric_list *l, int evaluation, struc
                              .count = l->count,
                              .metrics = l->metrics};
     journal_write(&r->journal, &m);
+    struct sink_metric finite[RUN_METRICS_MAX];
+    m.count = 0;
+    m.metrics = finite;
+    for (int i = 0; i < l->count; i++)
+        if (isfinite(l->metrics[i].value)) // fp16: a skipped step has no gradient to speak of
+            finite[m.count++] = l->metrics[i];
     if (r->o->sink->metrics)
         r->o->sink->metrics(r->o->sink->context, &m);
     return journal_flush(&r->journal, e);
@@ -154,21 +159,38 @@ static int start_root(struct run *r, struct error *e)
     return rc ? -1 : 0;
 }
 
+static void tell_start(const struct run *r, int fed)
+{
+    const struct run_sink *sink = r->o->sink;
+    const struct schedule *s = &r->step.schedule;
+    int ranks = comm_size(r->o->comm);
+    if (fed)
+        sink_log(sink, LOG_INFO, "the set does not fit on the device beside the models: it is fed batch by batch");
+    if (r->step.learner[STUDENT].shard.ranks > 1)
+        sink_log(sink, LOG_INFO, "each rank keeps its share of the optimizer's state");
+    if (r->step.reducer.note[0])
+        sink_log(sink, LOG_INFO, "%s", r->step.reducer.note);
+    sink_log(sink, LOG_INFO, "%u clips to train on, %u held out, %d signs; %u step%s in %u epoch%s, %s on %d rank%s",
+             r->data.train_count, r->data.held_out_count, set_sign_count(r->set), s->steps, s->steps == 1 ? "" : "s",
+             s->epochs, s->epochs == 1 ? "" : "s", dtype_name(r->step.learner[STUDENT].model.type), ranks,
+             ranks == 1 ? "" : "s");
+}
+
 static int start(struct run *r, struct error *e)
 {
     const struct train_options *o = r->o;
     char *path = NULL;
-    struct hash hash = spec_hash(o->job);
+    struct hash hash = state_job_hash(o->job);
     hash_to_hex(&hash, r->job_hash);
+    enum dtype type;
     progress(r, "prepare");
-    if (prepared_set(o, &path, e))
+    if (run_check(o, &type, e) || prepared_set(o, &path, e))
         return -1;
     r->set = set_open(path, e);
     free(path);
-    struct memory_request memory = {.job = o->job, .set = r->set, .backend = o->backend, .ranks = comm_size(o->comm)};
-    int failed = !r->set || recipe_type(o->job->train->precision, o->backend, &memory.type, e);
-    if (comm_agree(o->comm, failed, e) || device_agree(o->comm, o->backend, memory.type, e) ||
-        comm_agree(o->comm, memory_decide(&memory, e), e))
+    struct memory_request memory = {
+        .job = o->job, .set = r->set, .backend = o->backend, .ranks = comm_size(o->comm), .type = type};
+    if (comm_agree(o->comm, !r->set || memory_decide(&memory, e), e))
         return -1;
     struct dataset_options data = {o->job->data, memory.fed ? (int)o->job->train->batch / memory.ranks : 0,
                                    2 + o->job->distill->enabled};
@@ -180,17 +202,8 @@ static int start(struct run *r, struct error *e)
                    o->job->train->shuffle);
     if (comm_agree(o->comm, r->root && start_root(r, e), e) || state_share(&r->state, &r->step, e))
         return -1;
-    if (r->root && memory.fed)
-        sink_log(o->sink, LOG_INFO, "the set does not fit on the device beside the models: it is fed batch by batch");
-    if (r->root && r->step.learner[STUDENT].shard.ranks > 1)
-        sink_log(o->sink, LOG_INFO, "each rank keeps its share of the optimizer's state");
-    if (r->root && r->step.reducer.note[0])
-        sink_log(o->sink, LOG_INFO, "%s", r->step.reducer.note);
     if (r->root)
-        sink_log(
-            o->sink, LOG_INFO, "%u clips to train on, %u held out, %d signs; %u steps in %u epochs, %s on %d rank%s",
-            r->data.train_count, r->data.held_out_count, set_sign_count(r->set), r->step.schedule.steps,
-            r->step.schedule.epochs, dtype_name(memory.type), comm_size(o->comm), comm_size(o->comm) > 1 ? "s" : "");
+        tell_start(r, memory.fed);
     return 0;
 }
 

@@ -13,11 +13,10 @@ struct train_options {
     struct comm *comm;
     struct backend *backend; // of this rank
     const struct run_sink *sink;
-    const char *dir;   // of the run's files; used on rank 0 alone
-    const char *cache; // of prepared sets, seen by all ranks; NULL: the default one
-    int threads;       // for preparation; 0: all cores
-    int resume;        // go on from the newest resume point in dir, if there is one
-    int join; // data.fold "all": the folds have been trained, and what they left is in dir/fold-N: only join it
+    const char *dir; // of the run's files; used on rank 0 alone
+    int threads;     // for preparation; 0: all cores
+    int resume;      // go on from the newest resume point in dir, if there is one
+    int join;        // data.fold "all": the folds have been trained, and what they left is in dir/fold-N: only join it
 };
 
 // Collective. 0: done. ERR_INTERRUPTED: sink->should_stop() said so on some rank, and a resume point was saved.

@@ -28,7 +28,7 @@ static void values_init(struct values *v)
     const struct option_row options[] = {
         {0, "json", NULL, "one document", OPTION_FLAG, &v->json},
         {'f', NULL, NULL, "go on", OPTION_FLAG, &v->follow},
-        {0, "dir", "DIR", "where", OPTION_STRING, &v->directory},
+        {0, "dir", "DIR", "where", OPTION_STRING, &v->directory, .path = true},
         {0, "device", "auto|cpu|cuda", "on what", OPTION_CHOICE, &v->device},
         {'n', "ranks", "N", "how many", OPTION_INT, &v->ranks, .min = 1, .max = 64},
         {0, "seed", "S", "of the draws", OPTION_INT, &v->seed, .default_shown = "by the clock"},
@@ -114,6 +114,8 @@ static void test_faults(void **state)
         {"j --elephant", "there is no option '--elephant'"},
         {"j -q", "there is no option '-q'"},
         {"j --dir", "--dir needs a value: DIR"},
+        {"j --dir=", "--dir: the value is empty: DIR is expected"},
+        {"j --model=", "--model: the value is empty: FILE is expected"},
         {"j --dir --json", "--dir needs a value, DIR, but '--json' follows (a value that begins so: --dir=--...)"},
         {"j --json=yes", "--json takes no value, but 'yes' was given"},
         {"j --device gpu", "--device: 'gpu' is not one of auto|cpu|cuda"},

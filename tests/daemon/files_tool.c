@@ -1,5 +1,5 @@
 // Writes files for test_inspect.py into DIR: model.safetensors (a small checkpoint of 3 signs), tensors.safetensors (no
-// model of ours), point-7.islr-resume.
+// model of ours), huge.safetensors (whose outputs are not finite), point-7.islr-resume.
 #include <stdlib.h>
 #include <string.h>
 
@@ -13,7 +13,8 @@ static const char *sign_name(const void *context, int i)
     return ((const char *const *)context)[i];
 }
 
-static int write_model(const char *path, struct error *e)
+// huge: finite weights, of which no finite output comes.
+static int write_model(const char *path, int huge, struct error *e)
 {
     static const char *const signs[] = {"TV", "caf\xC3\xA9", "yes"};
     const struct model_config config = {
@@ -21,10 +22,13 @@ static int write_model(const char *path, struct error *e)
     struct checkpoint c;
     checkpoint_create(&c, &config);
     layout_initialise(&c.layout, 1, 0, c.parameters, c.buffers);
+    for (size_t i = 0; huge && i < c.layout.size; i++)
+        c.parameters[i] = c.parameters[i] > 0 ? 3e38F : c.parameters[i];
     checkpoint_set_signs(&c, sign_name, signs);
     c.origin = xstrdup("{\"epoch\":3}");
     c.job_hash = xstrdup("00ff");
-    printf("%zu\n", c.layout.scalar_count);
+    if (!huge)
+        printf("%zu\n", c.layout.scalar_count);
     int rc = checkpoint_write(&c, path, e);
     checkpoint_destroy(&c);
     return rc;
@@ -39,11 +43,13 @@ int main(int argc, char **argv)
     const struct tensor tensor = {"w", TENSOR_F32, 2, {2, 3}, 6, values};
     const struct resume_section sections[] = {{"weights", values, sizeof values}, {"step", "x", 1}};
     char *model = file_join(argv[1], "model.safetensors"), *other = file_join(argv[1], "tensors.safetensors");
-    int rc = write_model(model, &e) || safetensors_write(other, &tensor, 1, NULL, 0, &e) ||
-             resume_save(argv[1], 7, sections, 2, &e);
+    char *huge = file_join(argv[1], "huge.safetensors");
+    int rc = write_model(model, 0, &e) || write_model(huge, 1, &e) ||
+             safetensors_write(other, &tensor, 1, NULL, 0, &e) || resume_save(argv[1], 7, sections, 2, &e);
     if (rc)
         fprintf(stderr, "%s\n", e.text);
     free(model);
     free(other);
+    free(huge);
     return rc;
 }

@@ -184,7 +184,7 @@ static void test_types(void **state)
                   {ARMS_START, 5},      {CHEEKS_START, 6},     {LANDMARKS, 0}};
     for (int g = 0; groups[g].type; g++)
         for (int i = groups[g].start; i < groups[g + 1].start; i++)
-            assert_int_equal(landmark_types[i], groups[g].type);
+            assert_int_equal(landmark_type(i), groups[g].type);
 }
 
 int main(void)

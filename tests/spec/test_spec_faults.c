@@ -99,6 +99,20 @@ static const struct single singles[] = {
      "job.yaml:2: model.max_len: 4 is given; allowed: a whole number from 5 to 512\n"},
     {DATA "model: {dropout_mlp: 1}\n", NULL,
      "job.yaml:2: model.dropout_mlp: 1 is given; allowed: a number from 0 to below 1\n"},
+    {DATA "model: {dropout_mlp: 0.99999999}\n", NULL,
+     "job.yaml:2: model.dropout_mlp: 0.99999999 (1 in single precision) is given; allowed: a number from 0 to below "
+     "1\n"},
+    {DATA "distill: {dropout_encoders: [0, 0.99999999, 0]}\n", NULL,
+     "job.yaml:2: distill.dropout_encoders[1]: 0.99999999 (1 in single precision) is given; allowed: a number from 0 "
+     "to "
+     "below 1\n"},
+    {DATA "train: {eps: 1e-50}\n", NULL,
+     "job.yaml:2: train.eps: 1e-50 (0 in single precision) is given; allowed: a number above 0, up to 1\n"},
+    {DATA "train: {clip: 1e-40}\n", NULL,
+     "job.yaml:2: train.clip: 1e-40 (9.9999461e-41 in single precision) is given; allowed: a number above 0, up to "
+     "1000000000\n"},
+    {DATA "checkpoint: {keep_best: 17}\n", NULL,
+     "job.yaml:2: checkpoint.keep_best: 17 is given; allowed: a whole number from 0 to 16\n"},
     {DATA "method: average\n", NULL, "job.yaml:2: method: 'average' is given; allowed: uniform | greedy\n"},
     // relations: reported at the field that was set last
     {DATA "train: {batch: 100}\n", NULL,
@@ -178,12 +192,12 @@ static const struct single singles[] = {
      "job.yaml:2: models[1]: a list of 1 is given; allowed: text\n"
      "job.yaml:2: models[2]: a map is given; allowed: text\n"
      "job.yaml:2: models[3]: nothing is given; allowed: text\n"},
-    {"kind: export\nmodels: [a]\n", NULL, "job.yaml: format: an export job needs a format; allowed: onnx | tflite\n"},
+    {"kind: export\nmodels: [a]\nformat: onnx\n", NULL,
+     "job.yaml:1: kind: this version has no jobs of kind export yet; allowed: train | prepare | evaluate | soup\n"},
     {"kind: soup\nmodels: [a]\nformat: onnx\n", NULL,
      "job.yaml:3: format: a format is given to a soup job; allowed: nothing (kind export takes a format)\n"},
     {DATA "models: [a]\n", NULL,
-     "job.yaml:2: models: models are given to a train job; allowed: nothing (kinds evaluate, soup and export take "
-     "models)\n"},
+     "job.yaml:2: models: models are given to a train job; allowed: nothing (kinds evaluate and soup take models)\n"},
     // syntax, and what YAML has but jobs have not
     {DATA "train: {lr: 1, lr: 2}\n", NULL, "job.yaml:2: lr: 'lr' is given twice (first on line 2)\n"},
     {DATA "train: {lr: 1}\nname: x\ntrain: {epochs: 2}\n", NULL,

@@ -179,9 +179,9 @@ static void test_round_trip(void **state)
     (void)state;
     static const char *const jobs[] = {
         "preset: l80-code\ndata: {path: \"/a b/\\\"c\\\"\\\\ä\", fold: full}\nname: 'no'\n",
-        "kind: export\nmodels: [1:soup, '@last:student', \"a: b\"]\nformat: onnx\nname: x\n",
-        "data: {path: relative/dir}\nname: '0123'\ntrain: {lr: 0.1234567890123456789, eps: 5e-300, betas: [0.9, "
-        "0.9999999999999999], seed: 18446744073709551615, weight_decay: 0.30000000000000004}\n",
+        "kind: soup\nmodels: [1:soup, '@last:student', \"a: b\"]\nname: x\n",
+        "data: {path: relative/dir}\nname: '0123'\ntrain: {lr: 0.1234567890123456789, warmup: 5e-300, betas: [0.9, "
+        "0.8999999999999999], seed: 18446744073709551615, weight_decay: 0.30000000000000004}\n",
         "kind: soup\nmodels: ['true']\nmethod: greedy\ndata: {path: 'null', fold_file: '~'}\nlimits: {minutes: -0}\n"};
     for (size_t i = 0; i < sizeof jobs / sizeof *jobs; i++) {
         Islr__JobSpec *job = JOB(jobs[i], NULL), *again, *third;

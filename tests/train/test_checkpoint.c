@@ -162,6 +162,13 @@ static void reshape(struct tensor *tensors, size_t *count)
     t->shape[1] *= 2;
 }
 
+static void halve_frames(struct tensor *tensors, size_t *count)
+{
+    struct tensor *t = find(tensors, *count, "frame_transformer_1.rel_embeddings.weight");
+    t->shape[0] = 8; // of 4 frames
+    t->count = 8 * t->shape[1];
+}
+
 static void refused(const char *name, void (*change)(struct tensor *, size_t *), const char *said)
 {
     struct error e = {0};
@@ -181,6 +188,7 @@ static void faulty_files_are_refused_by_tensor(void **state)
     refused("stranger.safetensors", add_stranger, "stranger is not of an islr model");
     refused("nan.safetensors", spoil_value, "dense.weight holds a value that is not finite");
     refused("padding.safetensors", fill_padding_row, "row 0 of type_embed.weight");
+    refused("frames.safetensors", halve_frames, "max_len is 4");
     refused("shape.safetensors", reshape, "full_mlp.0.weight is [");
 }
 
@@ -195,6 +203,7 @@ static void files_without_metadata_take_the_callers_heads(void **state)
     assert_null(c.signs);
     checkpoint_destroy(&c);
     assert_int_equal(checkpoint_read(&c, path, 7, &e), -1);
+    assert_int_equal(e.code, ERR_INVALID);
     free(path);
 }
 

@@ -37,6 +37,7 @@ static void steps_are_counted_as_published(void **state)
     assert_int_equal(s.steps, 36900);
     assert_int_equal(s.warmup, 9225);
     assert_int_equal(s.ramp, 9225);
+    assert_int_equal(schedule_epoch(&s, 0), 1); // of a resume point before the first step
     assert_int_equal(schedule_epoch(&s, 1), 1);
     assert_int_equal(schedule_epoch(&s, 369), 1);
     assert_int_equal(schedule_epoch(&s, 370), 2);
