@@ -63,7 +63,7 @@ static void look_done(struct read_job *job)
 {
     struct look *l = (struct look *)job;
     struct group_look *g = l->of;
-    struct server *s = job->server;
+    struct server *s = job->base.server;
     if (g->again && !s->stopping)
         start(s, g);
     else

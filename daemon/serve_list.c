@@ -36,21 +36,21 @@ static void send_part(struct listing *l, size_t from, size_t to)
     list.n_runs = to - from;
     list.has_more = 1;
     list.more = to < l->count || l->job.again;
-    session_reply(l->job.session, l->job.id, &m);
+    session_reply(l->job.base.session, l->job.id, &m);
 }
 
 static void list_done(struct read_job *job)
 {
     struct listing *l = (struct listing *)job;
     size_t from = 0, bytes = 0;
-    if (job->again && !job->session->peer) { // nobody is there any more
+    if (job->again && !job->base.session->peer) { // nobody is there any more
         job->again = 0;
         run_list_close(l->list);
     }
     if (job->failed)
         return;
     for (size_t i = 0; i < l->count; i++) {
-        run_show_live(job->server, l->runs[i], &job->pool);
+        run_show_live(job->base.server, l->runs[i], &job->pool);
         size_t size = islr__run_summary__get_packed_size(l->runs[i]) + 8;
         if (bytes && bytes + size > MESSAGE_BYTES) {
             send_part(l, from, i);
@@ -65,7 +65,7 @@ static void list_done(struct read_job *job)
 void handle_list_runs(struct session *session, Islr__Envelope *m)
 {
     (void)m;
-    struct listing *l = read_job_new(session, session->peer, sizeof *l);
+    struct listing *l = read_job_new(session, sizeof *l);
     l->job.read = list_read;
     l->job.done = list_done;
     read_job_start(&l->job);

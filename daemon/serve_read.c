@@ -9,69 +9,74 @@
 void *read_job_new_for_server(struct server *s, size_t size)
 {
     struct read_job *job = xcalloc(1, size);
-    job->server = s;
-    job->work.data = job;
+    job->base.server = s;
     return job;
 }
 
-void *read_job_new(struct session *session, struct peer *keep_from, size_t size)
+void *read_job_new_for(struct session *session, size_t size)
 {
     struct read_job *job = read_job_new_for_server(session->server, size);
-    job->session = session_hold(session);
-    if (keep_from) {
-        job->request = peer_keep_message(keep_from);
-        job->id = job->request->id;
-    }
+    job->base.session = session_hold(session);
+    return job;
+}
+
+void *read_job_new(struct session *session, size_t size)
+{
+    struct read_job *job = read_job_new_for(session, size);
+    job->request = session_keep_message(session);
+    job->id = job->request->id;
     return job;
 }
 
 static void give_back(struct read_job *job)
 {
-    store_reader_give(job->server->store, job->reader);
+    store_reader_give(job->base.server->store, job->reader);
     job->reader = NULL;
 }
 
-static void work(uv_work_t *w)
+static void run(struct server_job *j)
 {
-    struct read_job *job = w->data;
-    if (!job->reader)
-        job->reader = store_reader_take(job->server->store, &job->error);
+    struct read_job *job = (struct read_job *)j;
+    if (!job->reader && !j->abandoned)
+        job->reader = store_reader_take(j->server->store, &job->error);
     job->again = 0;
-    job->failed = !job->reader || job->read(job, job->reader, &job->error);
+    job->failed = j->abandoned || !job->reader || job->read(job, job->reader, &job->error);
     if (!job->again)
         give_back(job);
 }
 
-static void after(uv_work_t *w, int status)
+static int done(struct server_job *j)
 {
-    (void)status; // only a cancel would set it, and nothing here cancels
-    struct read_job *job = w->data;
-    struct server *s = job->server;
-    if (job->failed && job->session)
-        session_reply_fault(job->session, job->id, &job->error);
+    struct read_job *job = (struct read_job *)j;
+    struct session *session = j->session;
+    if (job->failed && job->request)
+        session_reply_fault(session, job->id, &job->error);
     job->done(job);
     pool_free(&job->pool);
     if (job->again) {
-        uv_queue_work(s->loop, &job->work, work, after);
-        return;
+        server_job_continue(j);
+        return 1;
     }
     if (job->reader)
         give_back(job);
-    envelope_free(job->request);
-    if (job->session)
-        session_drop(job->session);
+    if (session) {
+        session_free_message(session, job->request);
+        session_drop(session);
+    }
     free(job);
-    server_settled(s);
+    return 0;
 }
 
 static void start(struct server *s, struct expand_waiter *w)
 {
+    (void)s;
     struct read_job *job = (struct read_job *)((char *)w - offsetof(struct read_job, waiting));
-    s->pending++;
-    uv_queue_work(s->loop, &job->work, work, after);
+    job->base.run = run;
+    job->base.done = done;
+    server_job_start(&job->base);
 }
 
 void read_job_start(struct read_job *job)
 {
-    expand_wait(job->server, &job->waiting, start);
+    expand_wait(job->base.server, &job->waiting, start);
 }

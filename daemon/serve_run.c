@@ -213,9 +213,9 @@ static void fetch_done(struct read_job *job)
 {
     struct fetch *f = (struct fetch *)job;
     if (job->failed)
-        log_error(job->server->log, "run %llu cannot be read: %s", (unsigned long long)f->run, job->error.text);
+        log_error(job->base.server->log, "run %llu cannot be read: %s", (unsigned long long)f->run, job->error.text);
     else if (!run_state_ended(f->live->now.state))
-        refresh(job->server, f->live);
+        refresh(job->base.server, f->live);
 }
 
 void run_fetch(struct server *s, uint64_t id)

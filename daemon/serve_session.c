@@ -72,13 +72,45 @@ enum session_role session_role_parse(const char *name)
 struct session *session_hold(struct session *session)
 {
     session->refs++;
+    session_throttle(session);
     return session;
+}
+
+struct session *session_hold_standing(struct session *session)
+{
+    session->standing++;
+    return session_hold(session);
+}
+
+void session_drop_standing(struct session *session)
+{
+    session->standing--;
+    session_drop(session);
+}
+
+Islr__Envelope *session_keep_message(struct session *session)
+{
+    Islr__Envelope *m = peer_keep_message(session->peer);
+    session->kept += envelope_cost(m);
+    session_throttle(session);
+    return m;
+}
+
+void session_free_message(struct session *session, Islr__Envelope *m)
+{
+    if (!m)
+        return;
+    session->kept -= envelope_cost(m);
+    envelope_free(m);
+    session_throttle(session);
 }
 
 void session_drop(struct session *session)
 {
-    if (--session->refs)
+    if (--session->refs) {
+        session_throttle(session);
         return;
+    }
     struct server *s = session->server;
     if (session->previous)
         session->previous->next = session->next;
@@ -162,7 +194,9 @@ void session_refuse(struct session *session, const Islr__Envelope *m, const stru
 
 void session_throttle(struct session *session)
 {
-    int wanted = session->records_waiting >= WAITING_MAX || session->puts_waiting >= WAITING_MAX;
+    unsigned under_way = session->refs - session->standing - 1; // while it is connected
+    int wanted = session->records_waiting >= WAITING_MAX || session->puts_waiting >= WAITING_MAX ||
+                 under_way >= RPC_UNDER_WAY_MAX || session->kept >= RPC_KEPT_MAX;
     if (session->peer && wanted != session->throttled)
         peer_throttle(session->peer, session->throttled = wanted);
 }

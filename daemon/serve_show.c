@@ -30,15 +30,15 @@ static void show_done(struct read_job *job)
     struct showing *x = (struct showing *)job;
     if (job->failed)
         return;
-    run_show_live(job->server, x->detail->summary, &job->pool);
+    run_show_live(job->base.server, x->detail->summary, &job->pool);
     Islr__Envelope m = ENVELOPE(RUN_DETAIL, run_detail, x->detail);
-    session_reply(job->session, job->id, &m);
+    session_reply(job->base.session, job->id, &m);
 }
 
 void handle_get_run(struct session *session, Islr__Envelope *m)
 {
     (void)m;
-    struct showing *x = read_job_new(session, session->peer, sizeof *x);
+    struct showing *x = read_job_new(session, sizeof *x);
     memcpy(x->user, session->user, sizeof x->user);
     x->job.read = show_read;
     x->job.done = show_done;
@@ -65,12 +65,12 @@ static void checkpoints_done(struct read_job *job)
     Islr__CheckpointList list = ISLR__CHECKPOINT_LIST__INIT;
     Islr__Envelope m = ENVELOPE(CHECKPOINT_LIST, checkpoint_list, &list);
     if (job->failed && job->error.code == ERR_DENIED)
-        session_note_refused(job->session, job->request, &job->error);
+        session_note_refused(job->base.session, job->request, &job->error);
     if (job->failed)
         return;
     list.checkpoints = x->checkpoints;
     list.n_checkpoints = x->checkpoint_count;
-    session_reply(job->session, job->id, &m);
+    session_reply(job->base.session, job->id, &m);
 }
 
 void handle_list_checkpoints(struct session *session, Islr__Envelope *m)
@@ -80,7 +80,7 @@ void handle_list_checkpoints(struct session *session, Islr__Envelope *m)
         session_refuse(session, m, &e);
         return;
     }
-    struct showing *x = read_job_new(session, session->peer, sizeof *x);
+    struct showing *x = read_job_new(session, sizeof *x);
     memcpy(x->user, session->user, sizeof x->user);
     x->job.read = checkpoints_read;
     x->job.done = checkpoints_done;
