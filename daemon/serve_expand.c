@@ -106,15 +106,20 @@ static void drop_first(struct server *s)
         start(all->first);
 }
 
+static void let_go_of(struct expansion *x)
+{
+    members_close(&x->members);
+    if (x->release)
+        x->release(x->owned);
+}
+
 // All its members are there, or it has to be left to the next start.
 static void finish(struct expansion *x, int whole)
 {
     x->user->submitting -= x->runs;
     if (whole)
         expand_take_in(x->server, &x->of, &x->members);
-    members_close(&x->members);
-    if (x->release)
-        x->release(x->owned);
+    let_go_of(x);
     drop_first(x->server);
 }
 
@@ -270,7 +275,21 @@ int expand_recover(struct server *s, struct store_reader *reader, struct error *
                       why.text);
     }
     pool_free(&pool);
-    if (!rc && s->expansions.first)
-        start(s->expansions.first);
     return rc;
+}
+
+void expand_start(struct server *s)
+{
+    if (s->expansions.first)
+        start(s->expansions.first);
+}
+
+void expand_close(struct server *s)
+{
+    while (s->expansions.first) {
+        struct expansion *x = s->expansions.first;
+        s->expansions.first = x->next;
+        let_go_of(x);
+        free(x);
+    }
 }

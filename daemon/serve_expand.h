@@ -47,7 +47,9 @@ void expand_begin(struct expansion *x, const struct run_submit *of, struct membe
 // Takes the members of a group that is whole into memory.
 void expand_take_in(struct server *s, const struct run_submit *of, struct members *members);
 
-// At the server's start: goes on with what the last one left unmade.
+// At the server's start: finds what the last one left unmade; and goes on with it, once the start cannot fail any more.
 int expand_recover(struct server *s, struct store_reader *reader, struct error *e);
+void expand_start(struct server *s);
+void expand_close(struct server *s); // of a server that has not come so far, or is through with all
 
 #endif

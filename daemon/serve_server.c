@@ -172,6 +172,7 @@ static void stop_step(uv_timer_t *timer)
     if (s->sessions.first || s->closed)
         return;
     s->closed = 1;
+    expand_close(s);
     uploads_close(s);
     workers_close(s);
     store_close(s->store);
@@ -264,11 +265,7 @@ struct server *server_open(uv_loop_t *loop, const struct server_options *options
     }
     open_handles(s);
     if (open_state(s, options, e)) {
-        s->stopping = s->closed = 1;
-        listeners_close(s);
-        store_close(s->store);
-        s->store = NULL;
-        close_handles(s);
+        server_stop(s, NULL, NULL);   // what recovering has begun comes to its end first
         uv_run(loop, UV_RUN_DEFAULT); // nothing else is on it yet
         return NULL;
     }
@@ -276,6 +273,7 @@ struct server *server_open(uv_loop_t *loop, const struct server_options *options
     s->clock_ahead_ms = server_now_ms() - (int64_t)uv_now(loop);
     s->ticked = uv_now(loop);
     uv_timer_start(&s->tick, tick, SERVER_TICK_MS, SERVER_TICK_MS);
+    expand_start(s);
     collect_soon(s);
     schedule_soon(s);
     return s;
