@@ -28,7 +28,7 @@ void *read_job_new(struct session *session, size_t size)
     return job;
 }
 
-static void give_back(struct read_job *job)
+void read_job_give_back(struct read_job *job)
 {
     store_reader_give(job->base.server->store, job->reader);
     job->reader = NULL;
@@ -37,12 +37,15 @@ static void give_back(struct read_job *job)
 static void run(struct server_job *j)
 {
     struct read_job *job = (struct read_job *)j;
-    if (!job->reader && !j->abandoned)
-        job->reader = store_reader_take(j->server->store, &job->error);
     job->again = 0;
-    job->failed = j->abandoned || !job->reader || job->read(job, job->reader, &job->error);
+    job->failed = 1;
+    if (j->abandoned)
+        return; // `done` sees to what is open
+    if (!job->reader)
+        job->reader = store_reader_take(j->server->store, &job->error);
+    job->failed = !job->reader || job->read(job, job->reader, &job->error);
     if (!job->again)
-        give_back(job);
+        read_job_give_back(job);
 }
 
 static int done(struct server_job *j)
@@ -54,11 +57,12 @@ static int done(struct server_job *j)
     job->done(job);
     pool_free(&job->pool);
     if (job->again) {
-        server_job_continue(j);
+        if (!job->paused)
+            server_job_continue(j);
         return 1;
     }
     if (job->reader)
-        give_back(job);
+        read_job_give_back(job);
     if (session) {
         session_free_message(session, job->request);
         session_drop(session);
@@ -74,6 +78,12 @@ static void start(struct server *s, struct expand_waiter *w)
     job->base.run = run;
     job->base.done = done;
     server_job_start(&job->base);
+}
+
+void read_job_continue(struct read_job *job)
+{
+    job->paused = 0;
+    server_job_continue(&job->base);
 }
 
 void read_job_start(struct read_job *job)

@@ -15,7 +15,8 @@ struct read_job {
     struct pool pool;             // for results; freed after each `done`
     int failed;
     struct error error;
-    int again;                   // set by `read`: it goes on after `done`, with the same reader; `done` may clear it
+    int again;                   // set by `read`: it goes on after `done`, with the same reader; `done` may clear it ..
+    int paused;                  // .. or set this: it goes on at read_job_continue()
     struct store_reader *reader; // private
     // In the pool; fills `error` and returns -1 when it fails.
     int (*read)(struct read_job *job, struct store_reader *reader, struct error *e);
@@ -29,5 +30,7 @@ void *read_job_new(struct session *session, size_t size);
 void *read_job_new_for(struct session *session, size_t size);
 void *read_job_new_for_server(struct server *s, size_t size);
 void read_job_start(struct read_job *job);
+void read_job_continue(struct read_job *job);
+void read_job_give_back(struct read_job *job); // in `read`: goes on with another reader
 
 #endif

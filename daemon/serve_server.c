@@ -116,6 +116,7 @@ static void tick(uv_timer_t *timer)
     attempts_tick(s);
     runs_tick(s);
     follow_tick(s);
+    list_tick(s);
     uploads_tick(s);
     check_quiet(s);
 }
@@ -201,6 +202,7 @@ void server_stop(struct server *s, void (*on_stopped)(void *context), void *cont
     s->stopped_context = context;
     listeners_close(s);
     uv_timer_stop(&s->tick);
+    list_stop(s);
     retry_stop(s);
     server_check_stopped(s);
 }

@@ -135,6 +135,7 @@ static void on_close(struct peer *p, const struct error *why)
     if (session->worker)
         worker_away(session->worker, (uint32_t)peer_silent_ms(p));
     session->peer = NULL;
+    list_drained(session); // nobody is there for it any more
     session_drop(session);
 }
 
@@ -336,6 +337,7 @@ static void on_message(struct peer *p, Islr__Envelope *m)
 static void on_drained(struct peer *p)
 {
     follow_drained(peer_context(p));
+    list_drained(peer_context(p));
 }
 
 void session_open(struct server *s, struct peer *p)
