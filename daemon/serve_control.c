@@ -158,7 +158,7 @@ static void control_targets(struct session *session, Islr__Envelope *m)
         struct target *t = xcalloc(1, sizeof *t);
         t->control = c;
         prepare(t, session, q->targets[k]);
-        expand_wait(session->server, &t->waiting, queue);
+        expand_wait(session->server, &t->waiting, &q->targets[k], find_run_verb(q->verb) < RUN_VERBS, queue);
     }
 }
 

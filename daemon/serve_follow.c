@@ -135,7 +135,7 @@ static void feed(struct server *s, struct follower *f)
     p->query = (struct record_query){f->run, f->after_seq, f->logs, f->metrics, PAGE_BYTES};
     p->job.read = read_piece;
     p->job.done = piece_done;
-    read_job_start(&p->job);
+    read_job_start_on(&p->job, &f->run, 1);
 }
 
 void follow_wake(struct server *s, uint64_t run)

@@ -87,7 +87,7 @@ static void start(struct server *s, struct group_look *g)
     l->progress = follow_wants_progress(s, g->group);
     l->job.read = look_read;
     l->job.done = look_done;
-    read_job_start(&l->job);
+    read_job_start_on(&l->job, &g->group, 1);
 }
 
 void group_changed(struct server *s, uint64_t group)

@@ -174,9 +174,11 @@ void list_stop(struct server *s)
 
 void handle_list_runs(struct session *session, Islr__Envelope *m)
 {
-    (void)m;
     struct listing *l = read_job_new(session, sizeof *l);
     l->job.read = list_read;
     l->job.done = list_done;
-    read_job_start(&l->job);
+    if (m->list_runs->parent)
+        read_job_start_on(&l->job, &m->list_runs->parent, 1);
+    else
+        read_job_start_on_all(&l->job);
 }

@@ -71,15 +71,6 @@ static int done(struct server_job *j)
     return 0;
 }
 
-static void start(struct server *s, struct expand_waiter *w)
-{
-    (void)s;
-    struct read_job *job = (struct read_job *)((char *)w - offsetof(struct read_job, waiting));
-    job->base.run = run;
-    job->base.done = done;
-    server_job_start(&job->base);
-}
-
 void read_job_continue(struct read_job *job)
 {
     job->paused = 0;
@@ -88,5 +79,23 @@ void read_job_continue(struct read_job *job)
 
 void read_job_start(struct read_job *job)
 {
-    expand_wait(job->base.server, &job->waiting, start);
+    job->base.run = run;
+    job->base.done = done;
+    server_job_start(&job->base);
+}
+
+static void start(struct server *s, struct expand_waiter *w)
+{
+    (void)s;
+    read_job_start((struct read_job *)((char *)w - offsetof(struct read_job, waiting)));
+}
+
+void read_job_start_on(struct read_job *job, const uint64_t *runs, size_t count)
+{
+    expand_wait(job->base.server, &job->waiting, runs, count, start);
+}
+
+void read_job_start_on_all(struct read_job *job)
+{
+    expand_wait_briefly(job->base.server, &job->waiting, start);
 }

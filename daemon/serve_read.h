@@ -30,6 +30,9 @@ void *read_job_new(struct session *session, size_t size);
 void *read_job_new_for(struct session *session, size_t size);
 void *read_job_new_for_server(struct server *s, size_t size);
 void read_job_start(struct read_job *job);
+// The same once the groups are whole that these runs belong to; or all groups, if that does not take long.
+void read_job_start_on(struct read_job *job, const uint64_t *runs, size_t count);
+void read_job_start_on_all(struct read_job *job);
 void read_job_continue(struct read_job *job);
 void read_job_give_back(struct read_job *job); // in `read`: goes on with another reader
 

@@ -224,7 +224,7 @@ void run_fetch(struct server *s, uint64_t id)
     f->run = id;
     f->job.read = fetch_read;
     f->job.done = fetch_done;
-    read_job_start(&f->job);
+    read_job_start_on(&f->job, &f->run, 1);
 }
 
 // ---- changes --------------------------------------------------------------------------------------------------------

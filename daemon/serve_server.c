@@ -152,13 +152,14 @@ static void handle_closed(uv_handle_t *handle)
 
 static void close_handles(struct server *s)
 {
-    s->handles = 6;
+    s->handles = 7;
     uv_close((uv_handle_t *)&s->committed, handle_closed);
     uv_close((uv_handle_t *)&s->tick, handle_closed);
     uv_close((uv_handle_t *)&s->stopper, handle_closed);
     retry_close(s, handle_closed);
     schedule_close(s, handle_closed);
     watch_close(s, handle_closed);
+    expand_close(s, handle_closed);
 }
 
 static void stop_step(uv_timer_t *timer)
@@ -173,7 +174,6 @@ static void stop_step(uv_timer_t *timer)
     if (s->sessions.first || s->closed)
         return;
     s->closed = 1;
-    expand_close(s);
     uploads_close(s);
     workers_close(s);
     store_close(s->store);
@@ -230,6 +230,7 @@ static void open_handles(struct server *s)
     retry_open(s);
     schedule_open(s);
     watch_open(s);
+    expand_open(s);
 }
 
 static int open_state(struct server *s, const struct server_options *o, struct error *e)

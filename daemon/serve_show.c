@@ -25,6 +25,15 @@ static int show_read(struct read_job *job, struct store_reader *reader, struct e
     return run_read_detail(reader, run, &job->pool, &x->detail, e);
 }
 
+// 0: the user's newest.
+static void start_on(struct showing *x, uint64_t run)
+{
+    if (run)
+        read_job_start_on(&x->job, &run, 1);
+    else
+        read_job_start_on_all(&x->job);
+}
+
 static void show_done(struct read_job *job)
 {
     struct showing *x = (struct showing *)job;
@@ -37,12 +46,11 @@ static void show_done(struct read_job *job)
 
 void handle_get_run(struct session *session, Islr__Envelope *m)
 {
-    (void)m;
     struct showing *x = read_job_new(session, sizeof *x);
     memcpy(x->user, session->user, sizeof x->user);
     x->job.read = show_read;
     x->job.done = show_done;
-    read_job_start(&x->job);
+    start_on(x, m->get_run->run);
 }
 
 static int checkpoints_read(struct read_job *job, struct store_reader *reader, struct error *e)
@@ -84,5 +92,5 @@ void handle_list_checkpoints(struct session *session, Islr__Envelope *m)
     memcpy(x->user, session->user, sizeof x->user);
     x->job.read = checkpoints_read;
     x->job.done = checkpoints_done;
-    read_job_start(&x->job);
+    start_on(x, m->list_checkpoints->run);
 }

@@ -196,10 +196,7 @@ static void hand_over(struct submission *x)
     add_members(x);
     x->request.op.done = done;
     run_submit_prepare(&x->request);
-    if (q->n_after) // which may be runs of a group that is not whole yet
-        expand_wait(s, &x->waiting, queue);
-    else
-        queue(s, &x->waiting);
+    expand_wait(s, &x->waiting, q->after, q->n_after, queue); // runs of groups that are not whole yet
 }
 
 // ---- the group's runs: all but quick ones in the pool ----------------------------------------------------------------

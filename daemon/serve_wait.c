@@ -168,5 +168,5 @@ void handle_wait(struct session *session, Islr__Envelope *m)
     l->waiter = w;
     l->job.read = look_read;
     l->job.done = look_done;
-    read_job_start(&l->job);
+    read_job_start_on(&l->job, w->runs, w->count);
 }
