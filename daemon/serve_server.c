@@ -195,8 +195,10 @@ void server_check_stopped(struct server *s)
 
 void server_stop(struct server *s, void (*on_stopped)(void *context), void *context)
 {
-    if (s->stopping)
+    if (s->stopping) {
+        sessions_cut(&s->sessions);
         return;
+    }
     s->stopping = 1;
     s->on_stopped = on_stopped;
     s->stopped_context = context;

@@ -366,6 +366,13 @@ void sessions_hang_up(struct sessions *all)
     }
 }
 
+void sessions_cut(struct sessions *all)
+{
+    for (struct session *session = all->first; session; session = session->next)
+        if (session->peer)
+            peer_close(session->peer, NULL);
+}
+
 static void end_for(struct session *session, const char *what)
 {
     struct error why;

@@ -75,7 +75,8 @@ void session_note_refused(struct session *session, const Islr__Envelope *m, cons
 // Stops reading from a connection that asks, or brings records or pieces of artifacts, faster than they are dealt with.
 void session_throttle(struct session *session);
 
-void sessions_hang_up(struct sessions *all);                   // of a server that stops
+void sessions_hang_up(struct sessions *all);                   // of a server that stops: what is queued gets out ..
+void sessions_cut(struct sessions *all);                       // .. or not
 void sessions_end_token(struct sessions *all, uint64_t token); // it was revoked
 void sessions_tick(struct sessions *all, int64_t now_ms);      // ends those whose token has expired
 

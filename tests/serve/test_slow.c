@@ -119,6 +119,27 @@ static void test_server_ends_in_the_break(void **state)
     actor_close(&slow);
 }
 
+// Told once more, the server does not wait until the reader is given up.
+static void test_server_is_told_twice(void **state)
+{
+    (void)state;
+    struct actor slow;
+    size_t seen[LISTS];
+    int stopped = 0;
+    uint64_t ids[LISTS], group = client_sweep(&client, RUNS);
+    actor_open(&slow, &rig, ISLR__HELLO__ROLE__ROLE_CLIENT);
+    stop_reading(&slow, group, ids, seen);
+    server_stop(rig.server, note_stopped, &stopped);
+    while (!rig.server->hung_up)
+        uv_run(&rig.loop, UV_RUN_ONCE);
+    uint64_t before = uv_now(&rig.loop);
+    server_stop(rig.server, note_stopped, &stopped);
+    rig_until(&rig, &stopped, "the server's end");
+    assert_true(uv_now(&rig.loop) - before < RPC_STALL_MS / 2); // or it was the reader's end that made it go on
+    rig.server = NULL;
+    actor_close(&slow);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -126,6 +147,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_long_break, setup, teardown),
         cmocka_unit_test_setup_teardown(test_gone_in_the_break, setup, teardown),
         cmocka_unit_test_setup_teardown(test_server_ends_in_the_break, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_server_is_told_twice, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
