@@ -135,6 +135,7 @@ static void on_close(struct peer *p, const struct error *why)
     if (session->worker)
         worker_away(session->worker, (uint32_t)peer_silent_ms(p));
     session->peer = NULL;
+    session->server->sessions.connected--;
     list_drained(session); // nobody is there for it any more
     session_drop(session);
 }
@@ -351,6 +352,7 @@ void session_open(struct server *s, struct peer *p)
     if (session->next)
         session->next->previous = session;
     s->sessions.first = session;
+    s->sessions.connected++;
     peer_start(p, &events, session);
 }
 

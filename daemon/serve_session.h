@@ -44,6 +44,7 @@ struct session {
 
 struct sessions {
     struct session *first;
+    unsigned connected, most; // connections that are there, and that may be
 };
 
 // Starts a session on a new connection.

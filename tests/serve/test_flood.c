@@ -1,6 +1,11 @@
 // One connection that asks for more than its share: it is not read from for a while, others are answered meanwhile, and in
 // the end it has all its answers.
 #include <semaphore.h>
+#include <stdio.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
 
 #include "core/base/memory.h"
 #include "core/rpc/protocol.h"
@@ -195,6 +200,48 @@ static void test_waits(void **state)
     actor_close(&greedy);
 }
 
+// ---- connections ----------------------------------------------------------------------------------------------------
+
+static int connect_raw(void)
+{
+    struct sockaddr_un at = {.sun_family = AF_UNIX};
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    snprintf(at.sun_path, sizeof at.sun_path, "%s/islr.sock", rig.directory);
+    assert_true(fd >= 0);
+    assert_int_equal(connect(fd, (struct sockaddr *)&at, sizeof at), 0);
+    return fd;
+}
+
+// A server that may have few files open: connections leave it some, and those that are there go on.
+static void test_few_files(void **state)
+{
+    (void)state;
+    enum { FILES = 150, STRANGERS = 120 };
+    int fds[STRANGERS];
+    struct rlimit before, few;
+    struct actor late;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    few = (struct rlimit){FILES, before.rlim_max};
+    rig_stop_server(&rig);
+    client.up = 0;
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
+    rig_start_server(&rig);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0); // for this end of the connections
+    actor_wait_up(&client);
+    unsigned most = rig.server->sessions.most;
+    assert_in_range(most, 1, FILES - 64);
+    for (int i = 0; i < STRANGERS; i++) {
+        fds[i] = connect_raw();
+        rig_for(&rig, 1);
+    }
+    assert_in_range(rig.server->sessions.connected, 2, most);
+    envelope_free(client_show(&client, client_submit(&client, job_tiny(1, 1))));
+    for (int i = 0; i < STRANGERS; i++)
+        close(fds[i]);
+    actor_open(&late, &rig, ISLR__HELLO__ROLE__ROLE_CLIENT); // there is room again
+    actor_close(&late);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -203,6 +250,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_memory_under_way, setup, teardown),
         cmocka_unit_test_setup_teardown(test_gone_meanwhile, setup, teardown),
         cmocka_unit_test_setup_teardown(test_waits, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_few_files, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
