@@ -1,11 +1,11 @@
 // Large groups of runs: acknowledged with one row, their members made right afterwards, some at a time between the other
 // requests to the database (core/store/run.h: run_expand). A server that is killed in between goes on when it starts.
 //
-// Who asks for a group finds it with all its members: what names it or one of them - reading, a word to a run, a submission
-// that waits for others - waits until it is whole, some tens of milliseconds for a thousand runs, and no member is started
-// before. What names no run, lists above all, waits for the groups that were on their way to the database before it too,
-// but not for long: one user's sweeps are not to stop everybody's screens. While the disk cannot be written nothing waits:
-// what is there is shown, and the store refuses words to the group.
+// Who asks for a group finds it with all its members: what names it or one of them - reading, a word to a run, a
+// submission that waits for others - waits until it is whole, some tens of milliseconds for a thousand runs, and no
+// member is started before. What names no run, lists above all, waits for the groups that were on their way to the
+// database before it too, but not for long: one user's sweeps are not to stop everybody's screens. While the disk
+// cannot be written nothing waits: what is there is shown, and the store refuses words to the group.
 #ifndef ISLR_DAEMON_SERVE_EXPAND_H
 #define ISLR_DAEMON_SERVE_EXPAND_H
 

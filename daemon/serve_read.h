@@ -24,7 +24,8 @@ struct read_job {
     void (*done)(struct read_job *job);
 };
 
-// Allocates a job of `size` bytes for the request that is being handled; keeps its message. Fill in the rest, then start.
+// Allocates a job of `size` bytes for the request that is being handled; keeps its message. Fill in the rest, then
+// start.
 void *read_job_new(struct session *session, size_t size);
 // For something else that a session wants to know, which answers for itself; and for the server.
 void *read_job_new_for(struct session *session, size_t size);

@@ -140,8 +140,8 @@ static void read_or_not(struct peer *p)
     peer_timer_arm(p);
 }
 
-// Reads on after a throttle was lifted. Nothing is delivered from here, held bytes neither: the caller may be in the middle
-// of an earlier message's work.
+// Reads on after a throttle was lifted. Nothing is delivered from here, held bytes neither: the caller may be in the
+// middle of an earlier message's work.
 static void listen_again(struct peer *p)
 {
     if (p->closing || !peer_listening(p))

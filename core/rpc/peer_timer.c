@@ -1,5 +1,6 @@
 // When a peer has waited long enough: handshakes, partial frames, stalled writers, silent partners, unanswered
-// requests; and bytes that were held back while it was throttled, which are due at once. One timer a peer; it may ring early (deadlines move away with every byte) and then only looks again.
+// requests; and bytes that were held back while it was throttled, which are due at once. One timer a peer; it may ring
+// early (deadlines move away with every byte) and then only looks again.
 #include "core/rpc/peer_internal.h"
 
 enum { ABSENCE_MS = 2000 }; // a timer that is late by so much says that this process was not running

@@ -338,8 +338,8 @@ static void throttle_after_each(struct rig *r, struct peer *p, Islr__Envelope *m
     peer_throttle(p, 1);
 }
 
-// What had arrived when a peer was throttled is delivered by the loop, not by who lifts the throttle: that may be in the
-// middle of dealing with the message before.
+// What had arrived when a peer was throttled is delivered by the loop, not by who lifts the throttle: that may be in
+// the middle of dealing with the message before.
 static void throttle_is_lifted_without_a_delivery(void **state)
 {
     struct rig r = {.on_message = throttle_after_each};

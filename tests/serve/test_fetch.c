@@ -1,6 +1,6 @@
-// A run that is read from the database while something is said to it: whatever the order in which the two are heard of, the
-// server's memory is what the database says in the end. Reading stands still here, with what it has read, until a test lets
-// it go on.
+// A run that is read from the database while something is said to it: whatever the order in which the two are heard of,
+// the server's memory is what the database says in the end. Reading stands still here, with what it has read, until a
+// test lets it go on.
 #include <semaphore.h>
 #include <stdatomic.h>
 

@@ -1,5 +1,5 @@
-// One connection that asks for more than its share: it is not read from for a while, others are answered meanwhile, and in
-// the end it has all its answers.
+// One connection that asks for more than its share: it is not read from for a while, others are answered meanwhile, and
+// in the end it has all its answers.
 #include <semaphore.h>
 #include <stdio.h>
 #include <sys/resource.h>

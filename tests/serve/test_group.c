@@ -432,8 +432,8 @@ static void test_seen_whole(void **state)
     actor_close(&other);
 }
 
-// While one user's sweeps are made, others are answered: at once on what has nothing to do with them, lists soon. Who asks
-// for one of the sweeps waits for it.
+// While one user's sweeps are made, others are answered: at once on what has nothing to do with them, lists soon. Who
+// asks for one of the sweeps waits for it.
 static void test_others_do_not_wait(void **state)
 {
     (void)state;

@@ -48,7 +48,8 @@ static void test_one_write(void **state)
     world_close(&rank, 1);
 }
 
-// The content is not what its name says: the last piece, and what came behind it, is told so; the right one gets in then.
+// The content is not what its name says: the last piece, and what came behind it, is told so; the right one gets in
+// then.
 static void test_one_write_that_fails(void **state)
 {
     (void)state;

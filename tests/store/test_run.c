@@ -246,8 +246,8 @@ static size_t read_pieces(struct rig *rig, const Islr__ListRuns *filter, size_t 
     return count;
 }
 
-// Parked after the first piece and gone on with by another reader: the same runs in the same order, and no other than were
-// there at first.
+// Parked after the first piece and gone on with by another reader: the same runs in the same order, and no other than
+// were there at first.
 static void check_parked(struct rig *rig, Islr__RunSummary **runs, size_t count, struct pool *pool)
 {
     Islr__ListRuns filter = ISLR__LIST_RUNS__INIT;
