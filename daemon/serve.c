@@ -15,6 +15,7 @@ struct serving {
     uv_signal_t signals[SIGNALS];
     struct server *server;
     const struct log *log;
+    int stopping; // how often it was asked to
 };
 
 static void stopped(void *context)
@@ -33,8 +34,12 @@ static void on_signal(uv_signal_t *signal, int number)
         server_reload(s->server);
         return;
     }
-    log_info(s->log, "%s: stopping; workers train on and look for the server again",
-             number == SIGINT ? "interrupted" : "asked to end");
+    const char *why = number == SIGINT ? "interrupted" : "asked to end";
+    if (s->stopping++)
+        log_info(s->log, "%s again: connections are cut", why);
+    else
+        log_info(s->log, "%s: stopping; workers train on and look for the server again (once more to cut connections)",
+                 why);
     server_stop(s->server, stopped, s);
 }
 
@@ -45,6 +50,7 @@ static int serve(struct serving *s, const struct server_options *options)
     uv_loop_init(&s->loop);
     s->log = options->log;
     s->server = NULL;
+    s->stopping = 0;
     for (int i = 0; i < SIGNALS; i++) { // first, so that one that comes while the server starts ends it in good order
         uv_signal_init(&s->loop, &s->signals[i]);
         s->signals[i].data = s;
@@ -88,7 +94,8 @@ int command_serve(int argc, char **argv)
         "tls:HOST:7443",
         "On the unix socket the kernel says who is there: the server's user and root are admins, others submitters by\n"
         "their login name. Over the network a token says it. SIGHUP reads the certificate again, SIGTERM and ctrl-c "
-        "end it; what was acknowledged is durable, running jobs go on without it and\n"
+        "end it (a second one cuts connections that do not read); what was acknowledged is durable, running jobs go on "
+        "without it and\n"
         "deliver what it missed when it is back. `islrd up` is this and the workers in one."};
     int code;
     if (!options_parse(&usage, argc, argv, &code))

@@ -73,7 +73,8 @@ void server_reload(struct server *s);
 void server_quiesce(struct server *s, void (*on_quiet)(void *context), void *context);
 
 // Stops: no new connections, answers what is under way, hangs up, commits, closes. Workers train on and look for the
-// server again. on_stopped is called from the loop, after which nothing of the server is left on it.
+// server again. on_stopped is called from the loop, after which nothing of the server is left on it. Called once more
+// it waits for nobody who does not read: what is queued for connections is lost.
 void server_stop(struct server *s, void (*on_stopped)(void *context), void *context);
 
 #endif

@@ -310,7 +310,7 @@ static void end_done(struct store_op *op)
             session_refuse(x->session, x->said, &op->error);
         else
             session_reply_fault(x->session, x->said->id, &op->error);
-        envelope_free(x->said);
+        session_free_message(x->session, x->said);
         session_drop(x->session);
     }
     free(x->reason);

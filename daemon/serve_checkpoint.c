@@ -31,7 +31,7 @@ static void done(struct store_op *op)
     } else {
         session_reply_fault(session, a->m->id, &op->error);
     }
-    envelope_free(a->m);
+    session_free_message(session, a->m);
     free(a);
     session_drop(session);
     server_settled(s);
@@ -46,7 +46,7 @@ void handle_add_checkpoint(struct session *session, Islr__Envelope *m)
     }
     struct adding *a = xcalloc(1, sizeof *a);
     a->session = session_hold(session);
-    a->m = peer_keep_message(session->peer);
+    a->m = session_keep_message(session);
     a->request.message = m->add_checkpoint;
     a->request.by = &session->as;
     a->request.time_ms = server_now_ms();

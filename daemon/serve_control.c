@@ -36,7 +36,6 @@ struct target {
 
 static void finish(struct control *c)
 {
-    struct server *s = c->session->server;
     if (c->code) {
         struct error e;
         error_set(&e, c->code, "%s", c->faults.text);
@@ -44,12 +43,11 @@ static void finish(struct control *c)
     } else {
         session_reply_ok(c->session, c->m->id);
     }
+    session_free_message(c->session, c->m);
     session_drop(c->session);
-    envelope_free(c->m);
     free(c->reason);
     free(c->faults.text);
     free(c);
-    (void)s;
 }
 
 static const struct {
@@ -153,14 +151,14 @@ static void control_targets(struct session *session, Islr__Envelope *m)
     struct control *c = xcalloc(1, sizeof *c);
     size_t i = find_run_verb(q->verb);
     c->session = session_hold(session);
-    c->m = peer_keep_message(session->peer);
+    c->m = session_keep_message(session);
     c->reason = xprintf("%s by %s", i < RUN_VERBS ? run_verbs[i].did : "pinned", session->user);
     c->left = q->n_targets;
     for (size_t k = 0; k < q->n_targets; k++) {
         struct target *t = xcalloc(1, sizeof *t);
         t->control = c;
         prepare(t, session, q->targets[k]);
-        expand_wait(session->server, &t->waiting, queue);
+        expand_wait(session->server, &t->waiting, &q->targets[k], find_run_verb(q->verb) < RUN_VERBS, queue);
     }
 }
 

@@ -8,14 +8,19 @@
 #include "daemon/serve_members.h"
 #include "daemon/serve_server.h"
 
-enum { CHUNK = 100 }; // members of one request to the store: others wait a few milliseconds for it
+enum {
+    CHUNK = 100, // members of one request to the store: others wait a few milliseconds for it
+    BRIEFLY_MS = 200
+};
 
 struct expansion {
     struct run_expand request;
     enum { ANNOUNCED, READY, CANCELLED } state;
     struct expansion *next;
     struct server *server;
-    struct run_submit of; // its members: the chunk
+    uint64_t place;               // in the order of all
+    uint64_t first_run, last_run; // the group and its members; all that are not known yet, until its row is there
+    struct run_submit of;         // its members: the chunk
     struct members members;
     struct user *user;
     unsigned runs; // that it adds to his queue
@@ -28,34 +33,88 @@ struct expansion {
 
 // ---- waiting --------------------------------------------------------------------------------------------------------
 
-void expand_wait(struct server *s, struct expand_waiter *w, void (*go)(struct server *s, struct expand_waiter *w))
+static void ring(uv_timer_t *timer);
+
+static void wait(struct server *s, struct expand_waiter *w)
 {
     struct expansions *all = &s->expansions;
-    if (!all->first || all->stuck) {
-        go(s, w);
-        return;
-    }
     s->pending++; // it is under way
-    w->until = all->begun;
-    w->go = go;
     w->next = NULL;
     if (all->waiting)
         all->end->next = w;
     else
         all->waiting = w;
     all->end = w;
+    if (w->deadline && !uv_is_active((uv_handle_t *)&all->timer))
+        uv_timer_start(&all->timer, ring, BRIEFLY_MS, 0);
 }
 
-// Those whose groups are whole; all of them, when it may take long.
+// The last group that one of the runs may belong to, as its place in the order; 0: none.
+static uint64_t last_of(const struct expansions *all, const uint64_t *runs, size_t count)
+{
+    uint64_t last = 0;
+    for (const struct expansion *x = all->first; x; x = x->next)
+        for (size_t i = 0; i < count && last != x->place; i++)
+            if (x->state != CANCELLED && runs[i] >= x->first_run && runs[i] <= x->last_run)
+                last = x->place;
+    return last;
+}
+
+void expand_wait(struct server *s, struct expand_waiter *w, const uint64_t *runs, size_t count,
+                 void (*go)(struct server *s, struct expand_waiter *w))
+{
+    struct expansions *all = &s->expansions;
+    w->go = go;
+    w->deadline = 0;
+    w->until = all->stuck ? 0 : last_of(all, runs, count);
+    if (w->until)
+        wait(s, w);
+    else
+        go(s, w);
+}
+
+void expand_wait_briefly(struct server *s, struct expand_waiter *w,
+                         void (*go)(struct server *s, struct expand_waiter *w))
+{
+    struct expansions *all = &s->expansions;
+    w->go = go;
+    w->until = all->begun;
+    w->deadline = uv_now(s->loop) + BRIEFLY_MS;
+    if (all->first && !all->stuck)
+        wait(s, w);
+    else
+        go(s, w);
+}
+
+// Those that have waited long enough; all of them, when it may take long. They may have others wait.
 static void let_go(struct server *s)
 {
     struct expansions *all = &s->expansions;
-    while (all->waiting && (all->waiting->until <= all->ended || all->stuck || !all->first)) {
-        struct expand_waiter *w = all->waiting;
-        all->waiting = w->next;
+    struct expand_waiter *w = all->waiting, *next;
+    all->waiting = NULL;
+    for (; w; w = next) {
+        next = w->next;
+        int over = w->until <= all->ended || all->stuck || (w->deadline && uv_now(s->loop) >= w->deadline);
+        s->pending--;
+        if (!over) {
+            wait(s, w);
+            continue;
+        }
         w->go(s, w);
-        server_settled(s);
+        server_check_stopped(s);
     }
+}
+
+static void ring(uv_timer_t *timer)
+{
+    struct server *s = timer->data;
+    let_go(s);
+    for (struct expand_waiter *w = s->expansions.waiting; w; w = w->next)
+        if (w->deadline) { // the first of them: all wait as long
+            uint64_t now = uv_now(s->loop);
+            uv_timer_start(timer, ring, w->deadline > now ? w->deadline - now : 0, 0);
+            return;
+        }
 }
 
 // ---- the end --------------------------------------------------------------------------------------------------------
@@ -71,10 +130,16 @@ static void take_run(struct server *s, const struct run_submit *of, const struct
     run_take(s, &live);
 }
 
+static void note_highest(struct expansions *all, uint64_t run)
+{
+    all->highest = run > all->highest ? run : all->highest;
+}
+
 void expand_take_in(struct server *s, const struct run_submit *of, struct members *members)
 {
     if (!of->group)
         take_run(s, of, &of->now, members->submit->job);
+    note_highest(&s->expansions, of->now.run + members->count);
     for (size_t i = 0; i < members->count; i++) {
         const Islr__JobSpec *job = members_job(members, i);
         struct run_now now = of->now; // its user, state and priority
@@ -106,15 +171,20 @@ static void drop_first(struct server *s)
         start(all->first);
 }
 
+static void let_go_of(struct expansion *x)
+{
+    members_close(&x->members);
+    if (x->release)
+        x->release(x->owned);
+}
+
 // All its members are there, or it has to be left to the next start.
 static void finish(struct expansion *x, int whole)
 {
     x->user->submitting -= x->runs;
     if (whole)
         expand_take_in(x->server, &x->of, &x->members);
-    members_close(&x->members);
-    if (x->release)
-        x->release(x->owned);
+    let_go_of(x);
     drop_first(x->server);
 }
 
@@ -180,7 +250,9 @@ struct expansion *expand_announce(struct server *s)
     else
         all->first = x;
     all->last = x;
-    all->begun++;
+    x->place = ++all->begun;
+    x->first_run = all->highest + 1;
+    x->last_run = UINT64_MAX;
     return x;
 }
 
@@ -197,6 +269,9 @@ static void describe(struct expansion *x, const struct run_submit *of, struct me
     x->of = *of;
     x->of.members = x->chunk;
     x->members = *members;
+    x->first_run = of->now.run;
+    x->last_run = of->now.run + members->count;
+    note_highest(&x->server->expansions, x->last_run);
     memset(members, 0, sizeof *members);
     x->user = users_take(&x->server->users, of->user);
     x->runs = (unsigned)members_runs(&x->members);
@@ -270,7 +345,28 @@ int expand_recover(struct server *s, struct store_reader *reader, struct error *
                       why.text);
     }
     pool_free(&pool);
-    if (!rc && s->expansions.first)
-        start(s->expansions.first);
     return rc;
+}
+
+void expand_start(struct server *s)
+{
+    if (s->expansions.first)
+        start(s->expansions.first);
+}
+
+void expand_open(struct server *s)
+{
+    uv_timer_init(s->loop, &s->expansions.timer);
+    s->expansions.timer.data = s;
+}
+
+void expand_close(struct server *s, uv_close_cb closed)
+{
+    uv_close((uv_handle_t *)&s->expansions.timer, closed);
+    while (s->expansions.first) {
+        struct expansion *x = s->expansions.first;
+        s->expansions.first = x->next;
+        let_go_of(x);
+        free(x);
+    }
 }

@@ -22,7 +22,7 @@ static int verify(const struct read_job *job, const struct hash *hash, uint64_t 
 {
     enum artifact_state state;
     char hex[65];
-    if (artifact_inspect(&job->server->artifacts, hash, total, 1, &state, e))
+    if (artifact_inspect(&job->base.server->artifacts, hash, total, 1, &state, e))
         return -1;
     hash_to_hex(hash, hex);
     if (state == ARTIFACT_WHOLE)
@@ -38,7 +38,7 @@ static int read_chunk(struct fetching *f, const struct hash *hash, struct error 
     const Islr__Fetch *q = job->request->fetch;
     if (q->verify && verify(job, hash, f->total, e))
         return -1;
-    return artifact_read(&job->server->artifacts, hash, f->total, q->offset, f->data, f->size, &f->size, e);
+    return artifact_read(&job->base.server->artifacts, hash, f->total, q->offset, f->data, f->size, &f->size, e);
 }
 
 static int fetch_read(struct read_job *job, struct store_reader *reader, struct error *e)
@@ -95,14 +95,14 @@ static void lost(struct store_op *op)
 static void mark_lost(struct read_job *job)
 {
     const Islr__Fetch *q = job->request->fetch;
-    log_error(job->server->log, "%s", job->error.text);
+    log_error(job->base.server->log, "%s", job->error.text);
     struct losing *l = xcalloc(1, sizeof *l);
-    l->server = job->server;
+    l->server = job->base.server;
     l->request.time_ms = server_now_ms();
     memcpy(l->request.hash.bytes, q->sha256.data, sizeof l->request.hash.bytes);
     l->request.op.done = lost;
     artifact_lost_prepare(&l->request);
-    server_queue(job->server, &l->request.op);
+    server_queue(job->base.server, &l->request.op);
 }
 
 static void fetch_done(struct read_job *job)
@@ -113,14 +113,14 @@ static void fetch_done(struct read_job *job)
     if (job->failed && f->damaged)
         mark_lost(job);
     if (job->failed && job->error.code == ERR_DENIED)
-        session_note_refused(job->session, job->request, &job->error);
+        session_note_refused(job->base.session, job->request, &job->error);
     if (job->failed)
         return;
     chunk.has_offset = chunk.has_total = chunk.has_data = 1;
     chunk.offset = job->request->fetch->offset;
     chunk.total = f->total;
     chunk.data = (ProtobufCBinaryData){f->size, f->data};
-    session_reply(job->session, job->id, &m);
+    session_reply(job->base.session, job->id, &m);
 }
 
 void handle_fetch(struct session *session, Islr__Envelope *m)
@@ -130,7 +130,7 @@ void handle_fetch(struct session *session, Islr__Envelope *m)
         session_refuse(session, m, &e);
         return;
     }
-    struct fetching *f = read_job_new(session, session->peer, sizeof *f);
+    struct fetching *f = read_job_new(session, sizeof *f);
     f->job.read = fetch_read;
     f->job.done = fetch_done;
     read_job_start(&f->job);

@@ -5,13 +5,13 @@
 #include <string.h>
 
 #include "core/base/memory.h"
+#include "core/rpc/protocol.h"
 #include "core/store/record_read.h"
 #include "daemon/serve_handlers.h"
 #include "daemon/serve_read.h"
 
 enum {
     PAGE_BYTES = 512 << 10,
-    FOLLOWS_MAX = 256, // of one connection
     PROGRESS_MS = 1000 // at most one a follower in so long
 };
 
@@ -39,7 +39,7 @@ static void free_follower(struct follower *f)
     if (f->held)
         islr__progress__free_unpacked(f->held, NULL);
     f->session->follows--;
-    session_drop(f->session);
+    session_drop_standing(f->session);
     free(f);
 }
 
@@ -101,7 +101,7 @@ static void piece_done(struct read_job *job)
 {
     struct piece *p = (struct piece *)job;
     struct follower *f = p->follower;
-    struct server *s = job->server;
+    struct server *s = job->base.server;
     f->reading = 0;
     if (f->gone) {
         free_follower(f);
@@ -128,14 +128,14 @@ static void feed(struct server *s, struct follower *f)
 {
     if (f->reading || !f->wanted || s->stopping || peer_is_full(f->session->peer))
         return;
-    struct piece *p = read_job_new_for_server(s, sizeof *p);
+    struct piece *p = read_job_new_for(f->session, sizeof *p);
     f->reading = 1;
     f->wanted = 0;
     p->follower = f;
     p->query = (struct record_query){f->run, f->after_seq, f->logs, f->metrics, PAGE_BYTES};
     p->job.read = read_piece;
     p->job.done = piece_done;
-    read_job_start(&p->job);
+    read_job_start_on(&p->job, &f->run, 1);
 }
 
 void follow_wake(struct server *s, uint64_t run)
@@ -238,14 +238,14 @@ void handle_follow(struct session *session, Islr__Envelope *m)
     const Islr__Follow *q = m->follow;
     struct server *s = session->server;
     struct error e;
-    if (session->follows == FOLLOWS_MAX) {
-        error_set(&e, ERR_INVALID, "one connection follows at most %d runs", FOLLOWS_MAX);
+    if (session->follows == RPC_FOLLOWS_MAX) {
+        error_set(&e, ERR_INVALID, "one connection follows at most %d runs", RPC_FOLLOWS_MAX);
         session_reply_fault(session, m->id, &e);
         return;
     }
     struct follower *f = xcalloc(1, sizeof *f);
     session->follows++;
-    f->session = session_hold(session);
+    f->session = session_hold_standing(session);
     f->id = m->id;
     f->run = q->run;
     f->after_seq = q->after_seq;

@@ -211,6 +211,6 @@ void handle_finished(struct session *session, Islr__Envelope *m)
     } else { // the database knows whose an attempt was that has ended
         struct attempt_report report = {
             f->run, f->attempt, outcomes[f->outcome], f->retryable, f->reason ? f->reason : "", NULL};
-        attempt_end(s, &report, session, peer_keep_message(session->peer));
+        attempt_end(s, &report, session, session_keep_message(session));
     }
 }

@@ -40,7 +40,7 @@ static void look_done(struct read_job *job)
 {
     struct looking *l = (struct looking *)job;
     if (!job->failed)
-        reply(job->session, job->id, &l->found);
+        reply(job->base.session, job->id, &l->found);
 }
 
 // ---- doing ----------------------------------------------------------------------------------------------------------
@@ -74,7 +74,7 @@ void handle_collect(struct session *session, Islr__Envelope *m)
 {
     const char *as_user = session->role >= ROLE_ADMIN ? NULL : session->user;
     if (m->collect->dry_run) {
-        struct looking *l = read_job_new(session, session->peer, sizeof *l);
+        struct looking *l = read_job_new(session, sizeof *l);
         l->as_user = as_user;
         l->job.read = look_read;
         l->job.done = look_done;

@@ -63,7 +63,7 @@ static void look_done(struct read_job *job)
 {
     struct look *l = (struct look *)job;
     struct group_look *g = l->of;
-    struct server *s = job->server;
+    struct server *s = job->base.server;
     if (g->again && !s->stopping)
         start(s, g);
     else
@@ -87,7 +87,7 @@ static void start(struct server *s, struct group_look *g)
     l->progress = follow_wants_progress(s, g->group);
     l->job.read = look_read;
     l->job.done = look_done;
-    read_job_start(&l->job);
+    read_job_start_on(&l->job, &g->group, 1);
 }
 
 void group_changed(struct server *s, uint64_t group)

@@ -6,17 +6,42 @@
 #include <grp.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "core/base/file.h"
 #include "core/base/memory.h"
+#include "core/rpc/protocol.h"
 #include "core/rpc/tls.h"
 #include "daemon/serve_server.h"
 
+enum {
+    FILES_RESERVE = 64, // descriptors for the database, its readers and artifacts
+    FILES_SHARE = 4     // .. or, where there are very few, a part of them
+};
+
+// Connections may not take the descriptors that dealing with them needs.
+static void count_files(struct server *s, const struct server_options *o)
+{
+    struct rlimit files;
+    unsigned most = o->listen ? 2 * RPC_CONNECTIONS_MAX : RPC_CONNECTIONS_MAX;
+    s->sessions.most = most;
+    if (getrlimit(RLIMIT_NOFILE, &files) || files.rlim_cur >= most + FILES_RESERVE)
+        return;
+    unsigned limit = (unsigned)files.rlim_cur;
+    s->sessions.most = limit > 2 * FILES_RESERVE ? limit - FILES_RESERVE : limit / FILES_SHARE;
+    log_warn(s->log, "at most %u connections at a time, not %u: this process may have %u files open (ulimit -n)",
+             s->sessions.most, most, limit);
+}
+
 static void on_peer(struct listener *l, struct peer *p)
 {
-    session_open(listener_context(l), p);
+    struct server *s = listener_context(l);
+    if (s->sessions.connected < s->sessions.most)
+        session_open(s, p);
+    else
+        peer_close(p, NULL);
 }
 
 // ---- the unix socket ------------------------------------------------------------------------------------------------
@@ -118,6 +143,7 @@ const char *server_network_address(const struct server *s)
 
 int listeners_open(struct server *s, const struct server_options *o, struct error *e)
 {
+    count_files(s, o);
     return open_socket(s, o, e) || (o->listen && open_network(s, o, e)) ? -1 : 0;
 }
 

@@ -9,69 +9,93 @@
 void *read_job_new_for_server(struct server *s, size_t size)
 {
     struct read_job *job = xcalloc(1, size);
-    job->server = s;
-    job->work.data = job;
+    job->base.server = s;
     return job;
 }
 
-void *read_job_new(struct session *session, struct peer *keep_from, size_t size)
+void *read_job_new_for(struct session *session, size_t size)
 {
     struct read_job *job = read_job_new_for_server(session->server, size);
-    job->session = session_hold(session);
-    if (keep_from) {
-        job->request = peer_keep_message(keep_from);
-        job->id = job->request->id;
-    }
+    job->base.session = session_hold(session);
     return job;
 }
 
-static void give_back(struct read_job *job)
+void *read_job_new(struct session *session, size_t size)
 {
-    store_reader_give(job->server->store, job->reader);
+    struct read_job *job = read_job_new_for(session, size);
+    job->request = session_keep_message(session);
+    job->id = job->request->id;
+    return job;
+}
+
+void read_job_give_back(struct read_job *job)
+{
+    store_reader_give(job->base.server->store, job->reader);
     job->reader = NULL;
 }
 
-static void work(uv_work_t *w)
+static void run(struct server_job *j)
 {
-    struct read_job *job = w->data;
-    if (!job->reader)
-        job->reader = store_reader_take(job->server->store, &job->error);
+    struct read_job *job = (struct read_job *)j;
     job->again = 0;
+    job->failed = 1;
+    if (j->abandoned)
+        return; // `done` sees to what is open
+    if (!job->reader)
+        job->reader = store_reader_take(j->server->store, &job->error);
     job->failed = !job->reader || job->read(job, job->reader, &job->error);
     if (!job->again)
-        give_back(job);
+        read_job_give_back(job);
 }
 
-static void after(uv_work_t *w, int status)
+static int done(struct server_job *j)
 {
-    (void)status; // only a cancel would set it, and nothing here cancels
-    struct read_job *job = w->data;
-    struct server *s = job->server;
-    if (job->failed && job->session)
-        session_reply_fault(job->session, job->id, &job->error);
+    struct read_job *job = (struct read_job *)j;
+    struct session *session = j->session;
+    if (job->failed && job->request)
+        session_reply_fault(session, job->id, &job->error);
     job->done(job);
     pool_free(&job->pool);
     if (job->again) {
-        uv_queue_work(s->loop, &job->work, work, after);
-        return;
+        if (!job->paused)
+            server_job_continue(j);
+        return 1;
     }
     if (job->reader)
-        give_back(job);
-    envelope_free(job->request);
-    if (job->session)
-        session_drop(job->session);
+        read_job_give_back(job);
+    if (session) {
+        session_free_message(session, job->request);
+        session_drop(session);
+    }
     free(job);
-    server_settled(s);
+    return 0;
 }
 
-static void start(struct server *s, struct expand_waiter *w)
+void read_job_continue(struct read_job *job)
 {
-    struct read_job *job = (struct read_job *)((char *)w - offsetof(struct read_job, waiting));
-    s->pending++;
-    uv_queue_work(s->loop, &job->work, work, after);
+    job->paused = 0;
+    server_job_continue(&job->base);
 }
 
 void read_job_start(struct read_job *job)
 {
-    expand_wait(job->server, &job->waiting, start);
+    job->base.run = run;
+    job->base.done = done;
+    server_job_start(&job->base);
+}
+
+static void start(struct server *s, struct expand_waiter *w)
+{
+    (void)s;
+    read_job_start((struct read_job *)((char *)w - offsetof(struct read_job, waiting)));
+}
+
+void read_job_start_on(struct read_job *job, const uint64_t *runs, size_t count)
+{
+    expand_wait(job->base.server, &job->waiting, runs, count, start);
+}
+
+void read_job_start_on_all(struct read_job *job)
+{
+    expand_wait_briefly(job->base.server, &job->waiting, start);
 }

@@ -55,8 +55,7 @@ static void taken(struct store_op *op)
     session->records_waiting--;
     if (session->records)
         take_first(session);
-    session_throttle(session);
-    envelope_free(t->m);
+    session_free_message(session, t->m);
     free(t);
     session_drop(session);
     server_settled(s);
@@ -76,7 +75,7 @@ void handle_records(struct session *session, Islr__Envelope *m)
     }
     struct taking *t = xcalloc(1, sizeof *t);
     t->session = session_hold(session);
-    t->m = peer_keep_message(session->peer);
+    t->m = session_keep_message(session);
     t->request.records = m->records;
     t->request.by = &session->as;
     t->request.op.done = taken;
@@ -86,7 +85,7 @@ void handle_records(struct session *session, Islr__Envelope *m)
         last = &(*last)->next;
     *last = t;
     session->records_waiting++;
+    session_throttle(session);
     if (session->records == t)
         take_first(session);
-    session_throttle(session);
 }

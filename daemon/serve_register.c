@@ -94,7 +94,7 @@ static void asked(struct store_op *op)
         answer(session, a->m, a->request.acked);
     else
         session_reply_fault(session, a->m->id, &op->error);
-    envelope_free(a->m);
+    session_free_message(session, a->m);
     free(a);
     session_drop(session);
     server_settled(s);
@@ -113,7 +113,7 @@ void handle_register(struct session *session, Islr__Envelope *m)
     }
     struct asking *a = xcalloc(1, sizeof *a);
     a->session = session_hold(session);
-    a->m = peer_keep_message(session->peer);
+    a->m = session_keep_message(session);
     a->request.run = m->register_->run;
     a->request.attempt = m->register_->attempt;
     a->request.op.done = asked;

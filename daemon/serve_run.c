@@ -199,9 +199,28 @@ static void refresh(struct server *s, const struct run_live *live)
 
 struct fetch {
     struct read_job job;
+    struct fetch *next;
     uint64_t run;
+    int outdated; // the run has changed since it was begun
     struct run_live *live;
 };
+
+static struct fetch **find_fetch(struct runs *all, uint64_t run)
+{
+    struct fetch **at = &all->fetches[run % FETCH_BUCKETS];
+    while (*at && (*at)->run != run)
+        at = &(*at)->next;
+    return at;
+}
+
+// The run has changed: what is being read of it may be of before. 0: nothing is.
+static int outdate_fetch(struct runs *all, uint64_t run)
+{
+    struct fetch *f = *find_fetch(all, run);
+    if (f)
+        f->outdated = 1;
+    return f != NULL;
+}
 
 static int fetch_read(struct read_job *job, struct store_reader *reader, struct error *e)
 {
@@ -212,19 +231,27 @@ static int fetch_read(struct read_job *job, struct store_reader *reader, struct 
 static void fetch_done(struct read_job *job)
 {
     struct fetch *f = (struct fetch *)job;
-    if (job->failed)
-        log_error(job->server->log, "run %llu cannot be read: %s", (unsigned long long)f->run, job->error.text);
+    struct runs *all = &job->base.server->runs;
+    *find_fetch(all, f->run) = f->next; // there is one of a run
+    if (f->outdated)
+        run_fetch(job->base.server, f->run);
+    else if (job->failed)
+        log_error(job->base.server->log, "run %llu cannot be read: %s", (unsigned long long)f->run, job->error.text);
     else if (!run_state_ended(f->live->now.state))
-        refresh(job->server, f->live);
+        refresh(job->base.server, f->live);
 }
 
 void run_fetch(struct server *s, uint64_t id)
 {
+    if (outdate_fetch(&s->runs, id))
+        return;
     struct fetch *f = read_job_new_for_server(s, sizeof *f);
     f->run = id;
+    f->next = s->runs.fetches[id % FETCH_BUCKETS];
+    s->runs.fetches[id % FETCH_BUCKETS] = f;
     f->job.read = fetch_read;
     f->job.done = fetch_done;
-    read_job_start(&f->job);
+    read_job_start_on(&f->job, &f->run, 1);
 }
 
 // ---- changes --------------------------------------------------------------------------------------------------------
@@ -352,6 +379,7 @@ static void after_attempt(struct server *s, struct run *r)
 void run_update(struct server *s, const struct run_now *now)
 {
     struct run *r = runs_find(&s->runs, now->run);
+    outdate_fetch(&s->runs, now->run);
     if (r) {
         int was_queued = r->now.state == ISLR__RUN_STATE__RUN_QUEUED;
         r->now = *now;

@@ -60,11 +60,15 @@ struct run {
     uint64_t steps_stored;  // of which the database knows
 };
 
+struct fetch;
+enum { FETCH_BUCKETS = 256 };
+
 struct runs {
     struct run **items; // by id
     size_t count, capacity;
-    struct run *live; // those that have a gang
-    int behind;       // a run is after_behind
+    struct run *live;                     // those that have a gang
+    int behind;                           // a run is after_behind
+    struct fetch *fetches[FETCH_BUCKETS]; // under way, chained
 };
 
 struct run *runs_find(const struct runs *all, uint64_t id); // NULL: not there, or ended
@@ -73,7 +77,8 @@ void runs_close(struct runs *all);
 // Takes a run in as the database has it (a new one, one that is retried, all of them at start).
 struct run *run_take(struct server *s, const struct run_live *live);
 
-// Reads a run from the database and takes it in, or what it waits for anew when it is there.
+// Reads a run from the database and takes it in, or what it waits for anew when it is there. What was read before a
+// change that is known by then (another call, run_update()) is not taken in: it is read again.
 void run_fetch(struct server *s, uint64_t id);
 void run_reload(struct server *s, struct run *r); // forgets the run (its memory was behind) and fetches it
 

@@ -116,6 +116,7 @@ static void tick(uv_timer_t *timer)
     attempts_tick(s);
     runs_tick(s);
     follow_tick(s);
+    list_tick(s);
     uploads_tick(s);
     check_quiet(s);
 }
@@ -151,13 +152,14 @@ static void handle_closed(uv_handle_t *handle)
 
 static void close_handles(struct server *s)
 {
-    s->handles = 6;
+    s->handles = 7;
     uv_close((uv_handle_t *)&s->committed, handle_closed);
     uv_close((uv_handle_t *)&s->tick, handle_closed);
     uv_close((uv_handle_t *)&s->stopper, handle_closed);
     retry_close(s, handle_closed);
     schedule_close(s, handle_closed);
     watch_close(s, handle_closed);
+    expand_close(s, handle_closed);
 }
 
 static void stop_step(uv_timer_t *timer)
@@ -193,13 +195,16 @@ void server_check_stopped(struct server *s)
 
 void server_stop(struct server *s, void (*on_stopped)(void *context), void *context)
 {
-    if (s->stopping)
+    if (s->stopping) {
+        sessions_cut(&s->sessions);
         return;
+    }
     s->stopping = 1;
     s->on_stopped = on_stopped;
     s->stopped_context = context;
     listeners_close(s);
     uv_timer_stop(&s->tick);
+    list_stop(s);
     retry_stop(s);
     server_check_stopped(s);
 }
@@ -227,6 +232,7 @@ static void open_handles(struct server *s)
     retry_open(s);
     schedule_open(s);
     watch_open(s);
+    expand_open(s);
 }
 
 static int open_state(struct server *s, const struct server_options *o, struct error *e)
@@ -264,11 +270,7 @@ struct server *server_open(uv_loop_t *loop, const struct server_options *options
     }
     open_handles(s);
     if (open_state(s, options, e)) {
-        s->stopping = s->closed = 1;
-        listeners_close(s);
-        store_close(s->store);
-        s->store = NULL;
-        close_handles(s);
+        server_stop(s, NULL, NULL);   // what recovering has begun comes to its end first
         uv_run(loop, UV_RUN_DEFAULT); // nothing else is on it yet
         return NULL;
     }
@@ -276,6 +278,7 @@ struct server *server_open(uv_loop_t *loop, const struct server_options *options
     s->clock_ahead_ms = server_now_ms() - (int64_t)uv_now(loop);
     s->ticked = uv_now(loop);
     uv_timer_start(&s->tick, tick, SERVER_TICK_MS, SERVER_TICK_MS);
+    expand_start(s);
     collect_soon(s);
     schedule_soon(s);
     return s;

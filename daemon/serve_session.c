@@ -72,13 +72,45 @@ enum session_role session_role_parse(const char *name)
 struct session *session_hold(struct session *session)
 {
     session->refs++;
+    session_throttle(session);
     return session;
+}
+
+struct session *session_hold_standing(struct session *session)
+{
+    session->standing++;
+    return session_hold(session);
+}
+
+void session_drop_standing(struct session *session)
+{
+    session->standing--;
+    session_drop(session);
+}
+
+Islr__Envelope *session_keep_message(struct session *session)
+{
+    Islr__Envelope *m = peer_keep_message(session->peer);
+    session->kept += envelope_cost(m);
+    session_throttle(session);
+    return m;
+}
+
+void session_free_message(struct session *session, Islr__Envelope *m)
+{
+    if (!m)
+        return;
+    session->kept -= envelope_cost(m);
+    envelope_free(m);
+    session_throttle(session);
 }
 
 void session_drop(struct session *session)
 {
-    if (--session->refs)
+    if (--session->refs) {
+        session_throttle(session);
         return;
+    }
     struct server *s = session->server;
     if (session->previous)
         session->previous->next = session->next;
@@ -103,6 +135,8 @@ static void on_close(struct peer *p, const struct error *why)
     if (session->worker)
         worker_away(session->worker, (uint32_t)peer_silent_ms(p));
     session->peer = NULL;
+    session->server->sessions.connected--;
+    list_drained(session); // nobody is there for it any more
     session_drop(session);
 }
 
@@ -162,7 +196,9 @@ void session_refuse(struct session *session, const Islr__Envelope *m, const stru
 
 void session_throttle(struct session *session)
 {
-    int wanted = session->records_waiting >= WAITING_MAX || session->puts_waiting >= WAITING_MAX;
+    unsigned under_way = session->refs - session->standing - 1; // while it is connected
+    int wanted = session->records_waiting >= WAITING_MAX || session->puts_waiting >= WAITING_MAX ||
+                 under_way >= RPC_UNDER_WAY_MAX || session->kept >= RPC_KEPT_MAX;
     if (session->peer && wanted != session->throttled)
         peer_throttle(session->peer, session->throttled = wanted);
 }
@@ -302,6 +338,7 @@ static void on_message(struct peer *p, Islr__Envelope *m)
 static void on_drained(struct peer *p)
 {
     follow_drained(peer_context(p));
+    list_drained(peer_context(p));
 }
 
 void session_open(struct server *s, struct peer *p)
@@ -315,6 +352,7 @@ void session_open(struct server *s, struct peer *p)
     if (session->next)
         session->next->previous = session;
     s->sessions.first = session;
+    s->sessions.connected++;
     peer_start(p, &events, session);
 }
 
@@ -328,6 +366,13 @@ void sessions_hang_up(struct sessions *all)
         else
             peer_close(session->peer, NULL);
     }
+}
+
+void sessions_cut(struct sessions *all)
+{
+    for (struct session *session = all->first; session; session = session->next)
+        if (session->peer)
+            peer_close(session->peer, NULL);
 }
 
 static void end_for(struct session *session, const char *what)

@@ -6,6 +6,7 @@
 
 #include "core/rpc/peer.h"
 #include "core/store/reporter.h"
+#include "daemon/serve_job.h"
 
 struct server;
 struct taking;
@@ -20,7 +21,10 @@ enum session_role session_role_parse(const char *name); // ROLE_NOBODY: there is
 struct session {
     struct server *server;
     struct peer *peer; // NULL: the connection is gone
-    unsigned refs;     // the connection itself, and everything under way that will answer to it
+    unsigned refs;     // the connection itself, and everything under way that will answer to it ..
+    unsigned standing; // .. of which these may stand for long: follows, waits, a watch
+    size_t kept;       // bytes of messages that are being dealt with
+    struct server_jobs jobs;
     char user[64];
     enum session_role role;
     uint64_t token;         // its id; 0: none, the kernel said who it is
@@ -33,19 +37,29 @@ struct session {
     int throttled;
     int refused;              // a report on what is not its
     unsigned follows;         // runs that are followed through it
+    unsigned waits;           // requests that wait for runs to end
     uint64_t told_changed_at; // loop time of the last answer to Watch, 0: none yet
     struct session *next, *previous;
 };
 
 struct sessions {
     struct session *first;
+    unsigned connected, most; // connections that are there, and that may be
 };
 
 // Starts a session on a new connection.
 void session_open(struct server *s, struct peer *p);
 
+// Whatever answers later holds the session. Of a connection with many requests under way, or much memory in them, no
+// further ones are read until some are through.
 struct session *session_hold(struct session *session);
 void session_drop(struct session *session);
+// The same for what may stand for long, and has a limit of its own.
+struct session *session_hold_standing(struct session *session);
+void session_drop_standing(struct session *session);
+// In a handler: its message is kept until session_free_message() (NULL is fine), by somebody who holds the session.
+Islr__Envelope *session_keep_message(struct session *session);
+void session_free_message(struct session *session, Islr__Envelope *m);
 
 // All of these do nothing when the connection is gone.
 void session_send(struct session *session, Islr__Envelope *m); // with m->id as it is
@@ -59,10 +73,11 @@ void session_end(struct session *session, const struct error *why); // a Fault w
 void session_refuse(struct session *session, const Islr__Envelope *m, const struct error *why);
 void session_note_refused(struct session *session, const Islr__Envelope *m, const struct error *why);
 
-// Stops reading from a worker that brings records or pieces of artifacts faster than the disk takes them.
+// Stops reading from a connection that asks, or brings records or pieces of artifacts, faster than they are dealt with.
 void session_throttle(struct session *session);
 
-void sessions_hang_up(struct sessions *all);                   // of a server that stops
+void sessions_hang_up(struct sessions *all);                   // of a server that stops: what is queued gets out ..
+void sessions_cut(struct sessions *all);                       // .. or not
 void sessions_end_token(struct sessions *all, uint64_t token); // it was revoked
 void sessions_tick(struct sessions *all, int64_t now_ms);      // ends those whose token has expired
 

@@ -23,24 +23,32 @@ static int show_read(struct read_job *job, struct store_reader *reader, struct e
     return run_read_detail(reader, run, &job->pool, &x->detail, e);
 }
 
+// 0: the user's newest.
+static void start_on(struct read_job *job, uint64_t run)
+{
+    if (run)
+        read_job_start_on(job, &run, 1);
+    else
+        read_job_start_on_all(job);
+}
+
 static void show_done(struct read_job *job)
 {
     struct showing *x = (struct showing *)job;
     if (job->failed)
         return;
-    run_show_live(job->server, x->detail->summary, &job->pool);
+    run_show_live(job->base.server, x->detail->summary, &job->pool);
     Islr__Envelope m = ENVELOPE(RUN_DETAIL, run_detail, x->detail);
-    session_reply(job->session, job->id, &m);
+    session_reply(job->base.session, job->id, &m);
 }
 
 void handle_get_run(struct session *session, Islr__Envelope *m)
 {
-    (void)m;
-    struct showing *x = read_job_new(session, session->peer, sizeof *x);
+    struct showing *x = read_job_new(session, sizeof *x);
     memcpy(x->user, session->user, sizeof x->user);
     x->job.read = show_read;
     x->job.done = show_done;
-    read_job_start(&x->job);
+    start_on(&x->job, m->get_run->run);
 }
 
 // ---- all checkpoints: a piece at a time, each sent while the next one is read ----------------------------------------
@@ -87,7 +95,7 @@ static void send_checkpoints(struct checkpoints *x, size_t from, size_t to)
     list.n_checkpoints = to - from;
     list.has_more = 1;
     list.more = to < x->count || x->job.again;
-    session_reply(x->job.session, x->job.id, &m);
+    session_reply(x->job.base.session, x->job.id, &m);
 }
 
 static void checkpoints_done(struct read_job *job)
@@ -95,10 +103,10 @@ static void checkpoints_done(struct read_job *job)
     struct checkpoints *x = (struct checkpoints *)job;
     size_t from = 0, bytes = 0;
     if (job->failed && job->error.code == ERR_DENIED)
-        session_note_refused(job->session, job->request, &job->error);
+        session_note_refused(job->base.session, job->request, &job->error);
     if (job->failed)
         return;
-    job->again = job->again && job->session->peer; // else nobody is there any more
+    job->again = job->again && job->base.session->peer; // else nobody is there any more
     for (size_t i = 0; i < x->count; i++) {
         size_t size = islr__checkpoint_info__get_packed_size(x->list[i]) + 8;
         if (bytes && bytes + size > MESSAGE_BYTES) {
@@ -119,9 +127,9 @@ void handle_list_checkpoints(struct session *session, Islr__Envelope *m)
         session_refuse(session, m, &e);
         return;
     }
-    struct checkpoints *x = read_job_new(session, session->peer, sizeof *x);
+    struct checkpoints *x = read_job_new(session, sizeof *x);
     memcpy(x->user, session->user, sizeof x->user);
     x->job.read = checkpoints_read;
     x->job.done = checkpoints_done;
-    read_job_start(&x->job);
+    start_on(&x->job, m->list_checkpoints->run);
 }

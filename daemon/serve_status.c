@@ -52,7 +52,7 @@ static void count_memory(const struct server *s, Islr__Status *status)
 static void count_done(struct read_job *job)
 {
     struct counting *c = (struct counting *)job;
-    struct server *s = job->server;
+    struct server *s = job->base.server;
     const uint64_t *of = c->counts.of;
     Islr__Status status = ISLR__STATUS__INIT;
     Islr__Envelope m = ENVELOPE(STATUS, status, &status);
@@ -79,13 +79,13 @@ static void count_done(struct read_job *job)
     status.artifact_bytes = c->artifact_bytes;
     if (store_trouble(s->store, &trouble))
         status.trouble = trouble.text;
-    session_reply(job->session, job->id, &m);
+    session_reply(job->base.session, job->id, &m);
 }
 
 void handle_get_status(struct session *session, Islr__Envelope *m)
 {
     (void)m;
-    struct counting *c = read_job_new(session, session->peer, sizeof *c);
+    struct counting *c = read_job_new(session, sizeof *c);
     c->job.read = count_read;
     c->job.done = count_done;
     read_job_start(&c->job);

@@ -17,7 +17,7 @@ enum { KEY_MAX = 256, AFTER_MAX = 1000, PRIORITY_MAX = 1000000 };
 
 struct submission {
     struct run_submit request;
-    struct session *session;
+    struct session *session; // held as long as there is the message, also while the members of a large group are made
     struct user *user;
     Islr__Envelope *m;
     uint8_t *spec, *recipe;
@@ -26,7 +26,7 @@ struct submission {
     struct expansion *expansion; // of a large group, from when its row is on its way to the database
     struct members members;
     struct run_member *items; // of a small group
-    uv_work_t work;           // that makes them
+    struct server_job job;    // that makes them
     struct expand_waiter waiting;
     struct error error;
     int failed;
@@ -94,11 +94,12 @@ static void free_submission(void *submission)
         members_put_back(x->items, x->members.count);
     free(x->items);
     members_close(&x->members);
-    envelope_free(x->m);
     free(x->spec);
     free(x->recipe);
     free(x->named);
     free(x->refusal);
+    session_free_message(x->session, x->m);
+    session_drop(x->session);
     free(x);
 }
 
@@ -146,7 +147,6 @@ static void done(struct store_op *op)
         take_over(s, x);
     else
         free_submission(x);
-    session_drop(session);
     server_settled(s);
 }
 
@@ -196,26 +196,26 @@ static void hand_over(struct submission *x)
     add_members(x);
     x->request.op.done = done;
     run_submit_prepare(&x->request);
-    if (q->n_after) // which may be runs of a group that is not whole yet
-        expand_wait(s, &x->waiting, queue);
-    else
-        queue(s, &x->waiting);
+    expand_wait(s, &x->waiting, q->after, q->n_after, queue); // runs of groups that are not whole yet
 }
 
 // ---- the group's runs: all but quick ones in the pool ----------------------------------------------------------------
 
-static void make(uv_work_t *w)
+static struct submission *submission_of(struct server_job *job)
 {
-    struct submission *x = w->data;
+    return (struct submission *)((char *)job - offsetof(struct submission, job));
+}
+
+static void make(struct server_job *job)
+{
+    struct submission *x = submission_of(job);
     x->failed = note_named(x, &x->error) || members_open(&x->members, x->m->submit, 0, &x->error);
 }
 
-static void made(uv_work_t *w, int status)
+static int made(struct server_job *job)
 {
-    struct submission *x = w->data;
+    struct submission *x = submission_of(job);
     struct session *session = x->session;
-    struct server *s = session->server;
-    (void)status;
     if (!x->failed && !x->m->submit->dry_run) {
         hand_over(x);
     } else {
@@ -224,9 +224,8 @@ static void made(uv_work_t *w, int status)
         else
             reply_submitted(session, x->m->id, 0, 0, x->members.direct);
         free_submission(x);
-        session_drop(session);
     }
-    server_settled(s);
+    return 0;
 }
 
 void handle_submit(struct session *session, Islr__Envelope *m)
@@ -238,13 +237,12 @@ void handle_submit(struct session *session, Islr__Envelope *m)
     }
     struct submission *x = xcalloc(1, sizeof *x);
     x->session = session_hold(session);
-    x->m = peer_keep_message(session->peer);
-    x->work.data = x;
-    session->server->pending++;
+    x->m = session_keep_message(session);
+    x->job = (struct server_job){.server = session->server, .session = session, .run = make, .done = made};
     if (!members_are_quick(m->submit)) {
-        uv_queue_work(session->server->loop, &x->work, make, made);
+        server_job_start(&x->job);
     } else {
-        make(&x->work);
-        made(&x->work, 0);
+        make(&x->job);
+        made(&x->job);
     }
 }

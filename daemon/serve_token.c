@@ -217,14 +217,14 @@ static void list_done(struct read_job *job)
         }
         at += list.n_tokens;
         list.more = at < l->count;
-        session_reply(job->session, job->id, &m);
+        session_reply(job->base.session, job->id, &m);
     } while (list.more);
 }
 
 void handle_list_tokens(struct session *session, Islr__Envelope *m)
 {
     (void)m;
-    struct listing *l = read_job_new(session, session->peer, sizeof *l);
+    struct listing *l = read_job_new(session, sizeof *l);
     l->job.read = list_read;
     l->job.done = list_done;
     read_job_start(&l->job);
@@ -254,7 +254,7 @@ static void revoked(struct store_op *op)
     } else {
         session_reply_fault(session, r->m->id, &op->error);
     }
-    envelope_free(r->m);
+    session_free_message(session, r->m);
     free(r->event);
     free(r);
     session_drop(session);
@@ -275,7 +275,7 @@ void handle_revoke_tokens(struct session *session, Islr__Envelope *m)
         strbuf_printf(&text, "%s%llu", i ? ", " : "", (unsigned long long)q->ids[i]);
     struct revoking *r = xcalloc(1, sizeof *r);
     r->session = session_hold(session);
-    r->m = peer_keep_message(session->peer);
+    r->m = session_keep_message(session);
     r->event = xprintf("token %s revoked by %s", text.text, session->user);
     free(text.text);
     r->request = (struct token_revoke){.ids = q->ids, .count = q->n_ids, .event = r->event, .time_ms = server_now_ms()};

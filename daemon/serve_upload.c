@@ -56,9 +56,8 @@ static void drop_piece(struct upload *u)
     struct piece *p = u->pieces;
     u->pieces = p->next;
     p->session->puts_waiting--;
-    session_throttle(p->session);
+    session_free_message(p->session, p->m);
     session_drop(p->session);
-    envelope_free(p->m);
     free(p);
 }
 
@@ -319,7 +318,7 @@ void handle_put(struct session *session, Islr__Envelope *m)
         u = add(s, m->put);
     struct piece *p = xcalloc(1, sizeof *p), **last = &u->pieces;
     p->session = session_hold(session);
-    p->m = peer_keep_message(session->peer);
+    p->m = session_keep_message(session);
     while (*last)
         last = &(*last)->next;
     *last = p;

@@ -2,8 +2,10 @@
 #include "daemon/serve_wait.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "core/base/memory.h"
+#include "core/rpc/protocol.h"
 #include "daemon/serve_handlers.h"
 #include "daemon/serve_read.h"
 
@@ -13,16 +15,19 @@ struct waiter {
     struct waiter *next;
     struct session *session; // held
     uint64_t id;
-    uint64_t *runs; // [left] those that have not ended
-    size_t left;
+    uint64_t *runs; // [count] in ascending order
+    uint8_t *told;  // [count] it has ended, and that was said
+    size_t count, left;
     int reading; // the database is being asked which have ended already
     int gone;
 };
 
 static void free_waiter(struct waiter *w)
 {
-    session_drop(w->session);
+    w->session->waits--;
+    session_drop_standing(w->session);
     free(w->runs);
+    free(w->told);
     free(w);
 }
 
@@ -37,13 +42,17 @@ static void forget(struct server *s, struct waiter *w)
         free_waiter(w);
 }
 
+static int compare(const void *a, const void *b)
+{
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    return x < y ? -1 : x > y;
+}
+
 // Tells of a run if it is still waited for. 1: it was the last one, and the waiter is forgotten.
 static int tell(struct server *s, struct waiter *w, const struct run_now *ended)
 {
-    size_t i = 0;
-    while (i < w->left && w->runs[i] != ended->run)
-        i++;
-    if (i == w->left)
+    const uint64_t *at = bsearch(&ended->run, w->runs, w->count, sizeof *w->runs, compare);
+    if (!at || w->told[at - w->runs])
         return 0;
     Islr__RunEnded r = ISLR__RUN_ENDED__INIT;
     Islr__Envelope m = ENVELOPE(RUN_ENDED, run_ended, &r);
@@ -52,8 +61,8 @@ static int tell(struct server *s, struct waiter *w, const struct run_now *ended)
     r.state = ended->state;
     r.reason = (char *)ended->reason;
     session_reply(w->session, w->id, &m);
-    w->runs[i] = w->runs[--w->left];
-    if (w->left)
+    w->told[at - w->runs] = 1;
+    if (--w->left)
         return 0;
     session_reply_ok(w->session, w->id);
     forget(s, w);
@@ -82,18 +91,17 @@ void wait_forget(struct session *session)
 
 struct look {
     struct read_job job;
-    struct waiter *waiter;
-    uint64_t *runs;
-    size_t count;
+    struct waiter *waiter; // stays until the look is over
     struct run_now *found; // in the pool
 };
 
 static int look_read(struct read_job *job, struct store_reader *reader, struct error *e)
 {
     struct look *l = (struct look *)job;
-    l->found = pool_alloc(&job->pool, l->count * sizeof *l->found);
-    for (size_t i = 0; i < l->count; i++)
-        if (run_read_now(reader, l->runs[i], &l->found[i], e))
+    const struct waiter *w = l->waiter;
+    l->found = pool_alloc(&job->pool, w->count * sizeof *l->found);
+    for (size_t i = 0; i < w->count; i++)
+        if (run_read_now(reader, w->runs[i], &l->found[i], e))
             return -1;
     return 0;
 }
@@ -102,7 +110,7 @@ static void look_done(struct read_job *job)
 {
     struct look *l = (struct look *)job;
     struct waiter *w = l->waiter;
-    struct server *s = job->server;
+    struct server *s = job->base.server;
     w->reading = 0;
     if (w->gone) {
         free_waiter(w);
@@ -110,42 +118,55 @@ static void look_done(struct read_job *job)
         session_reply_fault(w->session, w->id, &job->error);
         forget(s, w);
     } else {
-        for (size_t i = 0; i < l->count; i++)
+        for (size_t i = 0, count = w->count; i < count; i++)
             if (run_state_ended(l->found[i].state) && tell(s, w, &l->found[i]))
                 break;
     }
-    free(l->runs);
+}
+
+static void take_runs(struct waiter *w, const Islr__Wait *q)
+{
+    w->runs = xmalloc(q->n_runs * sizeof *w->runs);
+    memcpy(w->runs, q->runs, q->n_runs * sizeof *w->runs);
+    qsort(w->runs, q->n_runs, sizeof *w->runs, compare);
+    for (size_t i = 0; i < q->n_runs; i++) // each once
+        if (!w->count || w->runs[w->count - 1] != w->runs[i])
+            w->runs[w->count++] = w->runs[i];
+    w->left = w->count;
+    w->told = xcalloc(w->count, sizeof *w->told);
+}
+
+static int check(const struct session *session, const Islr__Wait *q, struct error *e)
+{
+    if (!q->n_runs || q->n_runs > RUNS_MAX)
+        return error_set(e, ERR_INVALID, "one can wait for 1 to %d runs at a time", RUNS_MAX);
+    if (session->waits == RPC_WAITS_MAX)
+        return error_set(e, ERR_INVALID,
+                         "one connection has at most %d requests that wait for runs to end; one of them "
+                         "can name %d runs",
+                         RPC_WAITS_MAX, RUNS_MAX);
+    return 0;
 }
 
 void handle_wait(struct session *session, Islr__Envelope *m)
 {
     struct server *s = session->server;
-    const Islr__Wait *q = m->wait;
     struct error e;
-    if (!q->n_runs || q->n_runs > RUNS_MAX) {
-        error_set(&e, ERR_INVALID, "one can wait for 1 to %d runs at a time", RUNS_MAX);
+    if (check(session, m->wait, &e)) {
         session_reply_fault(session, m->id, &e);
         return;
     }
     struct waiter *w = xcalloc(1, sizeof *w);
-    w->session = session_hold(session);
+    session->waits++;
+    w->session = session_hold_standing(session);
     w->id = m->id;
     w->reading = 1;
+    take_runs(w, m->wait);
     w->next = s->waits.first;
     s->waits.first = w;
-    struct look *l = read_job_new_for_server(s, sizeof *l);
-    w->runs = xmalloc(q->n_runs * sizeof *w->runs);
-    l->runs = xmalloc(q->n_runs * sizeof *l->runs);
-    for (size_t i = 0; i < q->n_runs; i++) {
-        size_t k = 0; // each once
-        while (k < w->left && w->runs[k] != q->runs[i])
-            k++;
-        if (k == w->left)
-            l->runs[w->left] = q->runs[i], w->runs[w->left++] = q->runs[i];
-    }
-    l->count = w->left;
+    struct look *l = read_job_new_for(session, sizeof *l);
     l->waiter = w;
     l->job.read = look_read;
     l->job.done = look_done;
-    read_job_start(&l->job);
+    read_job_start_on(&l->job, w->runs, w->count);
 }

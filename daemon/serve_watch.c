@@ -24,7 +24,7 @@ struct watcher {
 
 static void free_watcher(struct watcher *w)
 {
-    session_drop(w->session);
+    session_drop_standing(w->session);
     free(w);
 }
 
@@ -131,7 +131,7 @@ void handle_watch(struct session *session, Islr__Envelope *m)
         return;
     }
     struct watcher *w = xcalloc(1, sizeof *w);
-    w->session = session_hold(session);
+    w->session = session_hold_standing(session);
     w->id = m->id;
     w->seen = m->watch->seen;
     w->since = uv_now(s->loop);

@@ -229,6 +229,7 @@ static void on_interrupt(uv_signal_t *signal, int number)
         kill_workers(&u->timer);
         break;
     case STOPPING:
+        server_stop(u->server, stopped, u); // once more: at once
         break;
     }
 }

@@ -30,6 +30,12 @@ struct budget {
     size_t left;
 };
 
+// What envelope_unpack() gives: freed like any message.
+struct unpacked {
+    Islr__Envelope m;
+    size_t cost;
+};
+
 static void *budget_alloc(void *data, size_t size)
 {
     struct budget *b = data;
@@ -107,7 +113,14 @@ Islr__Envelope *envelope_unpack(const uint8_t *body, size_t size, size_t memory_
         envelope_free(m);
         return NULL;
     }
-    return m;
+    struct unpacked *u = xrealloc(m, 1, sizeof *u);
+    u->cost = memory_limit - budget.left;
+    return &u->m;
+}
+
+size_t envelope_cost(const Islr__Envelope *m)
+{
+    return ((const struct unpacked *)m)->cost;
 }
 
 void envelope_free(Islr__Envelope *m)

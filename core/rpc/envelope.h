@@ -25,7 +25,8 @@ uint8_t *envelope_pack(const Islr__Envelope *m, uint32_t limit, size_t *size, st
 // take more than memory_limit bytes, or a text in it is not UTF-8. A newer sender's message that is not known here
 // comes out with body_case 0.
 Islr__Envelope *envelope_unpack(const uint8_t *body, size_t size, size_t memory_limit, struct error *e);
-void envelope_free(Islr__Envelope *m); // NULL is fine
+void envelope_free(Islr__Envelope *m);         // NULL is fine
+size_t envelope_cost(const Islr__Envelope *m); // bytes of memory that unpacking it took
 
 // Every byte of `text` that is not part of well-formed UTF-8 becomes '?'. For texts that came from elsewhere (file
 // names, log lines, cut error texts) before they are sent: the other end takes no others.

@@ -132,22 +132,24 @@ int peer_send(struct peer *p, const Islr__Envelope *m, struct error *e)
     return 0;
 }
 
-static void take_bytes(struct peer *p, const uint8_t *data, size_t size);
+// What had arrived before comes first.
+static void read_or_not(struct peer *p)
+{
+    if (!p->closing)
+        transport_read(p->transport, p->ending || (peer_listening(p) && !p->held.size));
+    peer_timer_arm(p);
+}
 
-// Reads on after a throttle was lifted: first what had arrived before.
+// Reads on after a throttle was lifted. Nothing is delivered from here, held bytes neither: the caller may be in the
+// middle of an earlier message's work.
 static void listen_again(struct peer *p)
 {
-    if (p->closing || !peer_listening(p) || p->taking)
+    if (p->closing || !peer_listening(p))
         return;
     p->heard = peer_now(p); // silence while nobody listened does not count
-    struct held held = p->held;
-    memset(&p->held, 0, sizeof p->held);
-    if (held.size)
-        take_bytes(p, held.data, held.size);
-    free(held.data);
-    if (!p->closing)
-        transport_read(p->transport, peer_listening(p) || p->ending);
-    peer_timer_arm(p);
+    if (p->partial_since)
+        p->partial_since = peer_now(p);
+    read_or_not(p);
 }
 
 static void transport_written(void *context)
@@ -248,7 +250,6 @@ static void take_frame(struct peer *p)
 static void take_bytes(struct peer *p, const uint8_t *data, size_t size)
 {
     struct error why;
-    p->taking = 1;
     while (size && !p->closing && !p->ending && peer_listening(p)) {
         int rc = frame_reader_take(&p->reader, &data, &size, &why);
         if (rc < 0)
@@ -258,7 +259,6 @@ static void take_bytes(struct peer *p, const uint8_t *data, size_t size)
             take_frame(p);
         }
     }
-    p->taking = 0;
     if (!p->partial_since && frame_reader_partial(&p->reader))
         p->partial_since = peer_now(p);
     if (!size || p->closing || p->ending)
@@ -275,9 +275,16 @@ static void transport_bytes(void *context, const uint8_t *data, size_t size)
     if (p->ending)
         return;
     take_bytes(p, data, size);
-    if (!p->closing)
-        transport_read(p->transport, peer_listening(p) || p->ending);
-    peer_timer_arm(p);
+    read_or_not(p);
+}
+
+void peer_take_held(struct peer *p)
+{
+    struct held held = p->held;
+    memset(&p->held, 0, sizeof p->held);
+    take_bytes(p, held.data, held.size);
+    free(held.data);
+    read_or_not(p);
 }
 
 static void transport_ended(void *context, const struct error *why)

@@ -84,7 +84,7 @@ void peer_set_patience(struct peer *p, uint64_t handshake_ms, uint64_t partial_m
 uint64_t peer_silent_ms(const struct peer *p); // since the last byte from the other end
 
 // Stops reading from the other end (and minding its silence) while `on`: back-pressure of the owner's own, besides that
-// of a full queue.
+// of a full queue. What had arrived already comes from the loop later, never from within this call.
 void peer_throttle(struct peer *p, int on);
 
 // Closes now; what is queued is lost. `why` (NULL: orderly) comes back in on_close.

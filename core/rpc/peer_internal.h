@@ -42,7 +42,6 @@ struct peer {
     int recognised; // full-sized frames
     int full;       // above RPC_QUEUE_HIGH, until it falls below RPC_QUEUE_LOW
     int throttled;  // by the owner
-    int taking;     // inside take_bytes()
     int ending;     // peer_end(): flushing, input is discarded
     int closing;
 
@@ -67,6 +66,14 @@ static inline int peer_listening(const struct peer *p)
 {
     return !p->throttled && !(p->full && p->setup.server);
 }
+
+// Bytes wait to be delivered, by the timer: from the loop, never from within a call.
+static inline int peer_held_due(const struct peer *p)
+{
+    return p->held.size && peer_listening(p) && !p->ending;
+}
+
+void peer_take_held(struct peer *p);
 
 void peer_timer_init(struct peer *p);
 void peer_timer_arm(struct peer *p); // after any change of a time below: rings at the earliest deadline, or before

@@ -1,5 +1,6 @@
 // When a peer has waited long enough: handshakes, partial frames, stalled writers, silent partners, unanswered
-// requests. One timer a peer; it may ring early (deadlines move away with every byte) and then only looks again.
+// requests; and bytes that were held back while it was throttled, which are due at once. One timer a peer; it may ring
+// early (deadlines move away with every byte) and then only looks again.
 #include "core/rpc/peer_internal.h"
 
 enum { ABSENCE_MS = 2000 }; // a timer that is late by so much says that this process was not running
@@ -23,6 +24,8 @@ static uint64_t next_due(const struct peer *p)
     uint64_t due = 0;
     if (p->linger_until)
         return p->linger_until;
+    if (peer_held_due(p))
+        return peer_now(p);
     if (!p->recognised)
         earlier(&due, p->opened + p->handshake_ms);
     if (p->partial_since && peer_listening(p))
@@ -98,6 +101,8 @@ static void ring(uv_timer_t *timer)
     if (p->linger_until) {
         if (peer_reached(p, p->linger_until))
             peer_close(p, &p->why);
+    } else if (peer_held_due(p)) {
+        peer_take_held(p);
     } else if (!p->recognised && peer_reached(p, p->opened + p->handshake_ms)) {
         close_late(p, "the handshake took too long");
     } else if (p->partial_since && peer_listening(p) && peer_reached(p, p->partial_since + p->partial_ms)) {

@@ -23,6 +23,13 @@
 #define RPC_QUEUE_LOW  (256u << 10)
 #define RPC_QUEUE_MAX  (8u << 20)
 
+// Of one connection's requests. From UNDER_WAY or KEPT on it is not read from until some are answered; follows and
+// waits, which may stand for long, are not counted there and refused beyond their own limits.
+#define RPC_UNDER_WAY_MAX 32
+#define RPC_KEPT_MAX      (8u << 20) // bytes of their messages, unpacked
+#define RPC_FOLLOWS_MAX   256
+#define RPC_WAITS_MAX     256
+
 #define RPC_CONNECTIONS_MAX 4096 // of one listener; further ones are closed at once
 #define RPC_BACKLOG         512
 

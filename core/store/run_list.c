@@ -12,6 +12,7 @@
 static const char SQL_METRIC_FIND[] = "SELECT id FROM metric_names WHERE name = ?";
 static const char SQL_METRICS[] = "SELECT name FROM metric_names ORDER BY name";
 static const char SELECT[] = "SELECT " RUN_SUMMARY_COLUMNS " FROM runs r";
+static const char SQL_ONE[] = "SELECT " RUN_SUMMARY_COLUMNS " FROM runs r WHERE r.id = ?";
 
 enum { BOUND_MAX = WHERE_NODES_MAX * 2 + 32 };
 
@@ -192,7 +193,9 @@ struct run_list {
     struct builder builder; // what it has bound
     struct where where;
     const Islr__ListRuns *filter;
-    sqlite3_stmt *rows;
+    sqlite3_stmt *rows; // NULL: parked
+    uint64_t *rest;     // [rest_count], from `at` on: the runs to come
+    size_t rest_count, at;
 };
 
 void run_list_close(struct run_list *l)
@@ -202,7 +205,31 @@ void run_list_close(struct run_list *l)
     sqlite3_finalize(l->rows);
     where_free(&l->where);
     free(l->builder.sql.text);
+    free(l->rest);
     free(l);
+}
+
+int run_list_park(struct run_list *l, struct error *e)
+{
+    size_t capacity = 0;
+    int rc;
+    if (!l->rows)
+        return 0;
+    while ((rc = db_step(l->builder.db, l->rows, e)) > 0) {
+        if (l->rest_count == capacity) {
+            capacity = capacity ? 2 * capacity : 1024;
+            l->rest = xrealloc(l->rest, capacity, sizeof *l->rest);
+        }
+        l->rest[l->rest_count++] = (uint64_t)sqlite3_column_int64(l->rows, RUN_SUMMARY_ID);
+    }
+    sqlite3_finalize(l->rows);
+    l->rows = NULL;
+    return rc;
+}
+
+void run_list_resume(struct run_list *l, struct store_reader *reader)
+{
+    l->builder.db = store_reader_db(reader);
 }
 
 struct run_list *run_list_open(struct store_reader *reader, const Islr__ListRuns *filter, struct error *e)
@@ -222,15 +249,33 @@ struct run_list *run_list_open(struct store_reader *reader, const Islr__ListRuns
     return NULL;
 }
 
+// 1: a row is there; 0: there are no more; -1.
+static int next_row(struct run_list *l, sqlite3_stmt **row, struct error *e)
+{
+    struct db *db = l->builder.db;
+    *row = l->rows;
+    if (l->rows)
+        return db_step(db, l->rows, e);
+    while (l->at < l->rest_count) {
+        *row = db_query(db, e, SQL_ONE, db_uint(l->rest[l->at++]));
+        int rc = *row ? db_step(db, *row, e) : -1;
+        if (rc)
+            return rc;
+    }
+    return 0;
+}
+
 static int next_rows(struct run_list *l, size_t most, int packed, struct pool *pool, Islr__RunSummary ***out,
                      size_t *count, struct error *e)
 {
+    sqlite3_stmt *row;
     int rc = 1;
     *out = NULL;
     *count = 0;
-    while (*count < most && (rc = db_step(l->builder.db, l->rows, e)) > 0) {
-        Islr__RunSummary *s =
-            packed ? run_summary_make_packed(l->rows, l->filter, pool) : run_summary_make(l->rows, pool);
+    while (*count < most && (rc = next_row(l, &row, e)) > 0) {
+        Islr__RunSummary *s = packed ? run_summary_make_packed(row, l->filter, pool) : run_summary_make(row, pool);
+        if (!l->rows)
+            db_reset(row);
         *out = pool_room(pool, *out, *count, sizeof **out);
         (*out)[(*count)++] = s;
     }

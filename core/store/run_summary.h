@@ -9,7 +9,7 @@
 #define RUN_SUMMARY_COLUMNS                                                                                            \
     "r.id, r.name, r.user, r.state, r.reason, r.priority, r.submitted_ms, r.started_ms, r.ended_ms, r.attempts,"       \
     " r.ranks, r.step, r.steps, r.kind, r.final, r.parent_id, r.grouped"
-enum { RUN_SUMMARY_COLUMN_COUNT = 17 }; // further columns of a query may follow
+enum { RUN_SUMMARY_ID = 0, RUN_SUMMARY_COLUMN_COUNT = 17 }; // further columns of a query may follow
 
 Islr__RunSummary *run_summary_make(sqlite3_stmt *row, struct pool *pool);
 // Of a group: what comes from its members. Others stay as they are.

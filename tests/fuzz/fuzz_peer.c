@@ -23,6 +23,7 @@ struct nowhere {
 };
 
 struct scene {
+    uv_loop_t *loop;
     struct peer *peer;
     struct nowhere *line; // lives as long as the peer
     int behaviour, messages, greeted, ended, asked, answered;
@@ -138,6 +139,7 @@ static void play(struct scene *s, const uint8_t *data, size_t size, size_t piece
             user->on_written(user->context);
             if (!s->line->closed)
                 peer_throttle(s->peer, 0);
+            uv_run(s->loop, UV_RUN_NOWAIT);
         }
         if (s->line->closed)
             return;
@@ -162,7 +164,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     if (!ready++)
         uv_loop_init(&loop);
-    struct scene now = {.line = xcalloc(1, sizeof(struct nowhere)), .behaviour = data[1]};
+    struct scene now = {.loop = &loop, .line = xcalloc(1, sizeof(struct nowhere)), .behaviour = data[1]};
     struct peer_setup setup = {.server = 1};
     scene = &now;
     now.peer = peer_create(&loop, &setup);

@@ -332,6 +332,40 @@ static void throttled_peer_hears_nothing(void **state)
     rig_close(&r);
 }
 
+static void throttle_after_each(struct rig *r, struct peer *p, Islr__Envelope *m)
+{
+    count_message(r, p, m);
+    peer_throttle(p, 1);
+}
+
+// What had arrived when a peer was throttled is delivered by the loop, not by who lifts the throttle: that may be in
+// the middle of dealing with the message before.
+static void throttle_is_lifted_without_a_delivery(void **state)
+{
+    struct rig r = {.on_message = throttle_after_each};
+    int count = 0;
+    Islr__GetStatus get = ISLR__GET_STATUS__INIT;
+    Islr__Envelope m = ENVELOPE(GET_STATUS, get_status, &get);
+    (void)state;
+    rig_open(&r);
+    r.context = &count;
+    int fd = rig_connect_raw(&r);
+    send_hello(fd);
+    for (int i = 0; i < 10; i++)
+        send_raw(fd, &m, 2);
+    rig_run_until(&r, &count);
+    for (int i = 1; i <= 10; i++) {
+        assert_int_equal(count, i);
+        peer_throttle(r.server, 0);
+        assert_int_equal(count, i);
+        while (count == i && i < 10)
+            uv_run(&r.loop, UV_RUN_ONCE);
+    }
+    close(fd);
+    rig_run_until(&r, &r.ended);
+    rig_close(&r);
+}
+
 // ---- time -----------------------------------------------------------------------------------------------------------
 
 static void silent_partner_is_dropped(void **state)
@@ -362,7 +396,8 @@ int main(void)
         cmocka_unit_test(bytes_in_single_steps),          cmocka_unit_test(garbage_ends_the_connection),
         cmocka_unit_test(cut_off_inside_a_message),       cmocka_unit_test(unknown_message_is_answered),
         cmocka_unit_test(requests_wait_while_answers_do), cmocka_unit_test(slow_reader_is_dropped),
-        cmocka_unit_test(throttled_peer_hears_nothing),   cmocka_unit_test(silent_partner_is_dropped),
+        cmocka_unit_test(throttled_peer_hears_nothing),   cmocka_unit_test(throttle_is_lifted_without_a_delivery),
+        cmocka_unit_test(silent_partner_is_dropped),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -5,6 +5,7 @@
 
 #include "core/base/memory.h"
 #include "core/spec/spec.h"
+#include "daemon/serve_server.h"
 
 static const Islr__Finished__Outcome OK = ISLR__FINISHED__OUTCOME__OUTCOME_SUCCEEDED,
                                      FAILED = ISLR__FINISHED__OUTCOME__OUTCOME_FAILED,
@@ -431,6 +432,38 @@ static void test_seen_whole(void **state)
     actor_close(&other);
 }
 
+// While one user's sweeps are made, others are answered: at once on what has nothing to do with them, lists soon. Who
+// asks for one of the sweeps waits for it.
+static void test_others_do_not_wait(void **state)
+{
+    (void)state;
+    enum { SWEEPS = 4, RUNS = 5000 };
+    const struct expansions *under_way = &rig.server->expansions;
+    struct actor other;
+    actor_open(&other, &rig, ISLR__HELLO__ROLE__ROLE_CLIENT);
+    uint64_t run = client_submit(&other, job_tiny(1, 1)), last = run + 1 + (SWEEPS - 1) * (RUNS + 1);
+    for (int i = 0; i < SWEEPS; i++)
+        client_ask_sweep(&client, RUNS);
+    for (int i = 0; i < SWEEPS; i++)
+        envelope_free(actor_next(&client, ISLR__ENVELOPE__BODY_SUBMITTED));
+    Islr__GetStatus get = ISLR__GET_STATUS__INIT;
+    Islr__Envelope status = ENVELOPE(GET_STATUS, get_status, &get);
+    envelope_free(actor_call(&other, &status, ISLR__ENVELOPE__BODY_STATUS));
+    envelope_free(client_show(&other, run));
+    client_control(&other, ISLR__CONTROL__VERB__VERB_HOLD, run);
+    assert_true(under_way->ended < SWEEPS);
+    Islr__ListRuns q = ISLR__LIST_RUNS__INIT;
+    Islr__Envelope list = ENVELOPE(LIST_RUNS, list_runs, &q);
+    Islr__Envelope *m = actor_call(&other, &list, ISLR__ENVELOPE__BODY_RUN_LIST);
+    assert_int_equal(m->run_list->n_runs, 1 + SWEEPS); // their members are not in it
+    envelope_free(m);
+    assert_true(under_way->ended < SWEEPS);
+    m = client_show(&other, last);
+    assert_int_equal(m->run_detail->summary->children, RUNS);
+    envelope_free(m);
+    actor_close(&other);
+}
+
 // Long lists come in pieces, which are whole whatever their number; who hangs up in the middle is missed by nobody.
 static void test_lists_in_pieces(void **state)
 {
@@ -493,6 +526,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_large_sweep, setup, teardown),
         cmocka_unit_test_setup_teardown(test_acknowledged_first, setup, teardown),
         cmocka_unit_test_setup_teardown(test_seen_whole, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_others_do_not_wait, setup, teardown),
         cmocka_unit_test_setup_teardown(test_lists_in_pieces, setup, teardown),
         cmocka_unit_test_setup_teardown(test_not_made, setup, teardown),
         cmocka_unit_test_setup_teardown(test_started_in_order, setup, teardown),

@@ -1,8 +1,10 @@
 // Processes that are killed: the server in the middle of submissions and records, a rank in the middle of a run.
 #include "tests/serve/rig.h"
 
+#include <netinet/in.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -183,6 +185,51 @@ static void test_sweep(void **state)
     actor_close(&client);
 }
 
+static int take_port(char *address, size_t size)
+{
+    struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t length = sizeof at;
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(bind(fd, (struct sockaddr *)&at, sizeof at), 0);
+    assert_int_equal(listen(fd, 1), 0);
+    assert_int_equal(getsockname(fd, (struct sockaddr *)&at, &length), 0);
+    snprintf(address, size, "127.0.0.1:%d", ntohs(at.sin_port));
+    return fd;
+}
+
+// With a sweep half made, a server that cannot listen says so and ends; the one after it makes the rest.
+static void test_start_that_fails(void **state)
+{
+    (void)state;
+    enum { RUNS = 9000 };
+    struct actor client;
+    struct error e;
+    char address[32];
+    uint64_t group;
+    actor_open(&client, &rig, ISLR__HELLO__ROLE__ROLE_CLIENT);
+    for (;;) {
+        group = client_sweep(&client, RUNS);
+        end_server(SIGKILL);
+        while (client.up)
+            rig_for(&rig, 1);
+        if (count_unmade())
+            break;
+        start_server();
+        actor_wait_up(&client);
+    }
+    int fd = take_port(address, sizeof address);
+    actor_close(&client);
+    struct server_options options = {.directory = rig.directory, .log = &rig.log, .listen = address};
+    assert_null(server_open(&rig.loop, &options, &e));
+    assert_non_null(strstr(e.text, address));
+    assert_true(count_unmade() > 0);
+    close(fd);
+    start_server();
+    actor_open(&client, &rig, ISLR__HELLO__ROLE__ROLE_CLIENT);
+    assert_int_equal(client_count_members(&client, group), RUNS);
+    actor_close(&client);
+}
+
 // ---- a rank ---------------------------------------------------------------------------------------------------------
 
 // A process that registers as the only rank of a world and takes what it is given.
@@ -352,6 +399,7 @@ int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test_setup_teardown(test_server, setup, teardown),
                                        cmocka_unit_test_setup_teardown(test_sweep, setup, teardown),
+                                       cmocka_unit_test_setup_teardown(test_start_that_fails, setup, teardown),
                                        cmocka_unit_test_setup_teardown(test_rank, setup, teardown),
                                        cmocka_unit_test_setup_teardown(test_folds, setup, teardown),
                                        cmocka_unit_test_setup_teardown(test_collection, setup, teardown)};

@@ -246,6 +246,30 @@ static size_t read_pieces(struct rig *rig, const Islr__ListRuns *filter, size_t 
     return count;
 }
 
+// Parked after the first piece and gone on with by another reader: the same runs in the same order, and no other than
+// were there at first.
+static void check_parked(struct rig *rig, Islr__RunSummary **runs, size_t count, struct pool *pool)
+{
+    Islr__ListRuns filter = ISLR__LIST_RUNS__INIT;
+    Islr__RunSummary **piece;
+    struct error e;
+    size_t n, seen;
+    struct store_reader *reader = store_reader_take(rig->store, &e);
+    struct run_list *list = run_list_open(reader, &filter, &e);
+    assert_int_equal(run_list_next(list, 1, pool, &piece, &seen, &e), 1);
+    assert_int_equal(run_list_park(list, &e), 0);
+    assert_int_equal(run_list_park(list, &e), 0); // it is
+    struct store_reader *other = store_reader_take(rig->store, &e);
+    store_reader_give(rig->store, reader);
+    run_list_resume(list, other);
+    while (run_list_next(list, 2, pool, &piece, &n, &e) > 0 || n)
+        for (size_t i = 0; i < n; i++)
+            assert_int_equal(piece[i]->run, runs[seen++]->run);
+    assert_int_equal(seen, count);
+    run_list_close(list);
+    store_reader_give(rig->store, other);
+}
+
 static const Islr__Value *first_of(const Islr__RunSummary *r, const Islr__ListRuns *filter)
 {
     for (size_t k = 0; k < filter->n_first_of; k++)
@@ -288,6 +312,7 @@ static void check_packed(struct rig *rig, Islr__RunSummary **runs, size_t count,
     assert_int_equal(n, count);
     assert_int_equal(read_pieces(rig, &all, 1, pool, packed), count);
     check_first_of(rig, runs, count, pool);
+    check_parked(rig, runs, count, pool);
     for (size_t i = 0; i < n; i++) {
         uint8_t a[1000], b[1000];
         size_t size = islr__run_summary__pack(packed[i], a);
