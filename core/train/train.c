@@ -44,6 +44,14 @@ int run_report(struct run *r, const struct metric_list *l, int evaluation, struc
     return journal_flush(&r->journal, e);
 }
 
+// On the root, between what all ranks do together.
+static void report_alone(struct run *r, const struct metric_list *l, int evaluation)
+{
+    struct error e;
+    if (r->root && run_report(r, l, evaluation, &e) && !r->alone.code)
+        r->alone = e;
+}
+
 struct evaluator run_evaluator(struct run *r, enum learner_role role)
 {
     struct learner *l = &r->step.learner[role];
@@ -231,10 +239,11 @@ static int evaluate(struct run *r, struct error *e)
         if (i == STUDENT)
             metric_add(&list, r->figures[i].loss, "loss/valid");
     }
-    return r->root ? run_report(r, &list, 1, e) : 0;
+    report_alone(r, &list, 1);
+    return 0;
 }
 
-static int report_step(struct run *r, const struct step_result *result, struct error *e)
+static void report_step(struct run *r, const struct step_result *result)
 {
     struct metric_list list = {.count = 0};
     for (int i = 0; i < LEARNERS; i++) {
@@ -254,7 +263,7 @@ static int report_step(struct run *r, const struct step_result *result, struct e
         metric_add(&list, result->skipped, "skipped_steps");
     }
     metric_add(&list, r->clips_per_second, "clips_per_second");
-    return run_report(r, &list, 0, e);
+    report_alone(r, &list, 0);
 }
 
 // The run ends here: says where it went wrong and leaves the batch's clips in a file.
@@ -299,7 +308,8 @@ static int save_resume_point(struct run *r, struct error *e)
     return rc;
 }
 
-// What a finished step brings with it. All ranks agree on what is due, from the step's number alone.
+// What a finished step brings with it. All ranks agree on what is due, from the step's number alone; and behind this on
+// how it went.
 static int after_step(struct run *r, struct error *e)
 {
     const struct schedule *s = &r->step.schedule;
@@ -313,10 +323,17 @@ static int after_step(struct run *r, struct error *e)
             r->step.frozen = 1;
         r->state.frozen = (uint32_t)r->step.frozen;
     }
-    if (!schedule_ends_epoch(s, r->state.step))
-        return 0;
-    progress(r, "save");
-    return step_gather_weights(&r->step, e) || (r->root && run_save_epoch(r, e)) ? -1 : 0;
+    int saves = schedule_ends_epoch(s, r->state.step);
+    if (saves) {
+        progress(r, "save");
+        if (step_gather_weights(&r->step, e))
+            return -1;
+    }
+    if (r->alone.code) {
+        *e = r->alone;
+        return -1;
+    }
+    return saves && r->root ? run_save_epoch(r, e) : 0;
 }
 
 static int one_step(struct run *r, struct error *e)
@@ -337,7 +354,8 @@ static int one_step(struct run *r, struct error *e)
         return fail_not_finite(r, batch, e);
     r->state.step = step;
     r->clips_per_second = r->o->job->train->batch / (clock_seconds() - began);
-    return r->root ? report_step(r, &result, e) : 0;
+    report_step(r, &result);
+    return 0;
 }
 
 // What all ranks do before the next step: the most that any of them has reason for. A resume point is due by rank 0's
