@@ -9,6 +9,7 @@
 #include "core/spec/spec.h"
 #include "core/train/device.h"
 #include "core/train/job.h"
+#include "core/train/place.h"
 #include "daemon/command.h"
 #include "daemon/console.h"
 #include "daemon/watchdog.h"
@@ -18,7 +19,7 @@ struct run_arguments {
     struct option_list overrides;
     int64_t threads;
     double hang_seconds;
-    bool resume;
+    bool resume, replace;
 };
 
 struct watched {
@@ -79,6 +80,24 @@ static int run_on_device(const Islr__JobSpec *job, const struct run_arguments *a
     return rc;
 }
 
+// Whether the job may have its directory; *ended: there is nothing left to do. What evaluation and preparation leave
+// there goes beside a run; a soup would take the place of the run's.
+static int check_place(const Islr__JobSpec *job, const struct run_arguments *a, struct comm *comm, int64_t *ended,
+                       struct error *e)
+{
+    bool trains = job->kind == ISLR__JOB_SPEC__KIND__KIND_TRAIN;
+    bool asks = !a->replace && (trains || job->kind == ISLR__JOB_SPEC__KIND__KIND_SOUP);
+    int done = 0, rc = 0;
+    if (asks && comm_rank(comm) == 0)
+        rc = place_check(a->out, job, trains && a->resume, &done, e);
+    *ended = done;
+    if (comm_agree(comm, rc, e) || comm_max_i64(comm, ended, e))
+        return -1;
+    if (*ended && comm_rank(comm) == 0)
+        fprintf(stderr, "islrd run: the run in %s has ended already\n", a->out);
+    return 0;
+}
+
 static int run_job(const struct run_arguments *a, struct comm *comm, struct error *e)
 {
     Islr__JobSpec *job;
@@ -96,7 +115,10 @@ static int run_job(const struct run_arguments *a, struct comm *comm, struct erro
         spec_free(job);
         return -1;
     }
-    int rc = run_on_device(job, a, comm, e);
+    int64_t ended = 0;
+    int rc = check_place(job, a, comm, &ended, e);
+    if (!rc && !ended)
+        rc = run_on_device(job, a, comm, e);
     spec_free(job);
     faults_free(&faults);
     return rc;
@@ -107,7 +129,9 @@ int command_run(int argc, char **argv)
     struct run_arguments a = {.device = "auto", .hang_seconds = HANG_SECONDS};
     const struct option_row options[] = {
         {'o', "out", "DIR", "where the run's files go", OPTION_STRING, &a.out},
-        {0, "resume", NULL, "go on from the newest resume point in DIR, if there is one", OPTION_FLAG, &a.resume},
+        {0, "resume", NULL, "go on with the run in DIR, from its newest resume point if there is one", OPTION_FLAG,
+         &a.resume},
+        {0, "replace", NULL, "remove the run in DIR and begin anew", OPTION_FLAG, &a.replace},
         {0, "device", "auto|cpu|cuda", "what to compute on", OPTION_CHOICE, &a.device},
         {0, "threads", "N", "CPU threads of each rank; 0: its share of the cores", OPTION_INT, &a.threads, .max = 4096},
         OPTION_HANG(&a.hang_seconds),
@@ -132,6 +156,12 @@ int command_run(int argc, char **argv)
     struct error e = {0};
     if (!a.out) {
         fprintf(stderr, "islrd run: --out DIR is needed: where the run's files go\n");
+        option_list_free(&a.overrides);
+        return ERR_INVALID;
+    }
+    if (a.resume && a.replace) {
+        fprintf(stderr,
+                "islrd run: --resume and --replace exclude each other: go on with the run in DIR, or begin anew\n");
         option_list_free(&a.overrides);
         return ERR_INVALID;
     }

@@ -10,6 +10,7 @@
 #include "core/base/memory.h"
 #include "core/base/npy.h"
 #include "core/spec/spec.h"
+#include "core/train/place.h"
 #include "core/train/run.h"
 
 // One fold's sink: what it tells goes to the run's, with the fold in the names.
@@ -60,20 +61,6 @@ static char *fold_path(const struct train_options *o, uint32_t fold, const char 
     return xprintf("%s/fold-%u%s%s", o->dir, fold, name[0] ? "/" : "", name);
 }
 
-// A fold that has its summary is done, if it is of this job.
-static int fold_done(const struct train_options *o, uint32_t fold, const Islr__JobSpec *job)
-{
-    char hex[65], *path = fold_path(o, fold, "summary.json");
-    struct hash hash = spec_hash(job);
-    hash_to_hex(&hash, hex);
-    json_t *summary = json_load_file(path, 0, NULL);
-    const char *of = json_string_value(json_object_get(summary, "job_sha256"));
-    int done = of && !strcmp(of, hex);
-    json_decref(summary);
-    free(path);
-    return done;
-}
-
 static int train_fold(const struct train_options *o, uint32_t fold, struct error *e)
 {
     struct fold_sink context = {o->sink, fold, o->job->data->k};
@@ -90,7 +77,7 @@ static int train_fold(const struct train_options *o, uint32_t fold, struct error
     inner.job = job;
     inner.dir = dir;
     inner.sink = &sink;
-    int64_t done = comm_rank(o->comm) == 0 && o->resume && fold_done(o, fold, job);
+    int64_t done = comm_rank(o->comm) == 0 && o->resume && place_ended(dir, job);
     int rc = comm_max_i64(o->comm, &done, e);
     if (!rc && !done) {
         rc = comm_agree(o->comm, comm_rank(o->comm) == 0 && file_make_dirs(dir, e), e) || train_one(&inner, e) ? -1 : 0;
@@ -272,6 +259,9 @@ static int join_folds(const struct train_options *o, struct error *e)
 
 int train_all_folds(const struct train_options *o, struct error *e)
 {
+    int clears = comm_rank(o->comm) == 0 && !o->resume && !o->join;
+    if (comm_agree(o->comm, clears && place_clear(o->dir, e), e))
+        return -1;
     for (uint32_t fold = 0; fold < o->job->data->k && !o->join; fold++)
         if (train_fold(o, fold, e))
             return -1;

@@ -14,6 +14,7 @@
 #include "core/train/checkpoint.h"
 #include "core/train/device.h"
 #include "core/train/memory.h"
+#include "core/train/place.h"
 #include "core/train/prepared.h"
 #include "core/train/recipe.h"
 #include "core/train/run.h"
@@ -152,7 +153,7 @@ static int start_root(struct run *r, struct error *e)
         }
     }
     if (!rc && loaded)
-        rc = file_remove_tree(resume, e) || start_fresh(r, e);
+        rc = start_fresh(r, e) || place_clear(r->o->dir, e); // initial weights may be what is removed
     if (!rc)
         rc = file_write_atomic(job, text, strlen(text), e) || journal_open(&r->journal, journal, r->state.step, e);
     free(resume);

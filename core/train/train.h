@@ -16,7 +16,9 @@ struct train_options {
     const char *dir;   // of the run's files; used on rank 0 alone
     const char *cache; // of prepared sets, seen by all ranks; NULL: the default one
     int threads;       // for preparation; 0: all cores
-    int resume;        // go on from the newest resume point in dir, if there is one
+    // Go on from the newest resume point in dir, if there is one. Else what an earlier run has left there is removed,
+    // once data and world have been found to do (place.h).
+    int resume;
     int join; // data.fold "all": the folds have been trained, and what they left is in dir/fold-N: only join it
 };
 
