@@ -105,10 +105,22 @@ static int init_learner(struct run *r, enum learner_role role, const char *file,
     return rc ? rc : r->step.stream->op->synchronize(r->step.stream, e);
 }
 
+// A file of init that is there no more is nothing to a run that goes on: its weights are in the resume point.
+static int find_origin(struct run *r, struct state_origin *o, struct error *e)
+{
+    const Islr__Init *init = r->o->job->init;
+    const char *const files[LEARNERS] = {
+        [STUDENT] = init->student, [TEACHER] = init->teacher, [DISTILLED] = init->distilled};
+    *o = (struct state_origin){.set = *set_hash(r->set)};
+    for (int i = 0; i < LEARNERS; i++)
+        if (files[i][0] && file_exists(files[i]) && hash_file(files[i], &o->init[i], e))
+            return error_prefix(e, "init.%s", learner_names[i]);
+    return 0;
+}
+
 static int start_fresh(struct run *r, struct error *e)
 {
     const Islr__Init *init = r->o->job->init;
-    r->state = (struct run_state){0};
     return init_learner(r, STUDENT, init->student, e) || init_learner(r, TEACHER, init->teacher, e) ||
                    init_learner(r, DISTILLED, init->distilled, e)
                ? -1
@@ -140,7 +152,7 @@ static int start_root(struct run *r, struct error *e)
     char *resume = run_path(r, "resume"), *journal = run_path(r, "metrics.jsonl"), *job = run_path(r, "job.yaml");
     char *text = spec_to_yaml(r->o->job);
     struct error missing = {0};
-    int rc = file_make_dirs(r->o->dir, e), loaded = -1;
+    int rc = file_make_dirs(r->o->dir, e) || find_origin(r, &r->state.origin, e), loaded = -1;
     if (!rc && r->o->resume) {
         loaded = load_state(r, resume, &missing);
         if (loaded && missing.code != ERR_NOT_FOUND) {

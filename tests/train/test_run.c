@@ -1,5 +1,5 @@
-// Whole runs over ranks, of a small prepared set: when something goes wrong on one of them, all hear of it, and can go on
-// with other work. Run by mpirun.
+// Whole runs over ranks, of a small prepared set: when something goes wrong on one of them, all hear of it, and can go
+// on with other work. Run by mpirun.
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -14,6 +14,7 @@
 
 #include "core/base/file.h"
 #include "core/base/memory.h"
+#include "core/ckpt/resume.h"
 #include "core/train/train.h"
 #include "tests/kernels/device.h"
 #include "tests/train/small_run.h"
@@ -46,6 +47,20 @@ static Islr__JobSpec *make_job(const struct rig *r)
     job->data->k = 2;
     job->data->fold_seed = 0;
     return job;
+}
+
+// Nobody is disturbed.
+static void run_whole(const struct rig *r)
+{
+    struct error e = {0};
+    char *dir = root(r) ? file_join(r->dir, "whole") : NULL;
+    Islr__JobSpec *job = make_job(r);
+    struct run_sink sink = {.context = NULL};
+    struct train_options o = {.job = job, .comm = r->world, .backend = r->backend, .sink = &sink, .dir = dir};
+    if (train_run(&o, &e))
+        fail_msg("%s", e.text);
+    spec_free(job);
+    free(dir);
 }
 
 // ---- a disk that is full from some moment on -----------------------------------------------------------------------
@@ -84,18 +99,95 @@ static void all_hear_of_a_full_disk(const struct rig *r, const char *name, struc
     free(dir);
 }
 
-// Nobody is disturbed.
-static void run_whole(const struct rig *r)
+// ---- resume points of another origin -------------------------------------------------------------------------------
+
+struct stop {
+    uint64_t after, step;
+};
+
+static void see_step(void *context, const struct sink_metrics *m)
+{
+    ((struct stop *)context)->step = m->step;
+}
+
+static int stop_after(void *context)
+{
+    const struct stop *s = context;
+    return s->after && s->step >= s->after;
+}
+
+// Trains until after that step, 0: to the end.
+static int train_until(const struct rig *r, const Islr__JobSpec *job, const char *dir, uint64_t after, int resume,
+                       struct error *e)
+{
+    struct stop stop = {.after = after};
+    struct run_sink sink = {.context = &stop, .metrics = see_step, .should_stop = stop_after};
+    struct train_options o = {
+        .job = job, .comm = r->world, .backend = r->backend, .sink = &sink, .dir = dir, .resume = resume};
+    return train_run(&o, e);
+}
+
+static void must_refuse(const struct rig *r, const Islr__JobSpec *job, const char *dir, const char *say)
 {
     struct error e = {0};
-    char *dir = root(r) ? file_join(r->dir, "whole") : NULL;
-    Islr__JobSpec *job = make_job(r);
-    struct run_sink sink = {.context = NULL};
-    struct train_options o = {.job = job, .comm = r->world, .backend = r->backend, .sink = &sink, .dir = dir};
-    if (train_run(&o, &e))
+    if (!train_until(r, job, dir, 0, 1, &e) || e.code != ERR_INVALID || !strstr(e.text, say))
+        fail_msg("rank %d went on from a point of other things, or said not '%s': %s", comm_rank(r->world), say,
+                 e.text);
+}
+
+static void must(const struct rig *r, int rc, const struct error *e)
+{
+    if (rc)
+        fail_msg("rank %d: %s", comm_rank(r->world), e->text);
+}
+
+// A file's place is taken by another one's content, and all ranks see it.
+static void swap_files(const struct rig *r, const char *a, const char *b)
+{
+    struct error e = {0};
+    char *c = file_join(r->dir, "swapped");
+    if (root(r) && (rename(a, c) || rename(b, a) || rename(c, b)))
+        fail_msg("%s cannot be exchanged for %s", a, b);
+    must(r, comm_barrier(r->world, &e), &e);
+    free(c);
+}
+
+static void write_old_point(const char *points)
+{
+    struct error e = {0};
+    char header[320] = "";
+    if (resume_save(points, 2, &(struct resume_section){"header", header, sizeof header}, 1, &e))
         fail_msg("%s", e.text);
+}
+
+static void only_its_own_points_are_gone_on_with(const struct rig *r)
+{
+    struct error e = {0};
+    char *dir = file_join(r->dir, "stopped"), *other = file_join(r->dir, "other.islr");
+    char *student = file_join(r->dir, "whole/final/student.safetensors");
+    char *teacher = file_join(r->dir, "whole/final/teacher.safetensors"), *points = file_join(dir, "resume");
+    Islr__JobSpec *job = make_job(r);
+    set_text(&job->init->student, student);
+    if (root(r))
+        small_set_write(other, SMALL_CLIPS + 1, 2);
+    if (!train_until(r, job, dir, 2, 0, &e) || e.code != ERR_INTERRUPTED)
+        fail_msg("the run did not stop: %s", e.text);
+    swap_files(r, r->set, other);
+    must_refuse(r, job, dir, "another prepared set (data.path): its SHA-256 was ");
+    swap_files(r, r->set, other);
+    swap_files(r, student, teacher);
+    must_refuse(r, job, dir, "another file init.student: its SHA-256 was ");
+    swap_files(r, student, teacher);
+    must(r, train_until(r, job, dir, 0, 1, &e), &e);
+    if (root(r))
+        write_old_point(points);
+    must_refuse(r, job, dir, "is of another version of this program");
     spec_free(job);
     free(dir);
+    free(other);
+    free(student);
+    free(teacher);
+    free(points);
 }
 
 int main(void)
@@ -116,6 +208,7 @@ int main(void)
     run_whole(&r);
     all_hear_of_a_full_disk(&r, "step", (struct full_disk){.step = 2}, 0);
     all_hear_of_a_full_disk(&r, "evaluation", (struct full_disk){.evaluation = 1, .step = 3}, 1);
+    only_its_own_points_are_gone_on_with(&r);
     if (root(&r))
         file_remove_tree(r.dir, NULL);
     free(r.set);
