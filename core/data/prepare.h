@@ -52,9 +52,9 @@ struct prepare_team {
 int prepare_set(const char *directory, const char *out, const struct prepare_options *o,
                 const struct prepare_team *team, struct error *e);
 
-// The prepared set of `data`, whichever that is: a set file is checked to be what `o` asks for; a directory is prepared
-// into `cache` (created if need be) under a name that says what went in (prepare_plan.h: key), unless that was done
-// before; if another process is at it now, it is waited for. *path is malloc'ed.
+// The prepared set of `data`, whichever that is: a set file is checked to be what `o` asks for, each member verifying the
+// frames of its share (ERR_DAMAGED); a directory is prepared into `cache` (created if need be) under a name that says what went in (prepare_plan.h: key), unless that was done
+// before and its frames are whole; if another process is at it now, it is waited for. *path is malloc'ed.
 int prepare_cached(const char *data, const char *cache, const struct prepare_options *o,
                    const struct prepare_team *team, char **path, struct error *e);
 

@@ -23,6 +23,7 @@
 #include "core/data/parquet.h"
 #include "core/data/prepare.h"
 #include "core/data/set.h"
+#include "core/data/set_format.h"
 #include "core/data/synth.h"
 #include "tests/data/scratch.h"
 #include "tests/data/team.h"
@@ -429,6 +430,21 @@ static ino_t inode(const char *path)
     return st.st_ino;
 }
 
+// One bit of the last clip's frames is another: nothing but their hash knows.
+static void spoil_frames(const char *path)
+{
+    struct set *s = open_set(path);
+    long at = (long)SET_FRAMES_AT + (long)(set_frame_count(s) * SET_FRAME_BYTES) - 8;
+    set_close(s);
+    FILE *f = fopen(path, "r+b");
+    assert_non_null(f);
+    assert_int_equal(fseek(f, at, SEEK_SET), 0);
+    int byte = fgetc(f);
+    assert_int_equal(fseek(f, at, SEEK_SET), 0);
+    assert_int_equal(fputc(byte ^ 1, f), byte ^ 1);
+    fclose(f);
+}
+
 static void test_cache(void **state)
 {
     char *directory = make_data(state, "data"), *cache = scratch_path(state, "cache/sets");
@@ -445,6 +461,10 @@ static void test_cache(void **state)
     scratch_write_bytes(first, damage, sizeof damage);
     second = cached_or_fail(&c);
     set_close(open_set(second)); // made again
+    free(second);
+    spoil_frames(first);
+    second = cached_or_fail(&c);
+    set_close(open_set(second)); // its frames too
     free(second);
 
     c.o.k = 2;
@@ -464,6 +484,28 @@ static void test_cache(void **state)
     free(first);
     free(cache);
     free(directory);
+}
+
+static void test_damaged_set(void **state)
+{
+    char *directory = make_data(state, "data"), *out = scratch_path(state, "set.islr");
+    struct cached c = {out, "/nonexistent", usual, {0}};
+    struct error e;
+    assert_int_equal(prepare_set(directory, out, &usual, NULL, &e), 0);
+    free(cached_or_fail(&c));
+    spoil_frames(out);
+    assert_int_equal(run_cached(&c, NULL, &e), -1);
+    assert_int_equal(e.code, ERR_DAMAGED);
+    if (!strstr(e.text, out) || !strstr(e.text, "are damaged"))
+        fail_msg("%s", e.text);
+    // The last member alone has that clip in its share, and all are told.
+    int results[TEAM_MAX];
+    struct error errors[TEAM_MAX];
+    team_run(3, run_cached, &c, results, errors);
+    for (int i = 0; i < 3; i++)
+        assert_true(results[i] == -1 && errors[i].code == ERR_DAMAGED);
+    free(directory);
+    free(out);
 }
 
 static void test_cache_in_a_team(void **state)
@@ -592,6 +634,7 @@ int main(void)
                                        cmocka_unit_test(test_killed),
                                        cmocka_unit_test(test_two_at_once),
                                        cmocka_unit_test(test_cache),
+                                       cmocka_unit_test(test_damaged_set),
                                        cmocka_unit_test(test_cache_in_a_team),
                                        cmocka_unit_test(test_cache_is_shared),
                                        cmocka_unit_test(test_ready_made_set),
