@@ -18,13 +18,13 @@
 
 #include <arrow/buffer.h>
 #include <arrow/io/memory.h>
-#include <arrow/memory_pool.h>
 #include <parquet/column_reader.h>
 #include <parquet/exception.h>
 #include <parquet/file_reader.h>
 #include <parquet/schema.h>
 
 #include "core/data/parquet.h"
+#include "core/data/parquet_pool.h"
 
 namespace
 {
@@ -38,9 +38,9 @@ struct fault : std::runtime_error {
     using std::runtime_error::runtime_error;
 };
 
-// The file cannot be opened or read.
+// The file cannot be opened or read, which says nothing of what is in it.
 struct file_fault {
-    int number; // errno
+    int number; // errno; 0: it changes while it is read
 };
 
 struct part {
@@ -68,6 +68,7 @@ constexpr const char *COLUMN_NAMES[COLUMNS] = {"frame", "type", "landmark_index"
 } // namespace
 
 struct parquet_reader {
+    parquet_pool pool;
     std::vector<uint8_t> bytes;         // the file
     std::vector<int64_t> frame, number; // each row's frame number; the distinct ones, ascending
     std::vector<int16_t> place;         // each row's raw landmark, 0..RAW_LANDMARKS-1; first the index in the file
@@ -109,9 +110,7 @@ void read_file(parquet_reader &r, const char *path)
         if (n <= 0) {
             int saved = n < 0 ? errno : 0;
             close(fd);
-            if (saved)
-                throw file_fault{saved};
-            throw fault("the file shrank while it was read");
+            throw file_fault{saved};
         }
         done += static_cast<size_t>(n);
     }
@@ -299,7 +298,7 @@ void read_clip(parquet_reader &r, const char *path)
 {
     read_file(r, path);
     auto buffer = std::make_shared<arrow::Buffer>(r.bytes.data(), static_cast<int64_t>(r.bytes.size()));
-    parquet::ReaderProperties properties(arrow::system_memory_pool());
+    parquet::ReaderProperties properties(&r.pool);
     auto file = parquet::ParquetFileReader::Open(std::make_shared<arrow::io::BufferReader>(buffer), properties);
     int at[COLUMNS], groups = file->metadata()->num_row_groups();
     find_columns(*file->metadata()->schema(), at);
@@ -320,23 +319,17 @@ void read_clip(parquet_reader &r, const char *path)
     }
 }
 
-// What an error number says of the file, or (ERR_FAILED) of the machine.
-enum error_code error_of_system(int code)
+int set_unreadable(struct error *e, int number)
 {
-    switch (code) {
-    case ENOENT:
-        return ERR_NOT_FOUND;
-    case EACCES:
-        return ERR_DENIED;
-    case EMFILE:
-    case ENFILE:
-    case ENOMEM:
-    case ESTALE:
-    case ETIMEDOUT:
-        return ERR_FAILED;
-    default:
-        return ERR_DAMAGED;
-    }
+    enum error_code code = number == ENOENT || number == ENOTDIR ? ERR_NOT_FOUND
+                           : number == EACCES || number == EPERM ? ERR_DENIED
+                                                                 : ERR_FAILED;
+    return error_set(e, code, "cannot be read: %s", number ? strerror(number) : "it shrank meanwhile");
+}
+
+int set_starved(struct error *e)
+{
+    return error_set(e, ERR_FAILED, "reading it takes more memory than there is");
 }
 
 // What Arrow says may have several lines and bytes of the file in it.
@@ -363,6 +356,7 @@ extern "C" void parquet_reader_destroy(struct parquet_reader *r)
 extern "C" int parquet_read_clip(struct parquet_reader *r, const char *path, const double **x, int *frames,
                                  struct error *e)
 {
+    r->pool.starved = false;
     try {
         read_clip(*r, path);
         *x = r->x.data();
@@ -371,11 +365,11 @@ extern "C" int parquet_read_clip(struct parquet_reader *r, const char *path, con
     } catch (const fault &f) {
         return set_damaged(e, "", f.what());
     } catch (const file_fault &f) {
-        return error_set(e, error_of_system(f.number), "cannot be read: %s", strerror(f.number));
+        return set_unreadable(e, f.number);
     } catch (const std::bad_alloc &) {
-        return error_set(e, ERR_DAMAGED, "reading it takes more memory than there is");
+        return set_starved(e);
     } catch (const std::exception &f) {
-        return set_damaged(e, "not a sound parquet file: ", f.what());
+        return r->pool.starved ? set_starved(e) : set_damaged(e, "not a sound parquet file: ", f.what());
     } catch (...) {
         return error_set(e, ERR_DAMAGED, "not a sound parquet file");
     }

@@ -47,8 +47,8 @@ struct prepare_team {
 // Prepares `directory` into the set file `out` (replaced at the end, in one step). team NULL: alone. On failure, and
 // when the process is killed, `out` is as it was; the next preparation of the same file removes what a killed one left.
 // ERR_INVALID: recordings_read(), folds_compute() and folds_read() name the faults, or broken clips with `strict`;
-// ERR_FAILED also if another preparation is writing `out` now, or a clip cannot be read for a reason that is not its
-// own (parquet.h).
+// ERR_FAILED also if another preparation is writing `out` now. A recording that cannot be read for another reason than
+// damage ends the preparation with that (parquet.h).
 int prepare_set(const char *directory, const char *out, const struct prepare_options *o,
                 const struct prepare_team *team, struct error *e);
 

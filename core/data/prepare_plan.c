@@ -12,8 +12,10 @@ static struct hash make_key(const struct prepare_plan *p, const struct hash *fol
 {
     const struct recordings *r = p->recordings;
     char options[200];
-    int n = snprintf(options, sizeof options, "islr set %d, max_len %d, k %d, fold_seed %llu, folds %s\n", SET_VERSION,
-                     p->o.max_len, p->o.k, (unsigned long long)p->o.fold_seed, p->o.fold_file ? "given" : "computed");
+    // .2: until then, clips were left out also because they could not be read at that time.
+    int n =
+        snprintf(options, sizeof options, "islr set %d.2, max_len %d, k %d, fold_seed %llu, folds %s\n", SET_VERSION,
+                 p->o.max_len, p->o.k, (unsigned long long)p->o.fold_seed, p->o.fold_file ? "given" : "computed");
     struct hasher *h = hasher_create();
     hasher_update(h, options, (size_t)n);
     hasher_update(h, r->csv_hash.bytes, sizeof r->csv_hash.bytes);

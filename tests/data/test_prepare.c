@@ -301,6 +301,44 @@ static void test_out_of_descriptors(void **state)
     free(out);
 }
 
+// A recording that is there when the preparation begins, and that nobody can read when its turn comes.
+struct vanishing {
+    char *path, *aside;
+    atomic_int calls;
+};
+
+static bool vanish(void *context)
+{
+    struct vanishing *v = context;
+    if (!atomic_fetch_add(&v->calls, 1) && (rename(v->path, v->aside) || symlink(v->path, v->path)))
+        abort();
+    return false;
+}
+
+static void test_unreadable(void **state)
+{
+    char *directory = make_data(state, "data"), *out = scratch_path(state, "unreadable.islr");
+    struct error e;
+    struct recordings *r = recordings_read(directory, 1, &e);
+    struct vanishing v = {.path = file_join(directory, r->clips[30].path), .aside = scratch_path(state, "aside")};
+    struct prepare_options o = usual;
+    o.watch = (struct prepare_watch){.context = &v, .stopped = vanish};
+    assert_int_equal(prepare_set(directory, out, &o, NULL, &e), -1);
+    assert_int_equal(e.code, ERR_FAILED);
+    assert_non_null(strstr(e.text, v.path));
+    assert_int_equal(count_files(*state, "unreadable.islr"), 0);
+    assert_int_equal(rename(v.aside, v.path), 0);
+    assert_int_equal(prepare_set(directory, out, &usual, NULL, &e), 0);
+    struct set *s = open_set(out);
+    assert_int_equal(set_count(s), CLIPS);
+    set_close(s);
+    recordings_free(r);
+    free(v.path);
+    free(v.aside);
+    free(directory);
+    free(out);
+}
+
 static void test_no_place_to_write(void **state)
 {
     char *directory = make_data(state, "data");
@@ -629,6 +667,7 @@ int main(void)
                                        cmocka_unit_test(test_strict),
                                        cmocka_unit_test(test_nothing_to_prepare),
                                        cmocka_unit_test(test_out_of_descriptors),
+                                       cmocka_unit_test(test_unreadable),
                                        cmocka_unit_test(test_no_place_to_write),
                                        cmocka_unit_test(test_interrupted),
                                        cmocka_unit_test(test_killed),
