@@ -81,15 +81,21 @@ static int files_are_whole(const char *dir, const json_t *hashes)
     return json_object_size(hashes) > 0;
 }
 
-static int fold_ended(const char *dir, const Islr__JobSpec *job)
+static int says_hash(const json_t *object, const char *key, const struct hash *wanted)
+{
+    struct hash found;
+    const char *hex = json_string_value(json_object_get(object, key));
+    return hex && !hash_from_hex(hex, &found) && hash_equal(&found, wanted);
+}
+
+static int fold_ended(const char *dir, const Islr__JobSpec *job, const struct hash *set)
 {
     struct hash hash = spec_hash(job);
-    char hex[65], *path = file_join(dir, "summary.json");
-    hash_to_hex(&hash, hex);
-    json_t *summary = json_load_file(path, 0, NULL);
-    const char *of = json_string_value(json_object_get(summary, "job_sha256"));
-    int predicts = json_integer_value(json_object_get(json_object_get(summary, "data"), "held_out_clips")) > 0;
-    int ended = of && !strcmp(of, hex) && files_are_whole(dir, json_object_get(summary, "files_sha256")) &&
+    char *path = file_join(dir, "summary.json");
+    json_t *summary = json_load_file(path, 0, NULL), *data = json_object_get(summary, "data");
+    int predicts = json_integer_value(json_object_get(data, "held_out_clips")) > 0;
+    int ended = says_hash(summary, "job_sha256", &hash) && (!set || says_hash(data, "set_sha256", set)) &&
+                files_are_whole(dir, json_object_get(summary, "files_sha256")) &&
                 (!predicts || (holds(dir, "predictions.npy") && holds(dir, "predictions.csv")));
     json_decref(summary);
     free(path);
@@ -107,7 +113,7 @@ static int folds_ended(const char *dir, const Islr__JobSpec *job)
         Islr__JobSpec *one = spec_copy(job);
         free(one->data->fold);
         one->data->fold = xprintf("%zu", i);
-        ended = place_ended(fold, one);
+        ended = place_ended(fold, one, NULL);
         spec_free(one);
         free(fold);
     }
@@ -116,13 +122,13 @@ static int folds_ended(const char *dir, const Islr__JobSpec *job)
     return ended;
 }
 
-int place_ended(const char *dir, const Islr__JobSpec *job)
+int place_ended(const char *dir, const Islr__JobSpec *job, const struct hash *set)
 {
     Islr__JobSpec *before;
     if (read_job(dir, &before, NULL) || !before)
         return 0;
     int ended = same_settings(before, job) &&
-                (spec_fold(job) == SPEC_FOLD_ALL ? folds_ended(dir, before) : fold_ended(dir, before));
+                (spec_fold(job) == SPEC_FOLD_ALL ? folds_ended(dir, before) : fold_ended(dir, before, set));
     spec_free(before);
     return ended;
 }
@@ -148,7 +154,7 @@ int place_check(const char *dir, const Islr__JobSpec *job, int resume, int *ende
                        "these, another --out, or --replace in place of --resume",
                        dir);
     spec_free(before);
-    if (rc || !place_ended(dir, job))
+    if (rc || !place_ended(dir, job, NULL))
         return rc;
     char *points = file_join(dir, "resume");
     *ended = 1;
