@@ -51,6 +51,10 @@ struct prepare_plan *prepare_plan_open(const char *directory, const struct prepa
         rc = folds_read(r->clips, r->count, p->o.fold_file, &p->o.k, p->folds, &fold_hash, e);
     else
         rc = folds_compute(r->clips, r->count, r->sign_count, p->o.k, p->o.fold_seed, p->folds, e);
+    if (rc && p->o.any_folds && !p->o.fold_file) {
+        p->o.k = 0;
+        rc = folds_compute(r->clips, r->count, r->sign_count, 0, 0, p->folds, e);
+    }
     if (rc) {
         prepare_plan_close(p);
         return NULL;

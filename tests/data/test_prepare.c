@@ -626,6 +626,29 @@ static void test_ready_made_set(void **state)
     free(out);
 }
 
+// Four participants do not make five folds; where none are needed, that does not matter.
+static void test_too_few_participants(void **state)
+{
+    char *directory = make_data(state, "data"), *cache = scratch_path(state, "few");
+    struct cached c = {directory, cache, usual, {0}};
+    c.o.k = 5;
+    expect_unfit(&c, "5 folds need at least 5 participants");
+    c.o.any_folds = true;
+    char *path = cached_or_fail(&c);
+    struct set *s = open_set(path);
+    assert_int_equal(set_fold_count(s), 0);
+    set_close(s);
+    free(path);
+    c.o.k = 4; // where they can be made, they are
+    path = cached_or_fail(&c);
+    s = open_set(path);
+    assert_int_equal(set_fold_count(s), 4);
+    set_close(s);
+    free(path);
+    free(cache);
+    free(directory);
+}
+
 static void test_fold_file(void **state)
 {
     char *directory = make_data(state, "data"), *out = scratch_path(state, "folds.islr");
@@ -677,6 +700,7 @@ int main(void)
                                        cmocka_unit_test(test_cache_in_a_team),
                                        cmocka_unit_test(test_cache_is_shared),
                                        cmocka_unit_test(test_ready_made_set),
+                                       cmocka_unit_test(test_too_few_participants),
                                        cmocka_unit_test(test_fold_file)};
     return cmocka_run_group_tests(tests, scratch_setup, scratch_teardown);
 }

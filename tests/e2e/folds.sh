@@ -40,6 +40,16 @@ expect 0 "${run[@]}" "$scratch/all" data.fold=all --resume
 said 'cross-validated accuracy over 89 clips'
 [ "$(cat "$scratch"/all/fold-?/summary.json | grep set_sha256 | sort -u | wc -l)" = 1 ] || fail "folds of two sets were joined"
 
+# Data of too few signers for folds is good for what needs none.
+"$ISLRD" synth --out "$scratch/two" --signs 3 --participants 2 --clips 48 --seed 4 >"$scratch/synth.log" 2>&1 ||
+    fail "no recordings"
+expect 0 "$ISLRD" run "$scratch/job.yaml" data.path="$scratch/two" data.fold=full --out "$scratch/full"
+expect 0 "$ISLRD" evaluate --model "$scratch/full/final/soup.safetensors" "$scratch/two"
+said '^48 clips'
+expect 2 "$ISLRD" evaluate --model "$scratch/full/final/soup.safetensors" --fold 0 "$scratch/two"
+expect 2 "$ISLRD" run "$scratch/job.yaml" data.path="$scratch/two" --out "$scratch/bad"
+said '4 folds need at least 4 participants'
+
 # A server opens no data.
 start_server
 until_true 10 "a server" ctl status
