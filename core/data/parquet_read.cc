@@ -4,12 +4,12 @@
 #include <cerrno>
 #include <cmath>
 #include <cstdint>
+#include <cstdio>
 #include <cstring>
 #include <limits>
 #include <memory>
 #include <stdexcept>
 #include <string>
-#include <type_traits>
 #include <vector>
 
 #include <fcntl.h>
@@ -31,6 +31,8 @@ namespace
 
 constexpr int64_t BATCH = 8192; // rows decoded at a time
 constexpr int64_t MAX_ROWS = int64_t{PARQUET_MAX_FRAMES} * RAW_LANDMARKS;
+// Coordinates are about 1. With larger ones than this, sums and squares of a clip's would not be finite.
+constexpr double MAX_COORDINATE = 1e30;
 constexpr size_t MAX_FILE_BYTES = size_t{4} << 30;
 
 // A fault of the file, told in words for the user.
@@ -269,6 +271,23 @@ void place_rows(parquet_reader &r)
         throw_missing(r, rows);
 }
 
+// The row of value `i` among rows of which those below `full` have none.
+int64_t row_of_value(const int16_t *levels, int full, int64_t i)
+{
+    int64_t row = 0;
+    while (levels && (levels[row] < full || i-- > 0))
+        row++;
+    return levels ? row : i;
+}
+
+[[noreturn]] void throw_coordinate(int axis, size_t row, double value)
+{
+    char text[100];
+    snprintf(text, sizeof text, "column %s, row %zu: %g is no coordinate (at most %g)", COLUMN_NAMES[X + axis], row,
+             value, MAX_COORDINATE);
+    throw fault(text);
+}
+
 // x, y or z of a row group whose rows begin at `base`.
 void read_coordinate(parquet_reader &r, parquet::ColumnReader &column, size_t base, int64_t rows, int axis)
 {
@@ -276,12 +295,12 @@ void read_coordinate(parquet_reader &r, parquet::ColumnReader &column, size_t ba
     double *out = r.x.data() + axis;
     int full = column.descr()->max_definition_level();
     auto take = [&](int64_t row, auto *values, const int16_t *levels, int64_t count, int64_t read) {
-        using value = std::remove_reference_t<decltype(*values)>;
-        bool finite = true;
+        bool sound = true;
         for (int64_t i = 0; i < read; i++)
-            finite &= !(std::fabs(values[i]) > std::numeric_limits<value>::max());
-        if (!finite)
-            throw fault(std::string("column ") + COLUMN_NAMES[X + axis] + " has infinite values");
+            sound &= !(std::fabs(double{values[i]}) > MAX_COORDINATE);
+        for (int64_t i = 0; i < read && !sound; i++)
+            if (std::fabs(double{values[i]}) > MAX_COORDINATE)
+                throw_coordinate(axis, base + static_cast<size_t>(row + row_of_value(levels, full, i)), values[i]);
         int64_t next = 0;
         for (int64_t i = 0; i < count; i++)
             out[size_t{slot[row + i]} * 3] =

@@ -249,11 +249,33 @@ static void test_broken_values(void **state)
 {
     struct rows r = make_rows(2);
     r.x[700 * 3 + 1] = INFINITY;
-    expect_broken(state, &r, "column y has infinite values");
+    expect_broken(state, &r, "column y, row 700: inf is no coordinate (at most 1e+30)");
+    r = make_rows(2);
+    for (int i = 0; i < 5; i++)
+        r.x[(690 + i) * 3] = NAN; // rows without a value come before
+    r.x[700 * 3] = 1e307;
+    expect_broken(state, &r, "column x, row 700: 1e+307 is no coordinate");
+    r = make_rows(2);
+    r.x[700 * 3 + 1] = -1.1e30;
+    r.file.group_rows = 500;
+    expect_broken(state, &r, "column y, row 700: -1.1e+30 is no coordinate");
+    r = make_rows(2);
+    r.x[700 * 3] = 1e30; // the largest that is taken
+    char *path = scratch_path(state, "large.parquet");
+    struct parquet_reader *reader = parquet_reader_create();
+    struct error e;
+    const double *x;
+    int frames;
+    assert_int_equal(parquet_make(path, &r.file), 0);
+    assert_int_equal(parquet_read_clip(reader, path, &x, &frames, &e), 0);
+    assert_true(x[700 * 3] == 1e30);
+    parquet_reader_destroy(reader);
+    free(path);
+    free_rows(&r);
     r = make_rows(2);
     r.x[700 * 3 + 2] = -INFINITY;
     r.file.columns = "frame:int32 type:text landmark_index:int32 x:float y:float z:float";
-    expect_broken(state, &r, "column z has infinite values");
+    expect_broken(state, &r, "column z, row 700: -inf is no coordinate");
     r = make_rows(1);
     r.file.rows = 0;
     expect_broken(state, &r, "no frames");
