@@ -151,8 +151,7 @@ static int bench(struct bench *b, struct error *e)
     b->dir = file_join(base && *base ? base : "/tmp", "islr-bench-XXXXXX");
     int rc = mkdtemp(b->dir) ? 0 : error_set_errno(e, ERR_FAILED, "cannot make the directory %s", b->dir);
     if (!rc) {
-        console_catch_signals();
-        rc = run(b, e);
+        rc = console_catch_signals(e) || run(b, e) ? -1 : 0;
         rc = file_remove_tree(b->dir, rc ? NULL : e) || rc ? -1 : 0;
     }
     free(b->dir);

@@ -49,13 +49,14 @@ int command_evaluate(int argc, char **argv)
 {
     struct option_list models = {0};
     const char *data = NULL, *device = "auto", *precision = "fp32", *fold_file = NULL;
-    int64_t fold = -1, k = 4, fold_seed = 42, threads = 0;
+    int64_t fold = -1, k = -1, fold_seed = 42, threads = 0;
     bool json = false;
     const struct option_row options[] = {
         {'m', "model", "FILE", "checkpoint; several: the mean of their softmax", OPTION_LIST, &models, .path = true},
         {0, "fold", "N", "only the clips of this fold", OPTION_INT, &fold, .min = -1, .max = 1000,
          .default_shown = "all clips"},
-        {0, "k", "K", "folds, where a directory is prepared", OPTION_INT, &k, .max = 1000},
+        {0, "k", "K", "folds, where a directory is prepared", OPTION_INT, &k, .min = -1, .max = 1000,
+         .default_shown = "4, or as many as CSV names"},
         {0, "fold-seed", "S", "seed of the folds", OPTION_INT, &fold_seed, 0, 9007199254740992.0},
         {0, "fold-file", "CSV", "folds from a file: participant_id,sequence_id,fold", OPTION_STRING, &fold_file,
          .path = true},
@@ -76,7 +77,9 @@ int command_evaluate(int argc, char **argv)
                                .model_count = models.count,
                                .data = data,
                                .fold = (int)fold,
-                               .k = (int)k,
+                               .k = k >= 0                    ? (int)k
+                                    : fold_file && *fold_file ? 0
+                                                              : 4,
                                .fold_seed = (uint64_t)fold_seed,
                                .fold_file = fold_file,
                                .heads = 16,

@@ -150,7 +150,8 @@ int command_prepare(int argc, char **argv)
         NULL,
         "islrd prepare --data /data/asl-signs --out asl-25.islr --max-len 25\n"
         "mpirun -np 8 islrd prepare --data /data/asl-signs --out asl-25.islr --max-len 25",
-        "Broken clips are named on stderr with the reason and left out. Ctrl-C leaves no file behind."};
+        "Broken clips are named on stderr with the reason and left out; a file that cannot be read at all "
+        "ends the preparation. Ctrl-C leaves no file behind."};
     int code;
     if (!options_parse(&usage, argc, argv, &code))
         return code;

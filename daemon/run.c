@@ -13,6 +13,7 @@
 #include "core/spec/spec.h"
 #include "core/train/device.h"
 #include "core/train/job.h"
+#include "core/train/place.h"
 #include "daemon/command.h"
 #include "daemon/console.h"
 #include "daemon/watchdog.h"
@@ -22,7 +23,7 @@ struct run_arguments {
     struct option_list overrides;
     int64_t threads;
     double hang_seconds;
-    bool resume;
+    bool resume, replace;
 };
 
 struct watched {
@@ -139,11 +140,33 @@ static int take_place(const char *directory, struct file_lock *lock, struct erro
     return rc ? -1 : 0;
 }
 
+// Whether the job may have its directory; *ended: there is nothing left to do. What evaluation and preparation leave
+// there goes beside a run; a soup would take the place of the run's.
+static int check_place(const Islr__JobSpec *job, const struct run_arguments *a, struct comm *comm, int64_t *ended,
+                       struct error *e)
+{
+    bool trains = job->kind == ISLR__JOB_SPEC__KIND__KIND_TRAIN;
+    bool asks = !a->replace && (trains || job->kind == ISLR__JOB_SPEC__KIND__KIND_SOUP);
+    int done = 0, rc = 0;
+    if (asks && comm_rank(comm) == 0)
+        rc = place_check(a->out, job, trains && a->resume, &done, e);
+    *ended = done;
+    if (comm_agree(comm, rc, e) || comm_max_i64(comm, ended, e))
+        return -1;
+    if (*ended && comm_rank(comm) == 0)
+        fprintf(stderr, "islrd run: the run in %s has ended already\n", a->out);
+    return 0;
+}
+
 static int run_in_place(const Islr__JobSpec *job, const struct run_arguments *a, struct comm *comm, struct error *e)
 {
     struct file_lock lock = {.fd = -1};
-    int rc = comm_agree(comm, comm_rank(comm) == 0 && take_place(a->out, &lock, e), e);
-    if (!rc)
+    int64_t ended = 0;
+    int rc = comm_agree(comm, comm_rank(comm) == 0 && take_place(a->out, &lock, e), e) ||
+                     check_place(job, a, comm, &ended, e)
+                 ? -1
+                 : 0;
+    if (!rc && !ended)
         rc = run_on_device(job, a, comm, e);
     file_lock_release(&lock);
     return rc;
@@ -193,7 +216,9 @@ int command_run(int argc, char **argv)
     struct run_arguments a = {.device = "auto", .hang_seconds = HANG_SECONDS};
     const struct option_row options[] = {
         {'o', "out", "DIR", "where the run's files go", OPTION_STRING, &a.out, .path = true},
-        {0, "resume", NULL, "go on from the newest resume point in DIR, if there is one", OPTION_FLAG, &a.resume},
+        {0, "resume", NULL, "go on with the run in DIR, from its newest resume point if there is one", OPTION_FLAG,
+         &a.resume},
+        {0, "replace", NULL, "remove the run in DIR and begin anew", OPTION_FLAG, &a.replace},
         {0, "device", "auto|cpu|cuda", "what to compute on", OPTION_CHOICE, &a.device},
         {0, "threads", "N", "CPU threads of each rank; 0: its share of the cores", OPTION_INT, &a.threads, .max = 4096},
         OPTION_HANG(&a.hang_seconds),
@@ -218,6 +243,12 @@ int command_run(int argc, char **argv)
     struct error e = {0};
     if (!a.out) {
         fprintf(stderr, "islrd run: --out DIR is needed: where the run's files go\n");
+        option_list_free(&a.overrides);
+        return ERR_INVALID;
+    }
+    if (a.resume && a.replace) {
+        fprintf(stderr,
+                "islrd run: --resume and --replace exclude each other: go on with the run in DIR, or begin anew\n");
         option_list_free(&a.overrides);
         return ERR_INVALID;
     }

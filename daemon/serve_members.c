@@ -187,12 +187,26 @@ static void add_nested(struct members *m, size_t at, uint32_t k)
     m->count += k;
 }
 
+static int check_fold_count(const Islr__JobSpec *job, struct error *e)
+{
+    if (job->data->k)
+        return 0;
+    return error_set(e, ERR_INVALID,
+                     "data.fold is all and the folds are those of data.fold_file, which the server does not open: give "
+                     "data.k, the number of folds in %s",
+                     job->data->fold_file);
+}
+
 static int count_all(struct members *m, const Islr__Submit *q, struct error *e)
 {
+    if (m->group == RUN_FOLDS && check_fold_count(q->job, e))
+        return -1;
     m->direct = m->group == RUN_FOLDS ? q->job->data->k : m->sweep.count + q->n_variations;
     m->count = m->direct;
     for (size_t i = 0; m->group == RUN_SWEEP && i < m->direct; i++) {
         const Islr__JobSpec *job = members_job(m, i);
+        if (members_group_of(job) && check_fold_count(job, e))
+            return -1;
         if (members_group_of(job))
             add_nested(m, i, job->data->k);
     }

@@ -164,7 +164,7 @@ int comm_all_gather(struct comm *c, const void *mine, size_t size, void *all, st
 
 int comm_max_i64(struct comm *c, int64_t *value, struct error *e)
 {
-    int64_t *all = xmalloc((size_t)c->size * sizeof *all);
+    int64_t *all = xcalloc((size_t)c->size, sizeof *all);
     int rc = comm_all_gather(c, value, sizeof *value, all, e);
     for (int r = 0; rc == 0 && r < c->size; r++)
         if (all[r] > *value)

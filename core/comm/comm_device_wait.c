@@ -74,7 +74,7 @@ static const char *host_of(const struct comm_device *d, int rank)
 
 // What a rank answers when it is called.
 struct answer {
-    uint64_t here; // ROLL_CALL: another collective's message may come in its place
+    uint64_t here; // ROLL_CALL: another collective's message of this size may come in its place
     uint64_t begun;
 };
 #define ROLL_CALL UINT64_C(0x6c6c61436c6c6f52)

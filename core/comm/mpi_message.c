@@ -35,6 +35,7 @@ static int post_message(struct messages *m, char *data, size_t size, struct mess
         size_t part = size < MESSAGE_BYTES_MAX ? size : MESSAGE_BYTES_MAX;
         int i = reserve_message(m);
         m->message[i] = what;
+        m->message[i].size = (int)part;
         int rc = what.direction == MESSAGE_SEND
                      ? MPI_Isend(data, (int)part, MPI_BYTE, what.peer, tag, m->channel, &m->request[i])
                      : MPI_Irecv(data, (int)part, MPI_BYTE, what.peer, tag, m->channel, &m->request[i]);
@@ -49,12 +50,12 @@ static int post_message(struct messages *m, char *data, size_t size, struct mess
 
 int messages_send(struct messages *m, const void *data, size_t size, int peer, int phase, int tag, struct error *e)
 {
-    return post_message(m, (char *)data, size, (struct message){peer, MESSAGE_SEND, phase}, tag, e);
+    return post_message(m, (char *)data, size, (struct message){peer, MESSAGE_SEND, phase, 0}, tag, e);
 }
 
 int messages_receive(struct messages *m, void *data, size_t size, int peer, int phase, int tag, struct error *e)
 {
-    return post_message(m, data, size, (struct message){peer, MESSAGE_RECEIVE, phase}, tag, e);
+    return post_message(m, data, size, (struct message){peer, MESSAGE_RECEIVE, phase, 0}, tag, e);
 }
 
 // Which message made MPI_Testsome fail, and how.
@@ -69,6 +70,22 @@ static int explain_failure(struct messages *m, int rc, int done, struct error *e
     return comm_mpi_error(m->comm, rc, -1, e);
 }
 
+// What is in the buffer behind a message that was too short is not the peer's.
+static int check_size(const struct messages *m, const struct message *received, const MPI_Status *status,
+                      struct error *e)
+{
+    const struct comm *c = &m->comm->base;
+    int size = 0;
+    MPI_Get_count(status, MPI_BYTE, &size);
+    if (size == received->size)
+        return 0;
+    return error_set(
+        e, ERR_FAILED,
+        "rank %d on %s was sent %d bytes by rank %d on %s where it waited for %d: the ranks are not at the "
+        "same point of the work",
+        c->rank, c->hosts[c->rank], size, received->peer, c->hosts[received->peer], received->size);
+}
+
 int messages_poll(struct messages *m, messages_done *done, void *context, struct error *e)
 {
     if (m->open == 0)
@@ -81,9 +98,11 @@ int messages_poll(struct messages *m, messages_done *done, void *context, struct
         completed = 0;
     m->open -= completed;
     // `done` may post, which moves the arrays but not what they hold.
-    for (int i = 0; done && i < completed; i++) {
+    for (int i = 0; i < completed; i++) {
         struct message complete = m->message[m->index[i]];
-        if (done(context, &complete, e))
+        if (complete.direction == MESSAGE_RECEIVE && check_size(m, &complete, &m->status[i], e))
+            return -1;
+        if (done && done(context, &complete, e))
             return -1;
     }
     return completed;

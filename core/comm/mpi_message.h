@@ -17,6 +17,7 @@ struct message {
     int peer;
     enum message_direction direction;
     int phase; // of the collective: what is missing in the first phase explains what is missing in the second
+    int size;  // bytes
 };
 
 // The messages of one collective. Zero-initialise with `comm` set; messages_free() at the end.
@@ -38,7 +39,8 @@ typedef int messages_done(void *context, const struct message *m, struct error *
 int messages_send(struct messages *m, const void *data, size_t size, int peer, int phase, int tag, struct error *e);
 int messages_receive(struct messages *m, void *data, size_t size, int peer, int phase, int tag, struct error *e);
 
-// Lets MPI move and hands what is complete to `done` (may be NULL). Returns how many were, or -1 with *e.
+// Lets MPI move and hands what is complete to `done` (may be NULL). Returns how many were, or -1 with *e: also where a
+// peer sent less than is received, which MPI takes, but which only ranks do that are at different collectives.
 int messages_poll(struct messages *m, messages_done *done, void *context, struct error *e);
 
 // Polls until none is open, while begun reductions move on. `what` names the collective in errors ("a barrier"). A failure

@@ -4,7 +4,7 @@
 
 #include "core/data/landmark.h"
 
-// Prepares raw [frames, RAW_LANDMARKS, 3] (NaN: not detected; no infinities), frames >= 1, into
+// Prepares raw [frames, RAW_LANDMARKS, 3] (NaN: not detected; others at most 1e30), frames >= 1, into
 // out [returned frames, LANDMARKS, 3], which has room for max_len >= 1 frames: drops frames without hands, strides,
 // selects and averages landmarks, normalises over the clip, and sets what is missing to 0. Computed in double, rounded
 // once at the end. Always returns 1..max_len.

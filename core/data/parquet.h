@@ -25,9 +25,10 @@ void parquet_reader_destroy(struct parquet_reader *r); // NULL is fine
 // have gaps. Columns and rows may come in any order, in any row groups, encodings and codecs; x, y, z may be float or
 // double; nulls in them are NaN; other columns are ignored.
 // Fails with ERR_DAMAGED if the file is not parquet, a column is missing or of the wrong type, there are no frames, a
-// row is missing, doubled or of an unknown landmark, or a coordinate is infinite; with ERR_NOT_FOUND or ERR_DENIED if
-// it cannot be opened; with ERR_FAILED if that is not the file's fault (no memory or descriptors left, a file server
-// that does not answer). The text does not name the file: the caller has its name.
+// row is missing, doubled or of an unknown landmark, or a coordinate is infinite or beyond 1e30 (its row counts from
+// 0): what is in it will not do. Whatever keeps it from being read says nothing of that, and may be gone the next time:
+// ERR_NOT_FOUND, ERR_DENIED, else ERR_FAILED (a bad disk, no memory or descriptors left, a file server that does not
+// answer). The text does not name the file: the caller has its name.
 int parquet_read_clip(struct parquet_reader *r, const char *path, const double **x, int *frames, struct error *e);
 
 // Writes such a file in the published column order and types, frames numbered from 0, rows in raw landmark order, NaN

@@ -4,12 +4,12 @@
 #include <cerrno>
 #include <cmath>
 #include <cstdint>
+#include <cstdio>
 #include <cstring>
 #include <limits>
 #include <memory>
 #include <stdexcept>
 #include <string>
-#include <type_traits>
 #include <vector>
 
 #include <fcntl.h>
@@ -18,7 +18,6 @@
 
 #include <arrow/buffer.h>
 #include <arrow/io/memory.h>
-#include <arrow/memory_pool.h>
 #include <parquet/column_reader.h>
 #include <parquet/exception.h>
 #include <parquet/file_reader.h>
@@ -26,12 +25,15 @@
 
 #include "core/base/file.h"
 #include "core/data/parquet.h"
+#include "core/data/parquet_pool.h"
 
 namespace
 {
 
 constexpr int64_t BATCH = 8192; // rows decoded at a time
 constexpr int64_t MAX_ROWS = int64_t{PARQUET_MAX_FRAMES} * RAW_LANDMARKS;
+// Coordinates are about 1. With larger ones than this, sums and squares of a clip's would not be finite.
+constexpr double MAX_COORDINATE = 1e30;
 constexpr size_t MAX_FILE_BYTES = size_t{4} << 30;
 
 // A fault of the file, told in words for the user.
@@ -39,9 +41,9 @@ struct fault : std::runtime_error {
     using std::runtime_error::runtime_error;
 };
 
-// The file cannot be opened or read.
+// The file cannot be opened or read, which says nothing of what is in it.
 struct file_fault {
-    int number; // errno
+    int number; // errno; 0: it changes while it is read
 };
 
 struct part {
@@ -69,6 +71,7 @@ constexpr const char *COLUMN_NAMES[COLUMNS] = {"frame", "type", "landmark_index"
 } // namespace
 
 struct parquet_reader {
+    parquet_pool pool;
     std::vector<uint8_t> bytes;         // the file
     std::vector<int64_t> frame, number; // each row's frame number; the distinct ones, ascending
     std::vector<int16_t> place;         // each row's raw landmark, 0..RAW_LANDMARKS-1; first the index in the file
@@ -110,9 +113,7 @@ void read_file(parquet_reader &r, const char *path)
         if (n <= 0) {
             int saved = n < 0 ? errno : 0;
             close(fd);
-            if (saved)
-                throw file_fault{saved};
-            throw fault("the file shrank while it was read");
+            throw file_fault{saved};
         }
         done += static_cast<size_t>(n);
     }
@@ -271,6 +272,23 @@ void place_rows(parquet_reader &r)
         throw_missing(r, rows);
 }
 
+// The row of value `i` among rows of which those below `full` have none.
+int64_t row_of_value(const int16_t *levels, int full, int64_t i)
+{
+    int64_t row = 0;
+    while (levels && (levels[row] < full || i-- > 0))
+        row++;
+    return levels ? row : i;
+}
+
+[[noreturn]] void throw_coordinate(int axis, size_t row, double value)
+{
+    char text[100];
+    snprintf(text, sizeof text, "column %s, row %zu: %g is no coordinate (at most %g)", COLUMN_NAMES[X + axis], row,
+             value, MAX_COORDINATE);
+    throw fault(text);
+}
+
 // x, y or z of a row group whose rows begin at `base`.
 void read_coordinate(parquet_reader &r, parquet::ColumnReader &column, size_t base, int64_t rows, int axis)
 {
@@ -278,12 +296,12 @@ void read_coordinate(parquet_reader &r, parquet::ColumnReader &column, size_t ba
     double *out = r.x.data() + axis;
     int full = column.descr()->max_definition_level();
     auto take = [&](int64_t row, auto *values, const int16_t *levels, int64_t count, int64_t read) {
-        using value = std::remove_reference_t<decltype(*values)>;
-        bool finite = true;
+        bool sound = true;
         for (int64_t i = 0; i < read; i++)
-            finite &= !(std::fabs(values[i]) > std::numeric_limits<value>::max());
-        if (!finite)
-            throw fault(std::string("column ") + COLUMN_NAMES[X + axis] + " has infinite values");
+            sound &= !(std::fabs(double{values[i]}) > MAX_COORDINATE);
+        for (int64_t i = 0; i < read && !sound; i++)
+            if (std::fabs(double{values[i]}) > MAX_COORDINATE)
+                throw_coordinate(axis, base + static_cast<size_t>(row + row_of_value(levels, full, i)), values[i]);
         int64_t next = 0;
         for (int64_t i = 0; i < count; i++)
             out[size_t{slot[row + i]} * 3] =
@@ -300,7 +318,7 @@ void read_clip(parquet_reader &r, const char *path)
 {
     read_file(r, path);
     auto buffer = std::make_shared<arrow::Buffer>(r.bytes.data(), static_cast<int64_t>(r.bytes.size()));
-    parquet::ReaderProperties properties(arrow::system_memory_pool());
+    parquet::ReaderProperties properties(&r.pool);
     auto file = parquet::ParquetFileReader::Open(std::make_shared<arrow::io::BufferReader>(buffer), properties);
     int at[COLUMNS], groups = file->metadata()->num_row_groups();
     find_columns(*file->metadata()->schema(), at);
@@ -321,18 +339,17 @@ void read_clip(parquet_reader &r, const char *path)
     }
 }
 
-// What an error number says of the file, or (ERR_FAILED) of the machine.
-enum error_code error_of_system(int code)
+int set_unreadable(struct error *e, int number)
 {
-    switch (code) {
-    case EISDIR:
-    case ELOOP:
-    case ENAMETOOLONG:
-    case ENXIO: // a socket
-        return ERR_DAMAGED;
-    default:
-        return file_error_code(code);
-    }
+    enum error_code code = number == ENOENT || number == ENOTDIR ? ERR_NOT_FOUND
+                           : number == EACCES || number == EPERM ? ERR_DENIED
+                                                                 : ERR_FAILED;
+    return error_set(e, code, "cannot be read: %s", number ? strerror(number) : "it shrank meanwhile");
+}
+
+int set_starved(struct error *e)
+{
+    return error_set(e, ERR_FAILED, "reading it takes more memory than there is");
 }
 
 // What Arrow says may have several lines and bytes of the file in it.
@@ -359,6 +376,7 @@ extern "C" void parquet_reader_destroy(struct parquet_reader *r)
 extern "C" int parquet_read_clip(struct parquet_reader *r, const char *path, const double **x, int *frames,
                                  struct error *e)
 {
+    r->pool.starved = false;
     try {
         read_clip(*r, path);
         *x = r->x.data();
@@ -367,11 +385,11 @@ extern "C" int parquet_read_clip(struct parquet_reader *r, const char *path, con
     } catch (const fault &f) {
         return set_damaged(e, "", f.what());
     } catch (const file_fault &f) {
-        return error_set(e, error_of_system(f.number), "cannot be read: %s", strerror(f.number));
+        return set_unreadable(e, f.number);
     } catch (const std::bad_alloc &) {
-        return error_set(e, ERR_DAMAGED, "reading it takes more memory than there is");
+        return set_starved(e);
     } catch (const std::exception &f) {
-        return set_damaged(e, "not a sound parquet file: ", f.what());
+        return r->pool.starved ? set_starved(e) : set_damaged(e, "not a sound parquet file: ", f.what());
     } catch (...) {
         return error_set(e, ERR_DAMAGED, "not a sound parquet file");
     }

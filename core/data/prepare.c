@@ -68,14 +68,34 @@ static int check_strict(const struct set *s, const char *path, bool strict, stru
                      set_skipped(s, 0)->path, set_skipped(s, 0)->reason);
 }
 
-// 1 if `out` is what would come out, 0 if not, -1 if it is but has broken clips, which `strict` forbids.
+// Whether the frames of this member's share of the set are whole. In pieces: a slow disk takes its time over a large
+// one.
+static int verify(const struct set *s, const char *path, const struct prepare_options *o,
+                  const struct prepare_team *team, struct error *e)
+{
+    const size_t piece = 2048;
+    size_t count = set_count(s), ranks = team ? (size_t)team->size : 1, rank = team ? (size_t)team->rank : 0;
+    for (size_t at = count * rank / ranks, end = count * (rank + 1) / ranks; at < end; at += piece) {
+        if (o->watch.stopped && o->watch.stopped(o->watch.context))
+            return error_set(e, ERR_INTERRUPTED, "the preparation was interrupted");
+        if (set_verify_clips(s, at, end - at < piece ? end - at : piece, o->threads, e))
+            return error_prefix(e, "%s", path);
+    }
+    return 0;
+}
+
+// 1 if `out` is what would come out, 0 if not, -1 if it is but has broken clips, which `strict` forbids; also when it
+// was interrupted.
 static int is_prepared(const struct job *j, struct error *e)
 {
     struct set *s = set_open(j->out, NULL); // a damaged one is prepared again
     if (!s)
         return 0;
     int rc = hash_equal(set_source_key(s), &j->plan->key);
-    if (rc && check_strict(s, j->out, j->plan->o.strict, e))
+    struct error why;
+    if (rc && verify(s, j->out, &j->plan->o, NULL, &why))
+        rc = why.code == ERR_DAMAGED ? 0 : error_set(e, why.code, "%s", why.text);
+    if (rc > 0 && check_strict(s, j->out, j->plan->o.strict, e))
         rc = -1;
     set_close(s);
     return rc;
@@ -214,7 +234,8 @@ static int check_given_folds(const struct set *s, const char *path, const struct
     return rc;
 }
 
-static int check_set(const char *path, const struct prepare_options *o, struct error *e)
+static int check_set(const char *path, const struct prepare_options *o, const struct prepare_team *team,
+                     struct error *e)
 {
     struct set *s = set_open(path, e);
     if (!s)
@@ -230,7 +251,7 @@ static int check_set(const char *path, const struct prepare_options *o, struct e
         rc = error_set(e, ERR_INVALID, "%s was prepared with the fold seed %llu, not %llu", path,
                        (unsigned long long)set_fold_seed(s), (unsigned long long)o->fold_seed);
     else
-        rc = check_strict(s, path, o->strict, e);
+        rc = check_strict(s, path, o->strict, e) || verify(s, path, o, team, e) ? -1 : 0;
     set_close(s);
     return rc;
 }
@@ -254,7 +275,7 @@ int prepare_cached(const char *data, const char *cache, const struct prepare_opt
         return error_set(e, ERR_FAILED, "%s is a directory for some members of the team and a file for others", data);
     if (directory)
         return prepare_into_cache(data, cache, o, team, path, e);
-    if (agree(team, check_set(data, o, e), e))
+    if (agree(team, check_set(data, o, team, e), e))
         return -1;
     *path = xstrdup(data);
     return 0;

@@ -28,9 +28,9 @@ struct prepare_options {
     int k;                 // folds; below 2: none
     uint64_t fold_seed;    // folds.h
     const char *fold_file; // folds from this CSV instead, k (below 2: as many as it names); NULL or "": computed
-    bool any_folds;        // prepare_cached(): the folds of a ready-made set need not be these
-    bool strict;           // a broken clip is an error (after all were looked at) instead of being left out
-    int threads;           // of this member; 0: all cores
+    bool any_folds; // nothing needs folds: a ready-made set may have others, and of too few participants none are made
+    bool strict;    // a broken clip is an error (after all were looked at) instead of being left out
+    int threads;    // of this member; 0: all cores
     struct prepare_watch watch;
 };
 
@@ -47,14 +47,15 @@ struct prepare_team {
 // Prepares `directory` into the set file `out` (replaced at the end, in one step). team NULL: alone. On failure, and
 // when the process is killed, `out` is as it was; the next preparation of the same file removes what a killed one left.
 // ERR_INVALID: recordings_read(), folds_compute() and folds_read() name the faults, or broken clips with `strict`;
-// ERR_FAILED also if another preparation is writing `out` now, or a clip cannot be read for a reason that is not its
-// own (parquet.h).
+// ERR_FAILED also if another preparation is writing `out` now. A recording that cannot be read for another reason than
+// damage ends the preparation with that (parquet.h).
 int prepare_set(const char *directory, const char *out, const struct prepare_options *o,
                 const struct prepare_team *team, struct error *e);
 
-// The prepared set of `data`, whichever that is: a set file is checked to be what `o` asks for; a directory is prepared
-// into `cache` (created if need be) under a name that says what went in (prepare_plan.h: key), unless that was done
-// before; if another process is at it now, it is waited for. *path is malloc'ed.
+// The prepared set of `data`, whichever that is: a set file is checked to be what `o` asks for, each member verifying
+// the frames of its share (ERR_DAMAGED); a directory is prepared into `cache` (created if need be) under a name that
+// says what went in (prepare_plan.h: key), unless that was done before and its frames are whole; if another process is
+// at it now, it is waited for. *path is malloc'ed.
 int prepare_cached(const char *data, const char *cache, const struct prepare_options *o,
                    const struct prepare_team *team, char **path, struct error *e);
 

@@ -38,7 +38,8 @@ static void free_done(struct done *d)
     free(d);
 }
 
-// NULL if it is not the clip's fault that it cannot be read.
+// NULL if it cannot be read for another reason than what is in it: left out, it would stay so after that has gone,
+// since the set would be taken for a whole one.
 static struct done *prepare_one(struct parquet_reader *reader, const struct prepare_plan *plan, size_t row,
                                 struct error *e)
 {
@@ -63,7 +64,7 @@ static struct done *prepare_one(struct parquet_reader *reader, const struct prep
         clip_count_missing(d->frames, d->clip.frames, &d->clip.left_missing, &d->clip.right_missing);
         d->clip.hash = hash_memory(d->frames, (size_t)d->clip.frames * LANDMARKS * 3 * sizeof *d->frames);
     }
-    if (d->reason && e->code == ERR_FAILED) {
+    if (d->reason && e->code != ERR_DAMAGED) {
         error_prefix(e, "%s", path);
         free_done(d);
         d = NULL;

@@ -12,8 +12,10 @@ static struct hash make_key(const struct prepare_plan *p, const struct hash *fol
 {
     const struct recordings *r = p->recordings;
     char options[200];
-    int n = snprintf(options, sizeof options, "islr set %d, max_len %d, k %d, fold_seed %llu, folds %s\n", SET_VERSION,
-                     p->o.max_len, p->o.k, (unsigned long long)p->o.fold_seed, p->o.fold_file ? "given" : "computed");
+    // .2: until then, clips were left out also because they could not be read at that time.
+    int n =
+        snprintf(options, sizeof options, "islr set %d.2, max_len %d, k %d, fold_seed %llu, folds %s\n", SET_VERSION,
+                 p->o.max_len, p->o.k, (unsigned long long)p->o.fold_seed, p->o.fold_file ? "given" : "computed");
     struct hasher *h = hasher_create();
     hasher_update(h, options, (size_t)n);
     hasher_update(h, r->csv_hash.bytes, sizeof r->csv_hash.bytes);
@@ -49,6 +51,10 @@ struct prepare_plan *prepare_plan_open(const char *directory, const struct prepa
         rc = folds_read(r->clips, r->count, p->o.fold_file, &p->o.k, p->folds, &fold_hash, e);
     else
         rc = folds_compute(r->clips, r->count, r->sign_count, p->o.k, p->o.fold_seed, p->folds, e);
+    if (rc && p->o.any_folds && !p->o.fold_file) {
+        p->o.k = 0;
+        rc = folds_compute(r->clips, r->count, r->sign_count, 0, 0, p->folds, e);
+    }
     if (rc) {
         prepare_plan_close(p);
         return NULL;

@@ -291,14 +291,15 @@ enum { SOUND, HASH_DIFFERS, NOT_FINITE };
 
 struct verification {
     const struct set *set;
-    unsigned char *verdicts; // one for each clip, so that the first fault can be named
+    size_t first;
+    unsigned char *verdicts; // one for each clip from there on, so that the first fault can be named
 };
 
 static int verify_clip(void *context, size_t i, int thread)
 {
     (void)thread;
     struct verification *v = context;
-    const struct set_clip *c = &v->set->clips[i];
+    const struct set_clip *c = &v->set->clips[v->first + i];
     size_t values = (size_t)c->frames * LANDMARKS * 3;
     struct hash hash = hash_memory(c->data, values * sizeof *c->data);
     bool finite = true;
@@ -309,13 +310,19 @@ static int verify_clip(void *context, size_t i, int thread)
 
 int set_verify(const struct set *s, int threads, struct error *e)
 {
-    struct verification v = {s, xcalloc(set_count(s) + 1, 1)};
+    return set_verify_clips(s, 0, set_count(s), threads, e);
+}
+
+int set_verify_clips(const struct set *s, size_t first, size_t count, int threads, struct error *e)
+{
+    struct verification v = {s, first, xcalloc(count + 1, 1)};
     int rc = 0;
-    if (parallel_for(threads, set_count(s), verify_clip, &v)) {
+    if (parallel_for(threads, count, verify_clip, &v)) {
         size_t i = 0;
         while (v.verdicts[i] == SOUND)
             i++;
-        rc = error_set(e, ERR_DAMAGED, "the frames of clip %zu (%s) are damaged: %s", i, s->clips[i].path,
+        rc = error_set(e, ERR_DAMAGED, "the frames of clip %zu (%s) are damaged: %s", first + i,
+                       s->clips[first + i].path,
                        v.verdicts[i] == HASH_DIFFERS ? "their SHA-256 is another" : "not all of them are finite");
     }
     free(v.verdicts);

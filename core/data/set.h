@@ -2,7 +2,8 @@
 // in, before padding. Written by prepare.h; the format is described in set_format.h.
 //
 // A set that opens has a sound header and index: every offset and length was checked, so nothing in it can lead outside
-// the mapping. The frames themselves are covered by a SHA-256 for each clip, which set_verify() checks.
+// the mapping. The frames themselves are covered by a SHA-256 for each clip, which set_verify() checks:
+// prepare_cached() has done so, whoever opens another set to work with its frames is to.
 // A set is read-only: any number of threads may use it.
 #ifndef ISLR_DATA_SET_H
 #define ISLR_DATA_SET_H
@@ -70,5 +71,7 @@ const struct set_skipped *set_skipped(const struct set *s, size_t i);
 // Checks the frames of every clip against its hash, and that all values are finite; threads 0: all cores. ERR_DAMAGED
 // names the first clip that differs.
 int set_verify(const struct set *s, int threads, struct error *e);
+// The same of clips first .. first + count - 1.
+int set_verify_clips(const struct set *s, size_t first, size_t count, int threads, struct error *e);
 
 #endif

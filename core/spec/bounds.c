@@ -9,7 +9,7 @@
 #include "core/spec/field.h"
 
 const struct bound bounds[] = {
-    {"data.k", 1, 1000},
+    {"data.k", 0, 1000}, // 0: as many as the fold file has (rules.c)
     {"data.fold_seed", 0, 18446744073709551615.0},
     {"model.embed_dim", 16, 16}, // the kernels' (kernels/backend.h: EMBED_DIM)
     {"model.dense_dim", 16, 8192},

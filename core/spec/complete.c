@@ -67,8 +67,18 @@ static void complete_message(ProtobufCMessage *message)
     }
 }
 
+// A fold file says how many folds there are, unless the job does too: then they are to agree.
+static void complete_fold_count(Islr__Data *d)
+{
+    if (!d || d->has_k || !d->fold_file || !*d->fold_file)
+        return;
+    d->has_k = 1;
+    d->k = 0;
+}
+
 void spec_complete(Islr__JobSpec *job)
 {
+    complete_fold_count(job->data);
     complete_message(&job->base);
 }
 

@@ -148,13 +148,19 @@ int spec_fold(const Islr__JobSpec *job)
     return parse_fold(job->data->fold);
 }
 
+// Whether the job says how many folds there are; else its fold file does.
+static bool counts_folds(const Islr__Data *d)
+{
+    return d->k || !*d->fold_file;
+}
+
 static void fault_fold(const struct checker *c, const Islr__Data *d, const char *fields, const char *problem)
 {
     char allowed[96];
-    if (*d->fold_file) // which then says how many there are
-        snprintf(allowed, sizeof allowed, "a fold's number, all, or full");
-    else
+    if (counts_folds(d))
         snprintf(allowed, sizeof allowed, "0 to %u (data.k is %u), all, or full", d->k ? d->k - 1 : 0, d->k);
+    else
+        snprintf(allowed, sizeof allowed, "a fold's number, all, or full");
     check_fault(c, fields, allowed, "%s", problem);
 }
 
@@ -162,16 +168,19 @@ static void check_folds(const struct checker *c, const Islr__JobSpec *job)
 {
     const Islr__Data *d = job->data;
     int fold = parse_fold(d->fold);
-    bool from_file = *d->fold_file;
     char problem[256];
+    if (!d->k && !*d->fold_file) {
+        check_fault(c, "data.k", "1 to 1000, or data.fold_file, which says how many there are", "0 folds are given");
+        return;
+    }
     if (fold == -3) {
         snprintf(problem, sizeof problem, "'%.200s' is given", d->fold);
         fault_fold(c, d, "data.fold", problem);
-    } else if (fold >= 0 && !from_file && (uint32_t)fold >= d->k) {
+    } else if (fold >= 0 && counts_folds(d) && (uint32_t)fold >= d->k) {
         snprintf(problem, sizeof problem, "fold %d is given", fold);
         fault_fold(c, d, "data.fold data.k", problem);
     }
-    if (fold != SPEC_FOLD_FULL && !from_file && d->k == 1)
+    if (fold != SPEC_FOLD_FULL && d->k == 1)
         check_fault(c, "data.k data.fold", "at least 2 folds, or fold: full",
                     "with one fold nothing is left to train on");
 }

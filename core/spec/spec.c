@@ -131,7 +131,9 @@ static Islr__JobSpec *assemble(struct assembly *a, bool readable)
         if (x->value)
             map_argument(&m, x->key, x->value, job);
     }
-    spec_complete(job); // lists that were given empty
+    const struct origin *k = origins_find(&a->origins, "data.k");
+    job->data->has_k = k && k->kind != ORIGIN_SECTION; // of a job that does not say it, spec_complete() finds it
+    spec_complete(job);                                // also lists that were given empty
     set_name(job);
     const struct checker c = {.source = a->source, .origins = &a->origins, .faults = a->faults};
     if (readable) { // else what is missing may stand in the part that could not be read

@@ -2,8 +2,9 @@
 // job.proto, so a field added there is known here; its bounds stand in bounds.c.
 //
 // A *complete* job has every field present: messages allocated, presence flags set, strings owned, lists filled with
-// their defaults (`widths` alone may be empty: they follow from transfo_dim then, spec_widths()). Everything here
-// returns complete jobs; readers of a job need not look at presence flags. Free with spec_free().
+// their defaults (`widths` alone may be empty: they follow from transfo_dim then, spec_widths(); and data.k is 0 where
+// a fold file is given and no number, which the file has then). Everything here returns complete jobs; readers of a job
+// need not look at presence flags. Free with spec_free().
 #ifndef ISLR_SPEC_SPEC_H
 #define ISLR_SPEC_SPEC_H
 

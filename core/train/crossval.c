@@ -10,6 +10,8 @@
 #include "core/base/memory.h"
 #include "core/base/npy.h"
 #include "core/spec/spec.h"
+#include "core/train/place.h"
+#include "core/train/prepared.h"
 #include "core/train/run.h"
 
 // One fold's sink: what it tells goes to the run's, with the fold in the names.
@@ -60,23 +62,15 @@ static char *fold_path(const struct train_options *o, uint32_t fold, const char 
     return xprintf("%s/fold-%u%s%s", o->dir, fold, name[0] ? "/" : "", name);
 }
 
-// A fold that has its summary is done, if it is of this job: of one that its resume points would be taken from as well.
-static int fold_done(const struct train_options *o, uint32_t fold, const Islr__JobSpec *job)
-{
-    char hex[65], *path = fold_path(o, fold, "summary.json");
-    struct hash hash = state_job_hash(job);
-    hash_to_hex(&hash, hex);
-    json_t *summary = json_load_file(path, 0, NULL);
-    const char *of = json_string_value(json_object_get(summary, "job_sha256"));
-    int done = of && !strcmp(of, hex);
-    json_decref(summary);
-    free(path);
-    return done;
-}
+// All folds of a data set.
+struct all_folds {
+    uint32_t count;
+    struct hash set;
+};
 
-static int train_fold(const struct train_options *o, uint32_t fold, struct error *e)
+static int train_fold(const struct train_options *o, uint32_t fold, const struct all_folds *all, struct error *e)
 {
-    struct fold_sink context = {o->sink, fold, o->job->data->k};
+    struct fold_sink context = {o->sink, fold, all->count};
     struct run_sink sink = {.context = &context,
                             .metrics = fold_metrics,
                             .log = fold_log,
@@ -90,7 +84,7 @@ static int train_fold(const struct train_options *o, uint32_t fold, struct error
     inner.job = job;
     inner.dir = dir;
     inner.sink = &sink;
-    int64_t done = comm_rank(o->comm) == 0 && o->resume && fold_done(o, fold, job);
+    int64_t done = comm_rank(o->comm) == 0 && o->resume && place_ended(dir, job, &all->set);
     int rc = comm_max_i64(o->comm, &done, e);
     if (!rc && !done) {
         rc = comm_agree(o->comm, comm_rank(o->comm) == 0 && file_make_dirs(dir, e), e) || train_one(&inner, e) ? -1 : 0;
@@ -108,7 +102,9 @@ struct joined {
     int64_t shape[2];
     struct strbuf csv;
     uint64_t clips, correct;
-    double *accuracy; // [k] of each fold
+    uint32_t count;   // of folds
+    double *accuracy; // [count]
+    char set[65];     // SHA-256 of what they were trained on
     json_t *folds;    // what their summaries call final
 };
 
@@ -155,17 +151,17 @@ static int join_npy(struct joined *j, const char *path, struct error *e)
     return rc;
 }
 
-// Over all clips, the mean over the folds, and each fold's; [folds + 2], to free_figures().
-static struct sink_metric *make_figures(const struct joined *j, uint32_t folds)
+// Over all clips, the mean over the folds, and each fold's; [count + 2], to free_figures().
+static struct sink_metric *make_figures(const struct joined *j)
 {
-    struct sink_metric *m = xcalloc(folds + 2, sizeof *m);
+    struct sink_metric *m = xcalloc(j->count + 2, sizeof *m);
     double sum = 0;
-    for (uint32_t fold = 0; fold < folds; fold++) {
+    for (uint32_t fold = 0; fold < j->count; fold++) {
         sum += j->accuracy[fold];
         m[fold + 2] = (struct sink_metric){xprintf("accuracy/fold-%u", fold), j->accuracy[fold]};
     }
     m[0] = (struct sink_metric){xstrdup("accuracy/cv"), j->clips ? (double)j->correct / (double)j->clips : 0};
-    m[1] = (struct sink_metric){xstrdup("accuracy/mean"), sum / folds};
+    m[1] = (struct sink_metric){xstrdup("accuracy/mean"), sum / j->count};
     return m;
 }
 
@@ -188,7 +184,7 @@ static void tell(const struct train_options *o, const struct joined *j, const st
 {
     static const char *const files[][2] = {
         {"predictions", "predictions.npy"}, {"predictions.csv", "predictions.csv"}, {"summary", "summary.json"}};
-    struct sink_metrics m = {.step = 1, .evaluation = 1, .count = (int)o->job->data->k + 2, .metrics = figures};
+    struct sink_metrics m = {.step = 1, .evaluation = 1, .count = (int)j->count + 2, .metrics = figures};
     sink_log(o->sink, LOG_INFO, "cross-validated accuracy over %llu clips: %.4f", (unsigned long long)j->clips,
              figures[0].value);
     if (o->sink->metrics)
@@ -205,16 +201,16 @@ static int write_joined(const struct train_options *o, struct joined *j, struct 
     char *npy = file_join(o->dir, "predictions.npy"), *csv = file_join(o->dir, "predictions.csv");
     char *path = file_join(o->dir, "summary.json"), *job_path = file_join(o->dir, "job.yaml");
     char *job = spec_to_yaml(o->job);
-    struct sink_metric *figures = make_figures(j, o->job->data->k);
+    struct sink_metric *figures = make_figures(j);
     json_t *root = json_pack("{s:s, s:s, s:I, s:o, s:O}", "version", ISLR_VERSION, "fold", "all", "clips",
-                             (json_int_t)j->clips, "final", figures_json(figures, o->job->data->k), "folds", j->folds);
+                             (json_int_t)j->clips, "final", figures_json(figures, j->count), "folds", j->folds);
     char *text = json_dumps(root, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
     int rc = npy_write_f32(npy, j->probabilities, 2, j->shape, e) ||
              file_write_atomic(csv, j->csv.text, j->csv.length, e) ||
              file_write_atomic(job_path, job, strlen(job), e) || file_write_atomic(path, text, strlen(text), e);
     if (!rc)
         tell(o, j, figures);
-    free_figures(figures, o->job->data->k);
+    free_figures(figures, j->count);
     json_decref(root);
     free(text);
     free(job);
@@ -231,10 +227,19 @@ static int join_summary(struct joined *j, uint32_t fold, const char *path, struc
     char wanted[16];
     json_t *root = json_load_file(path, 0, NULL);
     const char *found = json_string_value(json_object_get(root, "fold"));
+    const char *set = json_string_value(json_object_get(json_object_get(root, "data"), "set_sha256"));
+    if (fold == 0)
+        snprintf(j->set, sizeof j->set, "%s", set ? set : "");
     snprintf(wanted, sizeof wanted, "%u", fold);
     int rc = 0;
     if (!found || strcmp(found, wanted))
         rc = error_set(e, ERR_DAMAGED, "%s is not the summary of fold %u", path, fold);
+    else if (strcmp(set ? set : "", j->set))
+        rc = error_set(
+            e, ERR_INVALID,
+            "%s: fold %u was trained on another prepared set (SHA-256 %s) than fold 0 (%s): their predictions "
+            "are not those of one cross-validation",
+            path, fold, set ? set : "unknown", j->set);
     else
         json_array_append(j->folds, json_object_get(root, "final"));
     json_decref(root);
@@ -254,12 +259,12 @@ static int join_fold(const struct train_options *o, struct joined *j, uint32_t f
     return rc ? -1 : 0;
 }
 
-static int join_folds(const struct train_options *o, struct error *e)
+static int join_folds(const struct train_options *o, uint32_t folds, struct error *e)
 {
-    struct joined j = {.folds = json_array()};
+    struct joined j = {.count = folds, .folds = json_array()};
     int rc = 0;
-    j.accuracy = xcalloc(o->job->data->k, sizeof *j.accuracy);
-    for (uint32_t fold = 0; fold < o->job->data->k && !rc; fold++)
+    j.accuracy = xcalloc(folds, sizeof *j.accuracy);
+    for (uint32_t fold = 0; fold < folds && !rc; fold++)
         rc = join_fold(o, &j, fold, e);
     if (!rc)
         rc = write_joined(o, &j, e);
@@ -270,10 +275,33 @@ static int join_folds(const struct train_options *o, struct error *e)
     return rc;
 }
 
+// How many the data has: the job's number, or that of its fold file.
+static int find_folds(const struct train_options *o, struct all_folds *all, struct error *e)
+{
+    char *path;
+    if (prepared_set(o, &path, e))
+        return -1;
+    struct set *set = set_open(path, e);
+    int rc = set ? 0 : -1;
+    if (set && set_fold_count(set) < 2)
+        rc = error_set(e, ERR_INVALID, "data.fold is all, and %s has no folds", path);
+    if (!rc)
+        *all = (struct all_folds){(uint32_t)set_fold_count(set), *set_hash(set)};
+    set_close(set);
+    free(path);
+    return comm_agree(o->comm, rc, e);
+}
+
 int train_all_folds(const struct train_options *o, struct error *e)
 {
-    for (uint32_t fold = 0; fold < o->job->data->k && !o->join; fold++)
-        if (train_fold(o, fold, e))
+    struct all_folds all = {.count = o->job->data->k};
+    if (!o->join && find_folds(o, &all, e))
+        return -1;
+    int clears = comm_rank(o->comm) == 0 && !o->resume && !o->join;
+    if (comm_agree(o->comm, clears && place_clear(o->dir, e), e))
+        return -1;
+    for (uint32_t fold = 0; fold < all.count && !o->join; fold++)
+        if (train_fold(o, fold, &all, e))
             return -1;
-    return comm_agree(o->comm, comm_rank(o->comm) == 0 && join_folds(o, e), e);
+    return comm_agree(o->comm, comm_rank(o->comm) == 0 && join_folds(o, all.count, e), e);
 }

@@ -225,6 +225,14 @@ static int write_summary(struct run *r, const struct figures *soup, struct error
     return rc;
 }
 
+static int remove_resume_points(struct run *r, struct error *e)
+{
+    char *resume = run_path(r, "resume");
+    int rc = file_remove_tree(resume, e);
+    free(resume);
+    return rc;
+}
+
 int run_finish(struct run *r, struct error *e)
 {
     struct figures soup = {0};
@@ -234,12 +242,5 @@ int run_finish(struct run *r, struct error *e)
         return -1;
     if (r->data.held_out_count && comm_agree(r->o->comm, evaluate_soup(r, &soup, e), e))
         return -1;
-    if (comm_agree(r->o->comm, r->root && write_summary(r, &soup, e), e))
-        return -1;
-    if (!r->root)
-        return 0;
-    char *resume = run_path(r, "resume");
-    int rc = file_remove_tree(resume, e);
-    free(resume);
-    return rc;
+    return comm_agree(r->o->comm, r->root && (write_summary(r, &soup, e) || remove_resume_points(r, e)), e);
 }

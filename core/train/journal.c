@@ -10,30 +10,44 @@
 #include "core/base/file.h"
 #include "core/base/memory.h"
 
-// The lines of steps 1..step of an earlier part of the run.
-static void keep_lines(const char *text, size_t size, uint64_t step, struct strbuf *kept)
+// The step that a line is of, 0: none. Looks at the line's beginning alone: behind it stands all of a long run.
+static uint64_t step_of(const char *line)
 {
-    for (const char *line = text, *end; (end = memchr(line, '\n', (size_t)(text + size - line))); line = end + 1) {
-        unsigned long long n;
-        if (sscanf(line, "{\"step\": %llu,", &n) == 1 && n <= step)
-            strbuf_add(kept, line, (size_t)(end + 1 - line));
+    static const char prefix[] = "{\"step\": ";
+    char *end;
+    if (strncmp(line, prefix, sizeof prefix - 1))
+        return 0;
+    uint64_t step = strtoull(line + sizeof prefix - 1, &end, 10);
+    return *end == ',' ? step : 0;
+}
+
+// The lines of steps 1..step of an earlier part of the run, moved together at the beginning of the text. Returns their
+// size.
+static size_t keep_lines(char *text, size_t size, uint64_t step)
+{
+    size_t kept = 0;
+    for (char *line = text, *end; (end = memchr(line, '\n', (size_t)(text + size - line))); line = end + 1) {
+        uint64_t n = step_of(line);
+        if (!n || n > step)
+            continue;
+        memmove(text + kept, line, (size_t)(end + 1 - line));
+        kept += (size_t)(end + 1 - line);
     }
+    return kept;
 }
 
 int journal_open(struct journal *j, const char *path, uint64_t step, struct error *e)
 {
-    struct strbuf kept = {0};
     char *text = NULL;
-    size_t size;
+    size_t size = 0;
     memset(j, 0, sizeof *j);
     if (step && file_exists(path)) {
         if (file_read(path, (size_t)1 << 40, &text, &size, e))
             return -1;
-        keep_lines(text, size, step, &kept);
-        free(text);
+        size = keep_lines(text, size, step);
     }
-    int rc = file_write_atomic(path, kept.text ? kept.text : "", kept.length, e);
-    free(kept.text);
+    int rc = file_write_atomic(path, text ? text : "", size, e);
+    free(text);
     if (rc)
         return -1;
     j->stream = fopen(path, "ae");

@@ -56,6 +56,12 @@ static void beat(void *context, size_t done, size_t total)
     pulse_beat(context);
 }
 
+static bool beat_on(void *context)
+{
+    pulse_beat(context);
+    return false;
+}
+
 static bool watch_stopped(void *context)
 {
     struct watcher *w = context;
@@ -65,7 +71,7 @@ static bool watch_stopped(void *context)
 
 struct prepare_watch prepared_pulse_watch(struct pulse *pulse)
 {
-    return (struct prepare_watch){.context = pulse, .progress = beat};
+    return (struct prepare_watch){.context = pulse, .progress = beat, .stopped = beat_on};
 }
 
 // ---- clips that are left out ----------------------------------------------------------------------------------------

@@ -25,6 +25,9 @@ struct run {
     double saved;                     // time of the last resume point
     struct figures figures[LEARNERS]; // of the last evaluation of each model
     int evaluated[LEARNERS];          // step of it, 0: none yet
+    // Root: what it alone failed at since the ranks last agreed. It goes on with what all do together until they do so
+    // again: were it to return at once, they would wait for it in the next collective.
+    struct error alone;
 };
 
 // A list of figures on its way to the journal and the sink.

@@ -36,6 +36,10 @@ static int add_set(struct sources *s, const char *path, struct error *e)
     struct set *set = set_open(path, e);
     if (!set)
         return -1;
+    if (set_verify(set, 0, e)) {
+        set_close(set);
+        return error_prefix(e, "%s", path);
+    }
     s->sets = xrealloc(s->sets, s->set_count + 1, sizeof *s->sets);
     s->sets[s->set_count++] = set;
     for (size_t i = 0; i < set_count(set); i++)

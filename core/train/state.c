@@ -33,7 +33,10 @@ struct hash state_job_hash(const Islr__JobSpec *job)
     return h;
 }
 
+enum { STATE_VERSION = 2 }; // 1 had neither a number nor an origin
+
 struct state_header {
+    uint32_t version, reserved;
     struct hash job;
     struct run_state state;
 };
@@ -109,6 +112,7 @@ int state_save(const char *directory, const struct run_state *state, struct step
     void *copies[STATE_PARTS_MAX] = {0};
     struct state_header header;
     memset(&header, 0, sizeof header);
+    header.version = STATE_VERSION;
     header.job = state_job_hash(t->job);
     header.state = *state;
     sections[0] = (struct resume_section){"header", &header, sizeof header};
@@ -160,6 +164,49 @@ static int load_parts(const struct resume_point *point, const struct log *log, s
     return t->stream->op->synchronize(t->stream, e);
 }
 
+static int read_header(const struct resume_point *point, struct state_header *header, struct error *e)
+{
+    const struct resume_section *s = resume_find(point, "header");
+    uint32_t version = 0;
+    if (s && s->size == sizeof *header)
+        memcpy(&version, s->data, sizeof version);
+    if (s && version != STATE_VERSION)
+        return error_set(e, ERR_INVALID,
+                         "%s is of another version of this program, which this one cannot go on from: go on with that "
+                         "one, or begin the run anew",
+                         point->path);
+    return resume_read(point, "header", header, sizeof *header, e);
+}
+
+// `what` is of the run that left the point, `now` what this one would begin from.
+static int check_hash(const struct resume_point *point, const char *what, const struct hash *then,
+                      const struct hash *now, struct error *e)
+{
+    char hex[2][65];
+    if (hash_equal(then, now))
+        return 0;
+    hash_to_hex(then, hex[0]);
+    hash_to_hex(now, hex[1]);
+    return error_set(e, ERR_INVALID,
+                     "%s is of a run that began with another %s: its SHA-256 was %s, now it is %s; give what it was, "
+                     "or begin the run anew",
+                     point->path, what, hex[0], hex[1]);
+}
+
+static int check_origin(const struct resume_point *point, const struct state_origin *then,
+                        const struct state_origin *now, struct error *e)
+{
+    static const char *const files[LEARNERS] = {
+        [STUDENT] = "file init.student", [TEACHER] = "file init.teacher", [DISTILLED] = "file init.distilled"};
+    static const struct hash none;
+    if (check_hash(point, "prepared set (data.path)", &then->set, &now->set, e))
+        return -1;
+    for (int i = 0; i < LEARNERS; i++)
+        if (!hash_equal(&now->init[i], &none) && check_hash(point, files[i], &then->init[i], &now->init[i], e))
+            return -1;
+    return 0;
+}
+
 int state_load(const char *directory, const struct log *log, struct run_state *state, struct step_space *t,
                struct error *e)
 {
@@ -168,10 +215,12 @@ int state_load(const char *directory, const struct log *log, struct run_state *s
     if (resume_open(directory, log, &point, e))
         return -1;
     struct hash job = state_job_hash(t->job);
-    int rc = resume_read(&point, "header", &header, sizeof header, e);
+    int rc = read_header(&point, &header, e);
     if (!rc && !hash_equal(&header.job, &job))
         rc = error_set(e, ERR_INVALID, "%s is a resume point of another job: its settings differ from this one's",
                        point.path);
+    if (!rc)
+        rc = check_origin(&point, &header.state.origin, &state->origin, e);
     if (!rc && (header.state.best_count > STATE_BEST_MAX || header.state.step > t->schedule.steps))
         rc = error_set(e, ERR_DAMAGED, "%s: its header makes no sense", point.path);
     if (!rc)

@@ -15,7 +15,13 @@ struct state_best {
     double accuracy;
 };
 
+// What a run began from beside its job: hashes of the prepared set, and of the files of init, zero where none is given.
+struct state_origin {
+    struct hash set, init[LEARNERS];
+};
+
 struct run_state {
+    struct state_origin origin;
     uint32_t step;   // done; 0 before the first
     uint32_t frozen; // step_space.frozen
     uint32_t best_count;
@@ -30,9 +36,10 @@ struct hash state_job_hash(const Islr__JobSpec *job);
 // writes. It is the same, whoever keeps which moments.
 int state_save(const char *directory, const struct run_state *state, struct step_space *t, struct error *e);
 
-// Loads the newest whole resume point and removes damaged ones of later steps; ERR_NOT_FOUND if there is none. Called on
-// one rank; state_share() must follow, which gives all ranks what is theirs. One of a run that had no loss scale goes on in
-// fp16 with a fresh one, as a line in the log says.
+// Loads the newest whole resume point and removes damaged ones of later steps; ERR_NOT_FOUND if there is none,
+// ERR_INVALID if it is of another job, or of another origin than `state` has before (one of init that is zero there
+// will do). Called on one rank; state_share() must follow, which gives all ranks what is theirs. One of a run that had
+// no loss scale goes on in fp16 with a fresh one, as a line in the log says.
 int state_load(const char *directory, const struct log *log, struct run_state *state, struct step_space *t,
                struct error *e);
 

@@ -13,6 +13,7 @@
 #include "core/spec/spec.h"
 #include "core/train/checkpoint.h"
 #include "core/train/memory.h"
+#include "core/train/place.h"
 #include "core/train/prepared.h"
 #include "core/train/recipe.h"
 #include "core/train/run.h"
@@ -47,6 +48,14 @@ int run_report(struct run *r, const struct metric_list *l, int evaluation, struc
     if (r->o->sink->metrics)
         r->o->sink->metrics(r->o->sink->context, &m);
     return journal_flush(&r->journal, e);
+}
+
+// On the root, between what all ranks do together.
+static void report_alone(struct run *r, const struct metric_list *l, int evaluation)
+{
+    struct error e;
+    if (r->root && run_report(r, l, evaluation, &e) && !r->alone.code)
+        r->alone = e;
 }
 
 struct evaluator run_evaluator(struct run *r, enum learner_role role)
@@ -101,10 +110,22 @@ static int init_learner(struct run *r, enum learner_role role, const char *file,
     return rc ? rc : r->step.stream->op->synchronize(r->step.stream, e);
 }
 
+// A file of init that is there no more is nothing to a run that goes on: its weights are in the resume point.
+static int find_origin(struct run *r, struct state_origin *o, struct error *e)
+{
+    const Islr__Init *init = r->o->job->init;
+    const char *const files[LEARNERS] = {
+        [STUDENT] = init->student, [TEACHER] = init->teacher, [DISTILLED] = init->distilled};
+    *o = (struct state_origin){.set = *set_hash(r->set)};
+    for (int i = 0; i < LEARNERS; i++)
+        if (files[i][0] && file_exists(files[i]) && hash_file(files[i], &o->init[i], e))
+            return error_prefix(e, "init.%s", learner_names[i]);
+    return 0;
+}
+
 static int start_fresh(struct run *r, struct error *e)
 {
     const Islr__Init *init = r->o->job->init;
-    r->state = (struct run_state){0};
     return init_learner(r, STUDENT, init->student, e) || init_learner(r, TEACHER, init->teacher, e) ||
                    init_learner(r, DISTILLED, init->distilled, e)
                ? -1
@@ -136,7 +157,7 @@ static int start_root(struct run *r, struct error *e)
     char *resume = run_path(r, "resume"), *journal = run_path(r, "metrics.jsonl"), *job = run_path(r, "job.yaml");
     char *text = spec_to_yaml(r->o->job);
     struct error missing = {0};
-    int rc = file_make_dirs(r->o->dir, e), loaded = -1;
+    int rc = file_make_dirs(r->o->dir, e) || find_origin(r, &r->state.origin, e), loaded = -1;
     if (!rc && r->o->resume) {
         loaded = load_state(r, resume, &missing);
         if (loaded && missing.code != ERR_NOT_FOUND) {
@@ -149,7 +170,7 @@ static int start_root(struct run *r, struct error *e)
         }
     }
     if (!rc && loaded)
-        rc = file_remove_tree(resume, e) || start_fresh(r, e);
+        rc = start_fresh(r, e) || place_clear(r->o->dir, e); // initial weights may be what is removed
     if (!rc)
         rc = file_write_atomic(job, text, strlen(text), e) || journal_open(&r->journal, journal, r->state.step, e);
     free(resume);
@@ -244,10 +265,11 @@ static int evaluate(struct run *r, struct error *e)
         if (i == STUDENT)
             metric_add(&list, r->figures[i].loss, "loss/valid");
     }
-    return r->root ? run_report(r, &list, 1, e) : 0;
+    report_alone(r, &list, 1);
+    return 0;
 }
 
-static int report_step(struct run *r, const struct step_result *result, struct error *e)
+static void report_step(struct run *r, const struct step_result *result)
 {
     struct metric_list list = {.count = 0};
     for (int i = 0; i < LEARNERS; i++) {
@@ -267,7 +289,7 @@ static int report_step(struct run *r, const struct step_result *result, struct e
         metric_add(&list, result->skipped, "skipped_steps");
     }
     metric_add(&list, r->clips_per_second, "clips_per_second");
-    return run_report(r, &list, 0, e);
+    report_alone(r, &list, 0);
 }
 
 // The run ends here: says where it went wrong and leaves the batch's clips in a file.
@@ -314,7 +336,8 @@ static int save_resume_point(struct run *r, struct error *e)
     return rc;
 }
 
-// What a finished step brings with it. All ranks agree on what is due, from the step's number alone.
+// What a finished step brings with it. All ranks agree on what is due, from the step's number alone; and behind this on
+// how it went.
 static int after_step(struct run *r, struct error *e)
 {
     const struct schedule *s = &r->step.schedule;
@@ -328,10 +351,17 @@ static int after_step(struct run *r, struct error *e)
             r->step.frozen = 1;
         r->state.frozen = (uint32_t)r->step.frozen;
     }
-    if (!schedule_ends_epoch(s, r->state.step))
-        return 0;
-    progress(r, "save");
-    return step_gather_weights(&r->step, e) || (r->root && run_save_epoch(r, e)) ? -1 : 0;
+    int saves = schedule_ends_epoch(s, r->state.step);
+    if (saves) {
+        progress(r, "save");
+        if (step_gather_weights(&r->step, e))
+            return -1;
+    }
+    if (r->alone.code) {
+        *e = r->alone;
+        return -1;
+    }
+    return saves && r->root ? run_save_epoch(r, e) : 0;
 }
 
 static int one_step(struct run *r, struct error *e)
@@ -352,7 +382,8 @@ static int one_step(struct run *r, struct error *e)
         return fail_not_finite(r, batch, e);
     r->state.step = step;
     r->clips_per_second = r->o->job->train->batch / (clock_seconds() - began);
-    return r->root ? report_step(r, &result, e) : 0;
+    report_step(r, &result);
+    return 0;
 }
 
 // What all ranks do before the next step: the most that any of them has reason for. A resume point is due by rank 0's

@@ -15,8 +15,10 @@ struct train_options {
     const struct run_sink *sink;
     const char *dir; // of the run's files; used on rank 0 alone
     int threads;     // for preparation; 0: all cores
-    int resume;      // go on from the newest resume point in dir, if there is one
-    int join;        // data.fold "all": the folds have been trained, and what they left is in dir/fold-N: only join it
+    // Go on from the newest resume point in dir, if there is one. Else what an earlier run has left there is removed,
+    // once data and world have been found to do (place.h).
+    int resume;
+    int join; // data.fold "all": the folds have been trained, and what they left is in dir/fold-N: only join it
 };
 
 // Collective. 0: done. ERR_INTERRUPTED: sink->should_stop() said so on some rank, and a resume point was saved.

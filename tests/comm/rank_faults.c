@@ -107,6 +107,9 @@ static void disagree(struct comm *c, const char *what)
     int first = comm_rank(c) == 0, ranks[] = {first ? 1 : 0, first ? 0 : 1};
     if (strcmp(what, "size") == 0 && comm_sum_f32(c, data, first ? 1000 : 2000, &e))
         report(c, &e, began);
+    int64_t flag = 1;
+    if (strcmp(what, "collective") == 0 && (first ? comm_barrier(c, &e) : comm_max_i64(c, &flag, &e)))
+        report(c, &e, began);
     if (strcmp(what, "group") == 0 && !comm_create_group(c, ranks, 2, 3, &e))
         report(c, &e, began);
 }

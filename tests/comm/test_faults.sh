@@ -25,6 +25,11 @@ launch 20 2 disagree size
 [ $status -eq 1 ] || fail "sums of different sizes: exit status $status, not 1"
 said_line "a sum: MPI failed between rank 0 on $host and rank 1 on $host: .*[tT]runc" || fail "different sizes: not said"
 
+launch 20 2 disagree collective
+[ $status -eq 1 ] || fail "different collectives: exit status $status, not 1"
+said_line "rank 1 after .*rank 1 on $host was sent 0 bytes by rank 0 on $host where it waited for 8" ||
+    fail "different collectives: not said"
+
 launch 20 2 disagree group
 [ $status -eq 1 ] || fail "different groups: exit status $status, not 1"
 said_line "build group 3 of different ranks" || fail "different groups: not said"

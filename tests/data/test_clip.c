@@ -158,6 +158,20 @@ static void test_constant(void **state)
     }
 }
 
+// The largest coordinates that the reader of recordings takes.
+static void test_large(void **state)
+{
+    (void)state;
+    double *x = make_input("seen", 5);
+    float out[5 * LANDMARKS * 3];
+    for (size_t i = 0; i < (size_t)5 * RAW_LANDMARKS * 3; i++)
+        x[i] = i % 7 ? 1e30 : -1e30;
+    int frames = clip_prepare(x, 5, 5, out);
+    for (int i = 0; i < frames * LANDMARKS * 3; i++)
+        assert_true(isfinite(out[i]));
+    free(x);
+}
+
 static void test_missing_hands(void **state)
 {
     (void)state;
@@ -189,8 +203,9 @@ static void test_types(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_golden),        cmocka_unit_test(test_any_length),
-                                       cmocka_unit_test(test_normalised),    cmocka_unit_test(test_constant),
-                                       cmocka_unit_test(test_missing_hands), cmocka_unit_test(test_types)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_golden),     cmocka_unit_test(test_any_length),
+                                       cmocka_unit_test(test_normalised), cmocka_unit_test(test_constant),
+                                       cmocka_unit_test(test_large),      cmocka_unit_test(test_missing_hands),
+                                       cmocka_unit_test(test_types)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

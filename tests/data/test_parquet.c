@@ -1,10 +1,15 @@
 // The reader of recordings: files of every shape that holds the same clip, and files that do not hold one.
+#include <malloc.h>
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -244,11 +249,33 @@ static void test_broken_values(void **state)
 {
     struct rows r = make_rows(2);
     r.x[700 * 3 + 1] = INFINITY;
-    expect_broken(state, &r, "column y has infinite values");
+    expect_broken(state, &r, "column y, row 700: inf is no coordinate (at most 1e+30)");
+    r = make_rows(2);
+    for (int i = 0; i < 5; i++)
+        r.x[(690 + i) * 3] = NAN; // rows without a value come before
+    r.x[700 * 3] = 1e307;
+    expect_broken(state, &r, "column x, row 700: 1e+307 is no coordinate");
+    r = make_rows(2);
+    r.x[700 * 3 + 1] = -1.1e30;
+    r.file.group_rows = 500;
+    expect_broken(state, &r, "column y, row 700: -1.1e+30 is no coordinate");
+    r = make_rows(2);
+    r.x[700 * 3] = 1e30; // the largest that is taken
+    char *path = scratch_path(state, "large.parquet");
+    struct parquet_reader *reader = parquet_reader_create();
+    struct error e;
+    const double *x;
+    int frames;
+    assert_int_equal(parquet_make(path, &r.file), 0);
+    assert_int_equal(parquet_read_clip(reader, path, &x, &frames, &e), 0);
+    assert_true(x[700 * 3] == 1e30);
+    parquet_reader_destroy(reader);
+    free(path);
+    free_rows(&r);
     r = make_rows(2);
     r.x[700 * 3 + 2] = -INFINITY;
     r.file.columns = "frame:int32 type:text landmark_index:int32 x:float y:float z:float";
-    expect_broken(state, &r, "column z has infinite values");
+    expect_broken(state, &r, "column z, row 700: -inf is no coordinate");
     r = make_rows(1);
     r.file.rows = 0;
     expect_broken(state, &r, "no frames");
@@ -312,6 +339,13 @@ static void test_no_parquet(void **state)
     expect_fault(path, ERR_NOT_FOUND, "No such file");
     free(path);
     expect_fault(*state, ERR_DAMAGED, "not a regular file");
+    path = scratch_path(state, "loop.parquet");
+    assert_int_equal(symlink("loop.parquet", path), 0);
+    expect_fault(path, ERR_FAILED, "cannot be read: Too many levels of symbolic links");
+    free(path);
+    path = scratch_path(state, "text.parquet/a.parquet");
+    expect_fault(path, ERR_NOT_FOUND, "Not a directory");
+    free(path);
 }
 
 // Cut short and altered files are refused, or read as some clip; nothing else may happen.
@@ -341,7 +375,7 @@ static void test_damaged(void **state)
         const double *x;
         int frames;
         if (parquet_read_clip(reader, damaged, &x, &frames, &e)) {
-            assert_true(strlen(e.text) > 0);
+            assert_true(strlen(e.text) > 0 && e.code == ERR_DAMAGED);
             refused++;
         } else {
             assert_in_range(frames, 1, 2);
@@ -355,20 +389,68 @@ static void test_damaged(void **state)
     free(damaged);
 }
 
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+enum { LIMITS_MEMORY = 0 }; // their shadow memory is part of what the limit counts
+#else
+enum { LIMITS_MEMORY = 1 };
+#endif
+
+// How a process reads the file that may take `room` bytes more than it has.
+static int read_within(const char *path, size_t room)
+{
+    long pages = 0;
+    malloc_trim(0); // what earlier tests have freed is no room
+    FILE *f = fopen("/proc/self/statm", "re");
+    if (!f || fscanf(f, "%ld", &pages) != 1)
+        return -1;
+    fclose(f);
+    struct rlimit limit;
+    getrlimit(RLIMIT_AS, &limit);
+    limit.rlim_cur = (rlim_t)pages * (rlim_t)sysconf(_SC_PAGESIZE) + room;
+    if (setrlimit(RLIMIT_AS, &limit))
+        return -1;
+    const double *x;
+    int frames;
+    struct error e = {ERR_NONE, ""};
+    struct parquet_reader *reader = parquet_reader_create();
+    return parquet_read_clip(reader, path, &x, &frames, &e) ? (int)e.code : 0;
+}
+
+// Wherever in the work memory runs out: it is not the file that is damaged.
+static void test_out_of_memory(void **state)
+{
+    if (!LIMITS_MEMORY)
+        skip();
+    char *path = scratch_path(state, "large.parquet");
+    struct rows r = make_rows(600);
+    int read = 0, refused = 0;
+    assert_int_equal(parquet_make(path, &r.file), 0);
+    for (size_t room = 1 << 20; room < (size_t)64 << 20; room += room < (16 << 20) ? 1 << 20 : 4 << 20) {
+        int status = -1;
+        pid_t child = fork();
+        if (!child)
+            _exit(read_within(path, room));
+        waitpid(child, &status, 0);
+        if (!WIFEXITED(status) || (WEXITSTATUS(status) && WEXITSTATUS(status) != ERR_FAILED))
+            fail_msg("with %zu bytes more it ended with status %#x", room, (unsigned)status);
+        read += WEXITSTATUS(status) == 0;
+        refused += WEXITSTATUS(status) != 0;
+    }
+    if (!read || refused < 6)
+        fail_msg("%d were read, %d refused", read, refused);
+    free_rows(&r);
+    free(path);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_written_is_read),
-                                       cmocka_unit_test(test_codecs_and_encodings),
-                                       cmocka_unit_test(test_columns),
-                                       cmocka_unit_test(test_row_groups),
-                                       cmocka_unit_test(test_rows_in_any_order),
-                                       cmocka_unit_test(test_frame_numbers),
-                                       cmocka_unit_test(test_long_clip),
-                                       cmocka_unit_test(test_broken_rows),
-                                       cmocka_unit_test(test_broken_values),
-                                       cmocka_unit_test(test_wrong_columns),
-                                       cmocka_unit_test(test_too_long),
-                                       cmocka_unit_test(test_no_parquet),
-                                       cmocka_unit_test(test_damaged)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_written_is_read),   cmocka_unit_test(test_codecs_and_encodings),
+        cmocka_unit_test(test_columns),           cmocka_unit_test(test_row_groups),
+        cmocka_unit_test(test_rows_in_any_order), cmocka_unit_test(test_frame_numbers),
+        cmocka_unit_test(test_long_clip),         cmocka_unit_test(test_broken_rows),
+        cmocka_unit_test(test_broken_values),     cmocka_unit_test(test_wrong_columns),
+        cmocka_unit_test(test_too_long),          cmocka_unit_test(test_no_parquet),
+        cmocka_unit_test(test_damaged),           cmocka_unit_test(test_out_of_memory)};
     return cmocka_run_group_tests(tests, scratch_setup, scratch_teardown);
 }

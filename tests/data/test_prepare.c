@@ -23,6 +23,7 @@
 #include "core/data/parquet.h"
 #include "core/data/prepare.h"
 #include "core/data/set.h"
+#include "core/data/set_format.h"
 #include "core/data/synth.h"
 #include "tests/data/scratch.h"
 #include "tests/data/team.h"
@@ -300,6 +301,44 @@ static void test_out_of_descriptors(void **state)
     free(out);
 }
 
+// A recording that is there when the preparation begins, and that nobody can read when its turn comes.
+struct vanishing {
+    char *path, *aside;
+    atomic_int calls;
+};
+
+static bool vanish(void *context)
+{
+    struct vanishing *v = context;
+    if (!atomic_fetch_add(&v->calls, 1) && (rename(v->path, v->aside) || symlink(v->path, v->path)))
+        abort();
+    return false;
+}
+
+static void test_unreadable(void **state)
+{
+    char *directory = make_data(state, "data"), *out = scratch_path(state, "unreadable.islr");
+    struct error e;
+    struct recordings *r = recordings_read(directory, 1, &e);
+    struct vanishing v = {.path = file_join(directory, r->clips[30].path), .aside = scratch_path(state, "aside")};
+    struct prepare_options o = usual;
+    o.watch = (struct prepare_watch){.context = &v, .stopped = vanish};
+    assert_int_equal(prepare_set(directory, out, &o, NULL, &e), -1);
+    assert_int_equal(e.code, ERR_FAILED);
+    assert_non_null(strstr(e.text, v.path));
+    assert_int_equal(count_files(*state, "unreadable.islr"), 0);
+    assert_int_equal(rename(v.aside, v.path), 0);
+    assert_int_equal(prepare_set(directory, out, &usual, NULL, &e), 0);
+    struct set *s = open_set(out);
+    assert_int_equal(set_count(s), CLIPS);
+    set_close(s);
+    recordings_free(r);
+    free(v.path);
+    free(v.aside);
+    free(directory);
+    free(out);
+}
+
 static void test_no_place_to_write(void **state)
 {
     char *directory = make_data(state, "data");
@@ -429,6 +468,21 @@ static ino_t inode(const char *path)
     return st.st_ino;
 }
 
+// One bit of the last clip's frames is another: nothing but their hash knows.
+static void spoil_frames(const char *path)
+{
+    struct set *s = open_set(path);
+    long at = (long)SET_FRAMES_AT + (long)(set_frame_count(s) * SET_FRAME_BYTES) - 8;
+    set_close(s);
+    FILE *f = fopen(path, "r+b");
+    assert_non_null(f);
+    assert_int_equal(fseek(f, at, SEEK_SET), 0);
+    int byte = fgetc(f);
+    assert_int_equal(fseek(f, at, SEEK_SET), 0);
+    assert_int_equal(fputc(byte ^ 1, f), byte ^ 1);
+    fclose(f);
+}
+
 static void test_cache(void **state)
 {
     char *directory = make_data(state, "data"), *cache = scratch_path(state, "cache/sets");
@@ -445,6 +499,10 @@ static void test_cache(void **state)
     scratch_write_bytes(first, damage, sizeof damage);
     second = cached_or_fail(&c);
     set_close(open_set(second)); // made again
+    free(second);
+    spoil_frames(first);
+    second = cached_or_fail(&c);
+    set_close(open_set(second)); // its frames too
     free(second);
 
     c.o.k = 2;
@@ -464,6 +522,28 @@ static void test_cache(void **state)
     free(first);
     free(cache);
     free(directory);
+}
+
+static void test_damaged_set(void **state)
+{
+    char *directory = make_data(state, "data"), *out = scratch_path(state, "set.islr");
+    struct cached c = {out, "/nonexistent", usual, {0}};
+    struct error e;
+    assert_int_equal(prepare_set(directory, out, &usual, NULL, &e), 0);
+    free(cached_or_fail(&c));
+    spoil_frames(out);
+    assert_int_equal(run_cached(&c, NULL, &e), -1);
+    assert_int_equal(e.code, ERR_DAMAGED);
+    if (!strstr(e.text, out) || !strstr(e.text, "are damaged"))
+        fail_msg("%s", e.text);
+    // The last member alone has that clip in its share, and all are told.
+    int results[TEAM_MAX];
+    struct error errors[TEAM_MAX];
+    team_run(3, run_cached, &c, results, errors);
+    for (int i = 0; i < 3; i++)
+        assert_true(results[i] == -1 && errors[i].code == ERR_DAMAGED);
+    free(directory);
+    free(out);
 }
 
 static void test_cache_in_a_team(void **state)
@@ -546,6 +626,29 @@ static void test_ready_made_set(void **state)
     free(out);
 }
 
+// Four participants do not make five folds; where none are needed, that does not matter.
+static void test_too_few_participants(void **state)
+{
+    char *directory = make_data(state, "data"), *cache = scratch_path(state, "few");
+    struct cached c = {directory, cache, usual, {0}};
+    c.o.k = 5;
+    expect_unfit(&c, "5 folds need at least 5 participants");
+    c.o.any_folds = true;
+    char *path = cached_or_fail(&c);
+    struct set *s = open_set(path);
+    assert_int_equal(set_fold_count(s), 0);
+    set_close(s);
+    free(path);
+    c.o.k = 4; // where they can be made, they are
+    path = cached_or_fail(&c);
+    s = open_set(path);
+    assert_int_equal(set_fold_count(s), 4);
+    set_close(s);
+    free(path);
+    free(cache);
+    free(directory);
+}
+
 static void test_fold_file(void **state)
 {
     char *directory = make_data(state, "data"), *out = scratch_path(state, "folds.islr");
@@ -587,14 +690,17 @@ int main(void)
                                        cmocka_unit_test(test_strict),
                                        cmocka_unit_test(test_nothing_to_prepare),
                                        cmocka_unit_test(test_out_of_descriptors),
+                                       cmocka_unit_test(test_unreadable),
                                        cmocka_unit_test(test_no_place_to_write),
                                        cmocka_unit_test(test_interrupted),
                                        cmocka_unit_test(test_killed),
                                        cmocka_unit_test(test_two_at_once),
                                        cmocka_unit_test(test_cache),
+                                       cmocka_unit_test(test_damaged_set),
                                        cmocka_unit_test(test_cache_in_a_team),
                                        cmocka_unit_test(test_cache_is_shared),
                                        cmocka_unit_test(test_ready_made_set),
+                                       cmocka_unit_test(test_too_few_participants),
                                        cmocka_unit_test(test_fold_file)};
     return cmocka_run_group_tests(tests, scratch_setup, scratch_teardown);
 }

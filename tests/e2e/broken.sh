@@ -18,10 +18,12 @@ run_two() { "${mpirun[@]}" -np 2 "$ISLRD" run "$scratch/job.yaml" --threads 1 --
 
 damage "${clips[0]}" "${clips[80]}" "${clips[-1]}"
 for time in first second; do
-    expect 0 run_two
+    expect 0 run_two --replace
     named "$scratch/last.log" "left out" 3
 done
-expect 2 run_two data.strict=true
+expect 2 run_two --replace data.strict=true
+said "lacks 3 broken clips"
+[ -s "$scratch/run/summary.json" ] || fail "a preparation that failed has removed the run before it"
 
 # Through the server, and with strict: the run fails and says all of them.
 start up "$ISLRD" up -n 2 --threads 1 --dir "$scratch/server" --socket "$scratch/socket"
@@ -37,6 +39,6 @@ ctl logs "$run" >"$scratch/logs.log" || fail "logs $run"
 named "$scratch/logs.log" "broken" 3
 
 damage "${clips[@]:0:30}" "${clips[@]: -30}"
-expect 0 run_two
+expect 0 run_two --replace
 grep -q "left out: and 11 more" "$scratch/last.log" || fail "the clips beyond the fiftieth are not counted"
 [ "$(grep -c "left out: train_landmark_files/" "$scratch/last.log")" = 50 ] || fail "not fifty clips are named"

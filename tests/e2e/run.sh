@@ -51,5 +51,13 @@ said "$scratch/nowhere"
 head -c 1000 "$soup" >"$scratch/cut.safetensors"
 expect 7 "$ISLRD" predict --model "$scratch/cut.safetensors" "$clip"
 said 'cut\.safetensors'
+expect 0 "$ISLRD" prepare --data "$scratch/recordings" --out "$scratch/set.islr" --max-len 25 --k 2
+printf '\377\377' | dd of="$scratch/set.islr" bs=1 seek=5000 conv=notrunc status=none
+for command in "run $scratch/job.yaml data.path=$scratch/set.islr --out $scratch/bad" \
+    "evaluate --model $soup --k 2 $scratch/set.islr" "predict --model $soup $scratch/set.islr"; do
+    read -r -a words <<<"$command"
+    expect 7 "$ISLRD" "${words[@]}"
+    said "$scratch/set.islr: the frames of clip [0-9]+ .* are damaged"
+done
 expect 2 "${mpirun[@]}" -np 2 "$ISLRD" run "$scratch/job.yaml" train.bach=3 --out "$scratch/bad"
 said 'train\.bach.*batch'

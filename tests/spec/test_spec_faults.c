@@ -164,6 +164,12 @@ static const struct single singles[] = {
      "job.yaml:1: data.fold: '01' is given; allowed: 0 to 3 (data.k is 4), all, or full\n"},
     {"data: {path: /x, fold: every, fold_file: /f}\n", NULL,
      "job.yaml:1: data.fold: 'every' is given; allowed: a fold's number, all, or full\n"},
+    {"data: {path: /x, fold: 5, fold_file: /f, k: 5}\n", NULL,
+     "job.yaml:1: data.k: fold 5 is given; allowed: 0 to 4 (data.k is 5), all, or full\n"},
+    {"data: {path: /x, fold: all, fold_file: /f, k: 1}\n", NULL,
+     "job.yaml:1: data.k: with one fold nothing is left to train on; allowed: at least 2 folds, or fold: full\n"},
+    {"data: {path: /x, fold: full, k: 0}\n", NULL,
+     "job.yaml:1: data.k: 0 folds are given; allowed: 1 to 1000, or data.fold_file, which says how many there are\n"},
     {DATA "train: {precision: fp16}\nresources: {device: cpu}\n", NULL,
      "job.yaml:3: resources.device: fp16 needs a CUDA device, but resources.device is cpu; allowed: auto | fp32 | bf16 "
      "on CPUs\n"},

@@ -132,6 +132,32 @@ static void test_arguments(void **state)
     spec_free(job);
 }
 
+// A fold file says how many folds there are, unless the job does.
+static void test_fold_count(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *yaml, *argument;
+        uint32_t k;
+    } cases[] = {{"data: {path: /x}\n", NULL, 4},
+                 {"data: {path: /x, fold_file: /f, fold: 7}\n", NULL, 0},
+                 {"preset: l25\ndata: {path: /x}\n", "data.fold_file=/f", 0},
+                 {"data: {path: /x, fold_file: /f, k: 4}\n", NULL, 4},
+                 {"data: {path: /x, fold_file: /f}\n", "data.k=6", 6},
+                 {"data: {path: /x, fold_file: /f}\n", "data.fold_file=", 4}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct faults faults = {0};
+        Islr__JobSpec *job = JOB(cases[i].yaml, cases[i].argument), *again;
+        assert_int_equal(job->data->k, cases[i].k);
+        char *text = spec_to_yaml(job);
+        assert_int_equal(spec_read_resolved("job.yaml", text, strlen(text), 0, &again, &faults), 0);
+        assert_int_equal(again->data->k, cases[i].k);
+        spec_free(again);
+        spec_free(job);
+        free(text);
+    }
+}
+
 static void test_numbers(void **state)
 {
     (void)state;
@@ -321,11 +347,12 @@ static void test_absolute(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_presets),    cmocka_unit_test(test_shipped_jobs), cmocka_unit_test(test_default_is_l25),
-        cmocka_unit_test(test_precedence), cmocka_unit_test(test_arguments),    cmocka_unit_test(test_numbers),
-        cmocka_unit_test(test_forms),      cmocka_unit_test(test_round_trip),   cmocka_unit_test(test_hash_tells_apart),
-        cmocka_unit_test(test_files),      cmocka_unit_test(test_widths),       cmocka_unit_test(test_absolute),
-        cmocka_unit_test(test_described)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_presets),        cmocka_unit_test(test_shipped_jobs),
+                                       cmocka_unit_test(test_default_is_l25), cmocka_unit_test(test_precedence),
+                                       cmocka_unit_test(test_arguments),      cmocka_unit_test(test_fold_count),
+                                       cmocka_unit_test(test_numbers),        cmocka_unit_test(test_forms),
+                                       cmocka_unit_test(test_round_trip),     cmocka_unit_test(test_hash_tells_apart),
+                                       cmocka_unit_test(test_files),          cmocka_unit_test(test_widths),
+                                       cmocka_unit_test(test_absolute),       cmocka_unit_test(test_described)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -180,7 +180,7 @@ static void test_sweep_faults(void **state)
     struct faults faults = {0}, wanted = {0};
     Islr__JobSpec *base = JOB("preset: tiny\ndata: {path: /d, k: 5}\nresources: {device: cpu}\n", NULL);
     Islr__Axis groups = numbers("train.group", 3, 2), sizes = numbers("train.batch", 6, 3),
-               folds = numbers("data.k", 0, 4);
+               folds = numbers("data.k", 998, 4);
     Islr__Axis *axes[] = {&groups, &sizes};
     struct spec_sweep s;
     base->train->ousm = 3;
@@ -203,7 +203,7 @@ static void test_sweep_faults(void **state)
     assert_int_equal(spec_sweep_open(&s, base, axes, 1, 100, &e), 0);
     assert_int_equal(spec_sweep_check(&s, &faults), -1);
     assert_int_equal(faults.count, 1); // once, not for every combination
-    assert_string_equal(faults.items[0].source, "data.k=0");
+    assert_string_equal(faults.items[0].source, "data.k=1001");
     assert_string_equal(faults.items[0].field, "data.k");
     faults_free(&faults);
     spec_sweep_close(&s);

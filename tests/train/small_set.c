@@ -27,7 +27,7 @@ static void fill_clip(float *x, int frames, uint32_t number)
         }
 }
 
-static void add_clip(struct set_writer *w, int sign, int participant, uint32_t number)
+static void add_clip(struct set_writer *w, int sign, int participant, uint32_t number, int folds)
 {
     struct error e = {0};
     static float x[SMALL_MAX_LEN * LANDMARKS * 3];
@@ -35,7 +35,7 @@ static void add_clip(struct set_writer *w, int sign, int participant, uint32_t n
                          .frames = frame_counts[number % 5],
                          .source_frames = 30,
                          .label = sign,
-                         .fold = -1,
+                         .fold = folds ? participant % folds : -1,
                          .participant = 100 + participant,
                          .sequence = number,
                          .path = "none.parquet"};
@@ -51,15 +51,12 @@ struct set *small_set_make(void)
     return small_set_make_of(SMALL_CLIPS);
 }
 
-struct set *small_set_make_of(int clips)
+void small_set_write(const char *path, int clips, int folds)
 {
     static char *const signs[SMALL_SIGNS] = {"one", "two", "three", "four"};
-    const struct set_description d = {.max_len = SMALL_MAX_LEN, .sign_count = SMALL_SIGNS, .signs = signs};
-    char directory[] = "/tmp/islr-small-set-XXXXXX", path[64];
+    const struct set_description d = {
+        .max_len = SMALL_MAX_LEN, .sign_count = SMALL_SIGNS, .signs = signs, .fold_count = folds};
     struct error e = {0};
-    if (!mkdtemp(directory))
-        fail_msg("no temporary directory");
-    snprintf(path, sizeof path, "%s/small.islr", directory);
     struct set_writer *w = set_writer_open(path, &d, &e);
     if (!w)
         fail_msg("%s", e.text);
@@ -67,8 +64,20 @@ struct set *small_set_make_of(int clips)
     for (int sign = 0; sign < SMALL_SIGNS; sign++)
         for (int p = 0; p < (sign == SMALL_SIGNS - 1 ? 1 : SMALL_PARTICIPANTS); p++)
             for (int i = 0; i < clips; i++)
-                add_clip(w, sign, p, number++);
-    struct set *set = set_writer_commit(w, &e) ? NULL : set_open(path, &e);
+                add_clip(w, sign, p, number++, folds);
+    if (set_writer_commit(w, &e))
+        fail_msg("%s", e.text);
+}
+
+struct set *small_set_make_of(int clips)
+{
+    char directory[] = "/tmp/islr-small-set-XXXXXX", path[64];
+    struct error e = {0};
+    if (!mkdtemp(directory))
+        fail_msg("no temporary directory");
+    snprintf(path, sizeof path, "%s/small.islr", directory);
+    small_set_write(path, clips, 0);
+    struct set *set = set_open(path, &e);
     unlink(path);
     rmdir(directory);
     if (!set)

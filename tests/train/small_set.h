@@ -12,6 +12,10 @@ enum {
     SMALL_MAX_LEN = 25
 };
 
+// Fails the test if the set cannot be written. `clips` of each sign by each participant; participant 100 + p is in fold
+// p % folds, 0: there are none.
+void small_set_write(const char *path, int clips, int folds);
+
 // Fails the test if the set cannot be written. set_close() it; its file is gone already.
 struct set *small_set_make(void);
 // The same with `clips` of each sign by each participant.

@@ -142,7 +142,7 @@ static void resume_point_carries_the_scale(void **state)
     must(state_save(r->directory, &(struct run_state){.step = at}, &run.step, &e), &e);
     small_run_close(&run);
 
-    struct run_state back;
+    struct run_state back = {0};
     open_run(r, &run, DTYPE_F16);
     must(state_load(r->directory, NULL, &back, &run.step, &e), &e);
     assert_int_equal(back.step, at);
@@ -168,7 +168,7 @@ static void resume_point_without_a_scale_begins_anew(void **state)
     must(state_save(r->directory, &(struct run_state){.step = 1}, &run.step, &e), &e);
     small_run_close(&run);
 
-    struct run_state back;
+    struct run_state back = {0};
     struct log log = {open_memstream(&text, &size), LOG_INFO, ""};
     open_run(r, &run, DTYPE_F16);
     must(state_load(r->directory, &log, &back, &run.step, &e), &e);
