@@ -41,7 +41,7 @@ said 'another run is working there'
 expect 2 "${mpirun[@]}" -np 2 "$ISLRD" run "$scratch/job.yaml" --resume --out "$scratch/taken"
 kill -9 "$pid"
 wait "$pid"
-expect 0 "$ISLRD" run "$scratch/job.yaml" --out "$scratch/taken"
+expect 0 "$ISLRD" run "$scratch/job.yaml" --replace --out "$scratch/taken"
 [ ! -e "$scratch/taken/lock" ] || fail "the lock is still there"
 
 # resources: the ranks are those that were started, and it says so where the job asks for others.
@@ -62,8 +62,9 @@ finished=$(folds)
 expect 0 "$ISLRD" run "$scratch/job.yaml" data.fold=all train.epochs=3 name=again retry.max_attempts=2 --resume \
     --out "$scratch/folds"
 [ "$(folds)" = "$finished" ] || fail "folds that were done were trained again"
-expect 0 "$ISLRD" run "$scratch/job.yaml" data.fold=all train.epochs=3 train.seed=8 --resume --out "$scratch/folds"
-[ "$(folds)" != "$finished" ] || fail "another job's folds were taken"
+expect 2 "$ISLRD" run "$scratch/job.yaml" data.fold=all train.epochs=3 train.seed=8 --resume --out "$scratch/folds"
+said 'holds a run of another job'
+[ "$(folds)" = "$finished" ] || fail "another job's folds were touched"
 
 # A fold that only the file has: soups and evaluations are judged on its clips.
 sed '1d' "$scratch/recordings/train.csv" |
