@@ -22,7 +22,8 @@ struct shape {
 
 struct plan {
     struct shape shape;
-    int parts; // what the library can do of it; 0: nothing
+    int parts;  // what the library can do of it; 0: nothing
+    int proven; // it has been done
     uint64_t used;
     cublasLtMatmulDesc_t product;
     cublasLtMatrixLayout_t left, right, result; // b^T, a^T, c^T
@@ -95,7 +96,17 @@ static cudaDataType_t library_type(int type)
     return type == DTYPE_F32 ? CUDA_R_32F : type == DTYPE_BF16 ? CUDA_R_16BF : CUDA_R_16F;
 }
 
-static cublasStatus_t describe(struct plan *p, int parts)
+// The vector that the epilogue reads or writes, of the result's type.
+static cublasStatus_t set_vector(struct plan *p, const void *vector)
+{
+    cudaDataType_t type = library_type(p->shape.c_type);
+    cublasStatus_t rc =
+        cublasLtMatmulDescSetAttribute(p->product, CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, &type, sizeof type);
+    return rc ? rc
+              : cublasLtMatmulDescSetAttribute(p->product, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &vector, sizeof vector);
+}
+
+static cublasStatus_t describe(struct plan *p, int parts, const void *vector)
 {
     const struct shape *s = &p->shape;
     cudaDataType_t type = library_type(s->type), c_type = library_type(s->c_type);
@@ -122,16 +133,19 @@ static cublasStatus_t describe(struct plan *p, int parts)
                                                       : CUBLASLT_EPILOGUE_DEFAULT;
     if (!rc)
         rc = cublasLtMatmulDescSetAttribute(p->product, CUBLASLT_MATMUL_DESC_EPILOGUE, &epilogue, sizeof epilogue);
+    if (!rc && parts != GEMM_PRODUCT) // what can be done depends on it
+        rc = set_vector(p, vector);
     return rc;
 }
 
 // Asks the library for an algorithm that does these parts.
-static int choose(struct gemm *g, struct plan *p, int parts)
+static int choose(struct gemm *g, struct plan *p, int parts, const void *vector)
 {
     const struct shape shape = p->shape;
     plan_clear(p);
     p->shape = shape;
-    if (describe(p, parts))
+    p->used = ++g->clock;
+    if (describe(p, parts, vector))
         return 0;
     const struct {
         cublasLtMatmulPreferenceAttributes_t attribute;
@@ -156,7 +170,7 @@ static int choose(struct gemm *g, struct plan *p, int parts)
     return 1;
 }
 
-static struct plan *plan_of(struct gemm *g, const struct shape *shape)
+static struct plan *plan_of(struct gemm *g, const struct shape *shape, const void *vector)
 {
     const int *v = (const int *)shape;
     uint32_t h = 2166136261u;
@@ -175,9 +189,8 @@ static struct plan *plan_of(struct gemm *g, const struct shape *shape)
             oldest = p;
     }
     oldest->shape = *shape;
-    if (!choose(g, oldest, shape->parts) && shape->parts != GEMM_PRODUCT)
-        choose(g, oldest, GEMM_PRODUCT);
-    oldest->used = ++g->clock;
+    if (!choose(g, oldest, shape->parts, vector) && shape->parts != GEMM_PRODUCT)
+        choose(g, oldest, GEMM_PRODUCT, NULL);
     return oldest;
 }
 
@@ -225,27 +238,53 @@ static void *workspace_of(struct gemm *g, struct stream *s)
     return c->workspace;
 }
 
-static void execute(struct gemm *g, struct stream *s, struct plan *plan, const struct gemm_product *p)
+static const void *vector_of(const struct gemm_product *p, int parts)
 {
-    const void *vector = plan->parts & GEMM_BIAS ? p->bias : p->sums;
+    return parts & GEMM_BIAS ? p->bias : parts & GEMM_SUMS ? p->sums : NULL;
+}
+
+static cublasStatus_t execute(struct gemm *g, struct stream *s, struct plan *plan, const struct gemm_product *p,
+                              void *workspace)
+{
     float one = 1, add = p->accumulate ? 1 : 0;
-    void *workspace = workspace_of(g, s);
     cublasStatus_t rc = CUBLAS_STATUS_SUCCESS;
-    if (!workspace)
-        return;
     if (plan->parts != GEMM_PRODUCT)
-        rc = cublasLtMatmulDescSetAttribute(plan->product, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &vector, sizeof vector);
+        rc = set_vector(plan, vector_of(p, plan->parts));
     if (!rc)
         rc = cublasLtMatmul(g->library, plan->product, &one, p->b.data, plan->left, p->a.data, plan->right, &add, p->c,
                             plan->result, p->c, plan->result, &plan->algorithm, workspace, plan->workspace,
                             cuda_stream_of(s));
-    if (rc) {
+    return rc;
+}
+
+// The library would not do what it has offered: nothing was queued.
+static int is_refusal(cublasStatus_t rc)
+{
+    return rc == CUBLAS_STATUS_NOT_SUPPORTED || rc == CUBLAS_STATUS_INVALID_VALUE || rc == CUBLAS_STATUS_ARCH_MISMATCH;
+}
+
+// Does as much of it as the plan has. What the library refuses at the first time is left out of the plan, and so to the
+// caller.
+static void run_plan(struct gemm *g, struct stream *s, struct plan *plan, const struct gemm_product *p)
+{
+    void *workspace = workspace_of(g, s);
+    cublasStatus_t rc = CUBLAS_STATUS_SUCCESS;
+    if (!workspace)
+        return;
+    while (plan->parts && is_refusal(rc = execute(g, s, plan, p, workspace)) && !plan->proven) {
+        if (plan->parts == GEMM_PRODUCT)
+            plan->parts = 0;
+        else
+            choose(g, plan, GEMM_PRODUCT, NULL);
+    }
+    if (plan->parts && rc) {
         struct error e;
         char what[120];
         snprintf(what, sizeof what, "product [%d,%d] x [%d,%d]", p->m, p->k, p->k, p->n);
         fail(&e, what, rc);
         cuda_fail(s, &e);
     }
+    plan->proven = plan->proven || !rc;
 }
 
 unsigned cuda_gemm_run(struct gemm *g, struct stream *s, const struct gemm_product *p)
@@ -266,10 +305,10 @@ unsigned cuda_gemm_run(struct gemm *g, struct stream *s, const struct gemm_produ
                           .c_align = alignment(p->c),
                           .parts = asked_parts(p)};
     pthread_mutex_lock(&g->lock);
-    struct plan *plan = plan_of(g, &shape);
+    struct plan *plan = plan_of(g, &shape, vector_of(p, shape.parts));
+    if (plan->parts)
+        run_plan(g, s, plan, p);
     unsigned parts = (unsigned)plan->parts;
-    if (parts)
-        execute(g, s, plan, p);
     pthread_mutex_unlock(&g->lock);
     return parts;
 }

@@ -7,6 +7,7 @@
 # usage: tests/cuda/check.sh [PART..]   parts, and the order: operations models determinism parity ranks sanitizer speed
 # environment: BUILD=build-cuda  BUILT=1: it is built  JOBS=N: cores to use  ARCHITECTURES=90: the card's own unless given
 #              PYTHON=python3: with the packages of tests/oracle/requirements.txt, for parity
+#              LOGS=DIR: what failed is kept there, whole
 #              MINUTES=N: what has not begun by then is reported as not run (a machine that is lent for so long)
 #              REHEARSAL=LIBRARY: this script itself, tried on the host model of a card (libislr_cudahost.so of BUILD)
 set -u
@@ -61,7 +62,10 @@ finish() {
         124 | 137) why="it did not end in ${limits[i]} s" ;;
         *) why="status $rc" ;;
         esac
+        # Of a sanitizer's many reports the first one counts.
+        case ${started[i]} in *check:*) grep -m 1 -A 30 '^=========' "$log" ;; esac
         tail -n 25 "$log"
+        [ -z "${LOGS:-}" ] || { mkdir -p "$LOGS" && cp "$log" "$LOGS/$(tr -c 'A-Za-z0-9.\n' - <<<"${started[i]}").log"; }
         fail "${started[i]} ($why)"
         all=1
     done
@@ -77,7 +81,7 @@ try() {
 
 build_all() {
     local options=(-Dbuildtype=release -Dfuzz=disabled -Dtests=true) targets=(daemon/islrd tests/nn/test_model
-        tests/train/test_steps tests/train/test_ranks tests/train/test_feeder)
+        tests/train/test_steps tests/train/test_ranks tests/train/test_feeder tests/train/test_replay)
     for name in "${operations[@]}"; do targets+=("tests/kernels/test_$name"); done
     if [ -n "$rehearsal" ]; then
         options+=(-Dcuda=disabled)
@@ -130,7 +134,9 @@ check_models() {
         [ $name = tiny ] ||
             start 120 "model $name bf16" "$build/tests/nn/test_model" "tests/golden/$name.safetensors" bf16
     done
-    start 120 "steps that are replayed" "$build/tests/train/test_replay" fp32 6
+    for precision in fp32 bf16; do
+        start 120 "steps that are replayed, $precision" "$build/tests/train/test_replay" $precision 6
+    done
     for name in tiny l25 l80; do
         start 120 "training steps $name" "$build/tests/train/test_steps" "tests/golden/train-$name.safetensors"
     done
@@ -174,7 +180,7 @@ END
     if [ -n "$rehearsal" ]; then
         sed -i 's/epochs: 3/steps: 2, batch: 4, group: 2, ousm: 0/' "$scratch/job.yaml"
     fi
-    for precision in fp32 auto; do same_bits $precision; done
+    for precision in fp32 fp16 auto; do same_bits $precision; done
 }
 
 check_parity() {
@@ -184,17 +190,19 @@ check_parity() {
         --device $device --pairs "${pairs[@]}" && tail -n 1 "$log"
 }
 
-# Each rank sees its own card alone, as its first.
+# Each rank sees its own card alone, as its first: of those that this script sees.
 check_ranks() {
-    local command='CUDA_VISIBLE_DEVICES=$OMPI_COMM_WORLD_LOCAL_RANK exec "$0" "$@"'
+    local command='IFS=, read -ra cards <<<"${CUDA_VISIBLE_DEVICES:-0,1}"
+        CUDA_VISIBLE_DEVICES=${cards[OMPI_COMM_WORLD_LOCAL_RANK]} exec "$0" "$@"'
     if [ -n "$rehearsal" ]; then
         command='ISLR_NCCL_LIBRARY=$ISLR_CUDA_LIBRARY exec "$0" "$@"'
     elif [ "$(nvidia-smi -L | wc -l)" -lt 2 ]; then
         echo "not looked at: ranks over NCCL need two cards"
         return
     fi
-    try 120 "two ranks, a card each" mpirun --allow-run-as-root --oversubscribe --bind-to none -np 2 \
-        bash -c "$command" "$build/tests/train/test_ranks" ordered off bf16 fast
+    local two=(mpirun --allow-run-as-root --oversubscribe --bind-to none -np 2 bash -c "$command")
+    try 120 "two ranks, a card each" "${two[@]}" "$build/tests/train/test_ranks" ordered off bf16 fast
+    try 120 "two ranks that replay" "${two[@]}" "$build/tests/train/test_replay" fp32 4
 }
 
 # initcheck looks at global memory that nobody wrote; memcheck also for what is never freed.
