@@ -6,10 +6,11 @@ make_recordings
 write_job
 soup=$scratch/run/final/soup.safetensors
 
-# limits.minutes: the run is stopped, fails, and can go on from where it was.
+# limits.minutes: the run is stopped, fails, and can go on from where it was. In the seconds here it is prepared, and trains.
+minutes=$(bound 4 | awk '{ print $1 / 60 }')
 for command in "" "${mpirun[*]} -np 2"; do
     # shellcheck disable=SC2086
-    expect 1 $command "$ISLRD" run "$scratch/job.yaml" limits.minutes=0.02 train.epochs=100000 --out "$scratch/late"
+    expect 1 $command "$ISLRD" run "$scratch/job.yaml" limits.minutes="$minutes" train.epochs=100000 --out "$scratch/late"
     said 'its time is up \(limits\.minutes\): stopped after step'
     ls "$scratch"/late/resume/*.islr-resume >"$scratch/last.log" 2>&1 || fail "no resume point was saved"
     rm -r "$scratch/late"
