@@ -89,7 +89,7 @@ static void send_piece(struct listing *l)
         send_part(l, from, l->count);
 }
 
-// Its connection does not take more for now.
+// Its connection's queue is full: it goes on when that has drained.
 static void wait_for_room(struct listing *l)
 {
     struct server *s = l->job.base.server;
