@@ -93,12 +93,12 @@ static void watch_clock(struct server *s)
                  clock_format((double)-jump / 1e3, text));
 }
 
-// A server that was held up has not listened: leases stand still meanwhile.
+// A server that was held up has not listened: leases stand still while a tick is late.
 static void forgive_own_absence(struct server *s)
 {
     uint64_t since = uv_now(s->loop) - s->ticked;
     s->ticked = uv_now(s->loop);
-    if (since < 2 * SERVER_TICK_MS)
+    if (since <= SERVER_TICK_MS)
         return;
     workers_wait_longer(s, since - SERVER_TICK_MS);
     attempts_wait_longer(s, since - SERVER_TICK_MS);

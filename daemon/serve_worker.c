@@ -361,10 +361,15 @@ void workers_tick(struct server *s)
 
 void workers_wait_longer(struct server *s, uint64_t ms)
 {
-    for (struct world *world = s->workers.first; world; world = world->next)
-        for (uint32_t i = 0; i < world->size; i++)
-            if (world->ranks[i])
-                world->ranks[i]->deadline += ms;
+    for (struct world *world = s->workers.first; world; world = world->next) {
+        for (uint32_t i = 0; i < world->size; i++) {
+            struct worker *w = world->ranks[i];
+            if (w && w->session)
+                peer_forgive(w->session->peer, ms); // it may be lost any moment
+            else if (w)
+                w->deadline += ms;
+        }
+    }
 }
 
 void workers_close(struct server *s)

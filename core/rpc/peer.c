@@ -371,6 +371,12 @@ uint64_t peer_silent_ms(const struct peer *p)
     return peer_now(p) - p->heard;
 }
 
+void peer_forgive(struct peer *p, uint64_t ms)
+{
+    uint64_t silent = peer_silent_ms(p);
+    p->heard += ms < silent ? ms : silent;
+}
+
 void peer_throttle(struct peer *p, int on)
 {
     p->throttled = on;

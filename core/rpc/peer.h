@@ -82,6 +82,8 @@ void peer_set_keepalive(struct peer *p, uint64_t ping_ms, uint64_t idle_ms);
 // protocol.h says. 0: as it is.
 void peer_set_patience(struct peer *p, uint64_t handshake_ms, uint64_t partial_ms, uint64_t stall_ms);
 uint64_t peer_silent_ms(const struct peer *p); // since the last byte from the other end
+// This process was held up for so long: what it could not hear meanwhile is no silence.
+void peer_forgive(struct peer *p, uint64_t ms);
 
 // Stops reading from the other end (and minding its silence) while `on`: back-pressure of the owner's own, besides that
 // of a full queue. What had arrived already comes from the loop later, never from within this call.

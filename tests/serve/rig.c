@@ -98,6 +98,7 @@ static void with_timer(struct rig *rig, unsigned ms, const int *flag, int *late)
     uv_timer_t timer;
     uv_timer_init(&rig->loop, &timer);
     timer.data = late;
+    uv_update_time(&rig->loop); // the test may have slept
     uv_timer_start(&timer, ring, ms, 0);
     run_loop(rig, flag, late);
     uv_close((uv_handle_t *)&timer, NULL);
