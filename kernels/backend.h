@@ -431,6 +431,40 @@ struct device_info {
     char detail[256];   // instruction set, library versions
 };
 
+// The operations above, each a function of its struct's name: the table and all that fills or wraps it go by this list.
+#define BACKEND_OPERATIONS(OP)                                                                                         \
+    OP(linear_forward)                                                                                                 \
+    OP(linear_backward_input)                                                                                          \
+    OP(linear_backward_weight)                                                                                         \
+    OP(embed_forward)                                                                                                  \
+    OP(embed_backward)                                                                                                 \
+    OP(batchnorm_forward)                                                                                              \
+    OP(batchnorm_backward)                                                                                             \
+    OP(maximum_forward)                                                                                                \
+    OP(maximum_backward)                                                                                               \
+    OP(pack_rows)                                                                                                      \
+    OP(unpack_rows)                                                                                                    \
+    OP(mixup_forward)                                                                                                  \
+    OP(mixup_backward)                                                                                                 \
+    OP(mean_forward)                                                                                                   \
+    OP(mean_backward)                                                                                                  \
+    OP(layernorm_forward)                                                                                              \
+    OP(layernorm_backward)                                                                                             \
+    OP(mish_forward)                                                                                                   \
+    OP(mish_backward)                                                                                                  \
+    OP(attention_forward)                                                                                              \
+    OP(attention_backward)                                                                                             \
+    OP(loss_forward_backward)                                                                                          \
+    OP(sum_squares)                                                                                                    \
+    OP(add_squares)                                                                                                    \
+    OP(adamw)                                                                                                          \
+    OP(pack_blocks)                                                                                                    \
+    OP(unpack_blocks)                                                                                                  \
+    OP(update_scale)                                                                                                   \
+    OP(sum_ranks)                                                                                                      \
+    OP(convert)                                                                                                        \
+    OP(augment)
+
 struct backend_ops {
     const char *kind; // "cpu" | "cuda"
 
@@ -478,37 +512,9 @@ struct backend_ops {
     void (*copy)(struct stream *s, void *to, const void *from, size_t size);
     void (*zero)(struct stream *s, void *p, size_t size);
 
-    void (*linear_forward)(struct stream *s, const struct linear_forward *a);
-    void (*linear_backward_input)(struct stream *s, const struct linear_backward_input *a);
-    void (*linear_backward_weight)(struct stream *s, const struct linear_backward_weight *a);
-    void (*embed_forward)(struct stream *s, const struct embed_forward *a);
-    void (*embed_backward)(struct stream *s, const struct embed_backward *a);
-    void (*batchnorm_forward)(struct stream *s, const struct batchnorm_forward *a);
-    void (*batchnorm_backward)(struct stream *s, const struct batchnorm_backward *a);
-    void (*maximum_forward)(struct stream *s, const struct maximum_forward *a);
-    void (*maximum_backward)(struct stream *s, const struct maximum_backward *a);
-    void (*pack_rows)(struct stream *s, const struct pack_rows *a);
-    void (*unpack_rows)(struct stream *s, const struct unpack_rows *a);
-    void (*mixup_forward)(struct stream *s, const struct mixup_forward *a);
-    void (*mixup_backward)(struct stream *s, const struct mixup_backward *a);
-    void (*mean_forward)(struct stream *s, const struct mean_forward *a);
-    void (*mean_backward)(struct stream *s, const struct mean_backward *a);
-    void (*layernorm_forward)(struct stream *s, const struct layernorm_forward *a);
-    void (*layernorm_backward)(struct stream *s, const struct layernorm_backward *a);
-    void (*mish_forward)(struct stream *s, const struct mish_forward *a);
-    void (*mish_backward)(struct stream *s, const struct mish_backward *a);
-    void (*attention_forward)(struct stream *s, const struct attention_forward *a);
-    void (*attention_backward)(struct stream *s, const struct attention_backward *a);
-    void (*loss_forward_backward)(struct stream *s, const struct loss_forward_backward *a);
-    void (*sum_squares)(struct stream *s, const struct sum_squares *a);
-    void (*add_squares)(struct stream *s, const struct add_squares *a);
-    void (*adamw)(struct stream *s, const struct adamw *a);
-    void (*pack_blocks)(struct stream *s, const struct pack_blocks *a);
-    void (*unpack_blocks)(struct stream *s, const struct unpack_blocks *a);
-    void (*update_scale)(struct stream *s, const struct update_scale *a);
-    void (*sum_ranks)(struct stream *s, const struct sum_ranks *a);
-    void (*convert)(struct stream *s, const struct convert *a);
-    void (*augment)(struct stream *s, const struct augment *a);
+#define BACKEND_MEMBER(name) void (*name)(struct stream * s, const struct name *a);
+    BACKEND_OPERATIONS(BACKEND_MEMBER)
+#undef BACKEND_MEMBER
 };
 
 struct backend {

@@ -5,7 +5,7 @@
 //    the bf16 instructions), with the compiler's own -march. A function that is not static is therefore named
 //    CPU_NAME(name), which becomes cpu_name_v4 and so on. An operation `name` of backend.h is
 //        void CPU_NAME(name)(struct stream *s, const struct name *a)
-//    and stands in CPU_OPERATIONS below; the table of backend.h is filled from that list (isa.c), and cpu.c picks the
+//    and stands in BACKEND_OPERATIONS; the table of backend.h is filled from that list (isa.c), and cpu.c picks the
 //    instruction set at run time. Files that need no vector code (cpu.c, gemm.c) are compiled once, for x86-64-v2.
 //  * Vectors: vector.h (`vf` is VLEN floats; vec_load and vec_store convert fp32 and bf16 and take care of the tail of a
 //    row), mish_vector.h, dropout.h. No function may read or write beyond a row's columns.
@@ -85,47 +85,13 @@ static inline int chunk_end(struct chunks c, int chunk, int items)
 
 // ---- functions that exist once for each instruction set -----------------------------------------------------------
 
-// The operations of this directory's files; a line for each, in the order of struct backend_ops.
-#define CPU_OPERATIONS(OP)                                                                                             \
-    OP(linear_forward)                                                                                                 \
-    OP(linear_backward_input)                                                                                          \
-    OP(linear_backward_weight)                                                                                         \
-    OP(embed_forward)                                                                                                  \
-    OP(embed_backward)                                                                                                 \
-    OP(batchnorm_forward)                                                                                              \
-    OP(batchnorm_backward)                                                                                             \
-    OP(maximum_forward)                                                                                                \
-    OP(maximum_backward)                                                                                               \
-    OP(pack_rows)                                                                                                      \
-    OP(unpack_rows)                                                                                                    \
-    OP(mixup_forward)                                                                                                  \
-    OP(mixup_backward)                                                                                                 \
-    OP(mean_forward)                                                                                                   \
-    OP(mean_backward)                                                                                                  \
-    OP(layernorm_forward)                                                                                              \
-    OP(layernorm_backward)                                                                                             \
-    OP(mish_forward)                                                                                                   \
-    OP(mish_backward)                                                                                                  \
-    OP(attention_forward)                                                                                              \
-    OP(attention_backward)                                                                                             \
-    OP(loss_forward_backward)                                                                                          \
-    OP(sum_squares)                                                                                                    \
-    OP(add_squares)                                                                                                    \
-    OP(adamw)                                                                                                          \
-    OP(pack_blocks)                                                                                                    \
-    OP(unpack_blocks)                                                                                                  \
-    OP(update_scale)                                                                                                   \
-    OP(sum_ranks)                                                                                                      \
-    OP(convert)                                                                                                        \
-    OP(augment)
-
 #ifdef CPU_ISA
 #define CPU_NAME_(name, isa)  cpu_##name##_##isa
 #define CPU_NAME__(name, isa) CPU_NAME_(name, isa)
 #define CPU_NAME(name)        CPU_NAME__(name, CPU_ISA)
 
 #define CPU_DECLARE(name) void CPU_NAME(name)(struct stream * s, const struct name *a);
-CPU_OPERATIONS(CPU_DECLARE)
+BACKEND_OPERATIONS(CPU_DECLARE)
 #undef CPU_DECLARE
 
 void CPU_NAME(fill)(struct backend_ops *op); // isa.c

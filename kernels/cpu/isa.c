@@ -4,6 +4,6 @@
 void CPU_NAME(fill)(struct backend_ops *op)
 {
 #define CPU_FILL(name) op->name = CPU_NAME(name);
-    CPU_OPERATIONS(CPU_FILL)
+    BACKEND_OPERATIONS(CPU_FILL)
 #undef CPU_FILL
 }

@@ -3,7 +3,7 @@
 //
 // How a file of operations is written (mish.cu is the shortest example): kernels first, launchers below.
 //  * An operation `name` of backend.h is  void cuda_name(struct stream *s, const struct name *a)  and stands in
-//    CUDA_OPERATIONS; it queues kernels on the stream and returns. Its kernels take the same struct by value.
+//    BACKEND_OPERATIONS; it queues kernels on the stream and returns. Its kernels take the same struct by value.
 //  * What kernels share - types, dropout, reductions, launches - is in kernel.cuh.
 //  * Everything compiles for the host too, against tests/cudahost: a kernel uses shared memory through SHARED and
 //    shared<T> alone, and launches through LAUNCH.
@@ -105,42 +105,8 @@ static inline int cuda_ok(struct stream *s)
 int cuda_backend_count(struct error *e);
 struct backend *cuda_backend_open(int device, struct error *e);
 
-// The operations of this directory's files; a line for each, in the order of struct backend_ops.
-#define CUDA_OPERATIONS(OP)                                                                                            \
-    OP(linear_forward)                                                                                                 \
-    OP(linear_backward_input)                                                                                          \
-    OP(linear_backward_weight)                                                                                         \
-    OP(embed_forward)                                                                                                  \
-    OP(embed_backward)                                                                                                 \
-    OP(batchnorm_forward)                                                                                              \
-    OP(batchnorm_backward)                                                                                             \
-    OP(maximum_forward)                                                                                                \
-    OP(maximum_backward)                                                                                               \
-    OP(pack_rows)                                                                                                      \
-    OP(unpack_rows)                                                                                                    \
-    OP(mixup_forward)                                                                                                  \
-    OP(mixup_backward)                                                                                                 \
-    OP(mean_forward)                                                                                                   \
-    OP(mean_backward)                                                                                                  \
-    OP(layernorm_forward)                                                                                              \
-    OP(layernorm_backward)                                                                                             \
-    OP(mish_forward)                                                                                                   \
-    OP(mish_backward)                                                                                                  \
-    OP(attention_forward)                                                                                              \
-    OP(attention_backward)                                                                                             \
-    OP(loss_forward_backward)                                                                                          \
-    OP(sum_squares)                                                                                                    \
-    OP(add_squares)                                                                                                    \
-    OP(adamw)                                                                                                          \
-    OP(pack_blocks)                                                                                                    \
-    OP(unpack_blocks)                                                                                                  \
-    OP(update_scale)                                                                                                   \
-    OP(sum_ranks)                                                                                                      \
-    OP(convert)                                                                                                        \
-    OP(augment)
-
 #define CUDA_DECLARE(name) void cuda_##name(struct stream *s, const struct name *a);
-CUDA_OPERATIONS(CUDA_DECLARE)
+BACKEND_OPERATIONS(CUDA_DECLARE)
 #undef CUDA_DECLARE
 
 #ifdef __cplusplus

@@ -286,7 +286,7 @@ static void zero(struct stream *s, void *p, size_t size)
         enter(s->backend);                                                                                             \
         cuda_##name(s, a);                                                                                             \
     }
-CUDA_OPERATIONS(CUDA_RUN)
+BACKEND_OPERATIONS(CUDA_RUN)
 
 static void close_backend(struct backend *base)
 {
@@ -341,7 +341,7 @@ static void fill_table(struct backend_ops *op)
                                .download = download,
                                .copy = copy,
                                .zero = zero,
-                               CUDA_OPERATIONS(CUDA_ENTRY)};
+                               BACKEND_OPERATIONS(CUDA_ENTRY)};
 #undef CUDA_ENTRY
 }
 
