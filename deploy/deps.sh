@@ -3,8 +3,9 @@
 # Says what it installs; does nothing, quickly, when all is there.
 #
 # usage: deploy/deps.sh [--tests]
-#   --tests   also what the tests use: cmocka, openssl, clang's libFuzzer, and a Python environment in .deps/python with
-#             numpy, pyarrow and safetensors (tests check our files with it; islr itself needs no Python)
+#   --tests   also what the tests use: cmocka, the openssl and sqlite3 commands, pgrep, ip, clang's libFuzzer, and a Python
+#             environment in .deps/python with numpy, pyarrow and safetensors (tests check our files with them; islr itself
+#             needs no Python)
 #
 # Arrow C++ (the parquet reader) comes from its own packages where `pkg-config parquet` finds them; otherwise headers
 # and libraries are taken out of the pyarrow wheel and put into .deps/arrow. ISLR_ARROW_WHEEL=FILE gives a wheel that is
@@ -18,7 +19,7 @@ SHA256_aarch64=22a96a225de107eb9acd1ad9a818198ca832df2a4c0952412f754a7ed2105a98
 BUILD_PACKAGES="build-essential meson ninja-build pkg-config ca-certificates python3 python3-pip
     libdnnl-dev libopenmpi-dev openmpi-bin libuv1-dev libprotobuf-c-dev protobuf-c-compiler libfyaml-dev
     libjansson-dev libsqlite3-dev libssl-dev libzstd-dev"
-TEST_PACKAGES="libcmocka-dev python3-venv openssl"
+TEST_PACKAGES="libcmocka-dev python3-venv openssl sqlite3 procps iproute2"
 FUZZ_PACKAGES="clang libclang-rt-dev" # libFuzzer; with the tests, where the system has them
 
 root=$(cd "$(dirname "$0")/.." && pwd)

@@ -21,3 +21,6 @@ launch() {
 }
 
 said_line() { grep -qE "$1" "$said"; }
+
+# mpirun names rank $1, ended by signal $2; Open MPI 5 breaks the line.
+said_died() { tr -s "\n " " " <"$said" | grep -qE "rank $1 with PID [0-9]+ on node $host exited on signal $2 "; }

@@ -16,7 +16,7 @@ done
 export ISLR_COMM_TIMEOUT=60
 launch 20 3 die kill
 [ $status -ne 0 ] && [ $status -ne 124 ] || fail "a killed rank: exit status $status"
-said_line "rank 2 .*on node $host.*signal 9" || fail "a killed rank: mpirun does not name it"
+said_died 2 9 || fail "a killed rank: mpirun does not name it"
 
 launch 20 3 die exit
 [ $status -eq 3 ] || fail "a rank that exits: exit status $status, not 3"

@@ -34,8 +34,9 @@ said 'gradients travel by NCCL'
 
 CUDAHOST_DEVICES=1 expect 2 "${mpirun[@]}" -np 2 "${run[@]}" --out "$scratch/three"
 said '2 ranks on .* see 1 CUDA device: a rank needs a card of its own'
-expect 2 "${mpirun[@]}" -np 1 "${run[@]}" --out "$scratch/four" : -np 1 "$ISLRD" run "$scratch/job.yaml" \
-    --device cpu --out "$scratch/four" train.precision=fp32
+# Two programs by the rank's number: the mpirun of Open MPI 5.0.7 dies of "-np 1 .. : -np 1 ..", whatever they are.
+mixed='[ "$OMPI_COMM_WORLD_RANK" = 0 ] || set -- "${@/#cuda/cpu}" train.precision=fp32; exec "$@"'
+expect 2 "${mpirun[@]}" -np 2 bash -c "$mixed" mixed "${run[@]}" --out "$scratch/four"
 said 'computes on cuda .* on cpu .*: a run.s ranks must be of one kind'
 
 CUDAHOST_MEMORY_MIB=64 expect 2 "${run[@]}" --out "$scratch/five"

@@ -19,6 +19,7 @@
 #include "core/train/gather.h"
 #include "core/train/state.h"
 #include "tests/kernels/device.h"
+#include "tests/train/rank_test.h"
 #include "tests/train/small_run.h"
 #include "tests/train/small_set.h"
 
@@ -29,6 +30,8 @@ struct rig {
     struct backend *backend;
     struct set *set;
     Islr__JobSpec *job;
+    int ways; // of summing gradients: ISLR_NCCL
+    char **way;
 };
 
 // What a run leaves.
@@ -297,10 +300,27 @@ static void one_ranks_gradient_is_all_ranks(const struct rig *r)
     r->job->resources->shard_optimizer = 0;
 }
 
+static void check_ranks(void **state)
+{
+    struct rig *r = *state;
+    r->set = small_set_make();
+    r->job = small_run_job();
+    r->job->train->batch = (uint32_t)comm_size(r->world) * r->job->train->group;
+    shards_cover_all();
+    train_all_ways(r, r->ways, r->way);
+    setenv("ISLR_NCCL", r->way[0], 1);
+    resume_points_are_the_same(r, cuda(r) ? DTYPE_F16 : DTYPE_BF16);
+    one_ranks_gradient_is_all_ranks(r);
+    if (!cuda(r)) // minutes on the host model
+        large_models_are_the_same(r);
+    spec_free(r->job);
+    set_close(r->set);
+}
+
 int main(int argc, char **argv)
 {
     struct error e = {0};
-    struct rig r = {.world = comm_open_world(&e)};
+    struct rig r = {.world = comm_open_world(&e), .ways = argc - 1, .way = argv + 1};
     if (!r.world || argc < 2) {
         fprintf(stderr, "%s\n", r.world ? "usage: test_ranks WAY.." : e.text);
         return 2;
@@ -310,18 +330,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "%s\n", e.text);
         comm_abort(r.world, 1);
     }
-    r.set = small_set_make();
-    r.job = small_run_job();
-    r.job->train->batch = (uint32_t)comm_size(r.world) * r.job->train->group;
-    shards_cover_all();
-    train_all_ways(&r, argc - 1, argv + 1);
-    setenv("ISLR_NCCL", argv[1], 1);
-    resume_points_are_the_same(&r, cuda(&r) ? DTYPE_F16 : DTYPE_BF16);
-    one_ranks_gradient_is_all_ranks(&r);
-    if (!cuda(&r)) // minutes on the host model
-        large_models_are_the_same(&r);
-    spec_free(r.job);
-    set_close(r.set);
+    rank_test(r.world, check_ranks, &r);
     r.backend->op->close(r.backend);
     comm_close(r.world);
     return 0;

@@ -15,6 +15,7 @@
 
 #include "core/base/memory.h"
 #include "tests/kernels/device.h"
+#include "tests/train/rank_test.h"
 #include "tests/train/small_run.h"
 #include "tests/train/small_set.h"
 
@@ -59,8 +60,9 @@ static void check_same(const struct outcome *a, const struct outcome *b)
     assert_memory_equal(&a->last, &b->last, sizeof a->last);
 }
 
-static void check_replays(struct rig *r)
+static void check_replays(void **state)
 {
+    struct rig *r = *state;
     struct outcome direct = train(r, "off", 0);
     assert_true(direct.recorded == 0 && direct.replayed == 0);
     for (int spread = 0; spread < 2; spread++) {
@@ -104,7 +106,7 @@ int main(int argc, char **argv)
     r.set = small_set_make();
     r.job = small_run_job();
     r.job->train->batch = r.job->train->group * (uint32_t)comm_size(r.comm);
-    check_replays(&r);
+    rank_test(r.comm, check_replays, &r);
     spec_free(r.job);
     set_close(r.set);
     r.backend->op->close(r.backend);

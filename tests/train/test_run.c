@@ -17,6 +17,7 @@
 #include "core/ckpt/resume.h"
 #include "core/train/train.h"
 #include "tests/kernels/device.h"
+#include "tests/train/rank_test.h"
 #include "tests/train/small_run.h"
 #include "tests/train/small_set.h"
 
@@ -190,6 +191,21 @@ static void only_its_own_points_are_gone_on_with(const struct rig *r)
     free(points);
 }
 
+static void check_runs(void **state)
+{
+    struct rig *r = *state;
+    struct error e;
+    r->set = file_join(r->dir, "small.islr");
+    if (root(r))
+        small_set_write(r->set, SMALL_CLIPS, 2);
+    must(r, comm_barrier(r->world, &e), &e);
+    run_whole(r);
+    all_hear_of_a_full_disk(r, "step", (struct full_disk){.step = 2}, 0);
+    all_hear_of_a_full_disk(r, "evaluation", (struct full_disk){.evaluation = 1, .step = 3}, 1);
+    only_its_own_points_are_gone_on_with(r);
+    free(r->set);
+}
+
 int main(void)
 {
     struct error e = {0};
@@ -200,18 +216,9 @@ int main(void)
         return 2;
     }
     signal(SIGXFSZ, SIG_IGN);
-    r.set = file_join(r.dir, "small.islr");
-    if (root(&r))
-        small_set_write(r.set, SMALL_CLIPS, 2);
-    if (comm_barrier(r.world, &e))
-        fail_msg("%s", e.text);
-    run_whole(&r);
-    all_hear_of_a_full_disk(&r, "step", (struct full_disk){.step = 2}, 0);
-    all_hear_of_a_full_disk(&r, "evaluation", (struct full_disk){.evaluation = 1, .step = 3}, 1);
-    only_its_own_points_are_gone_on_with(&r);
+    rank_test(r.world, check_runs, &r);
     if (root(&r))
         file_remove_tree(r.dir, NULL);
-    free(r.set);
     r.backend->op->close(r.backend);
     comm_close(r.world);
     return 0;
