@@ -70,6 +70,8 @@ for _ in 1 2 3 4; do
     status=$?
     [ $status -eq 130 ] || [ $status -eq 0 ] || [ $status -eq 143 ] || fail "SIGTERM ended prepare with $status"
     [ $status -eq 0 ] || nothing_left set.islr
+done
+for _ in 1 2 3 4; do
     start prepare "${mpirun[@]}" -np 2 "$ISLRD" prepare --data "$data" --out "$set" --max-len 25
     sleep 0.$((20 + RANDOM % 60))
     kill -9 -- "-$pid"
