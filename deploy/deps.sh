@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs what islr needs to be built and run on Debian 12, Ubuntu 24.04 or newer, as root or with sudo.
+# Installs what islr needs to be built and run on Debian 12 and 13, Ubuntu 24.04 or newer, as root or with sudo.
 # Says what it installs; does nothing, quickly, when all is there.
 #
 # usage: deploy/deps.sh [--tests]
