@@ -29,6 +29,7 @@ struct rig {
     struct backend *backend;
     struct set *set;
     Islr__JobSpec *job;
+    char **ways; // NULL behind the last one
 };
 
 // What a run leaves.
@@ -127,11 +128,12 @@ static void check_shared(const struct rig *r, const struct result *want)
     result_free(&got);
 }
 
-static void train_all_ways(struct rig *r, int ways, char **way)
+static void train_all_ways(struct rig *r)
 {
     struct comm *alone = comm_open_single();
     struct result one = train(r, alone), first = {.note = ""};
-    for (int i = 0; i < ways; i++) {
+    char **way = r->ways;
+    for (int i = 0; way[i]; i++) {
         setenv("ISLR_NCCL", way[i], 1);
         struct result a = train(r, r->world);
         if (comm_rank(r->world) == 0)
@@ -297,6 +299,18 @@ static void one_ranks_gradient_is_all_ranks(const struct rig *r)
     r->job->resources->shard_optimizer = 0;
 }
 
+static void over_ranks(void **state)
+{
+    struct rig *r = *state;
+    shards_cover_all();
+    train_all_ways(r);
+    setenv("ISLR_NCCL", r->ways[0], 1);
+    resume_points_are_the_same(r, cuda(r) ? DTYPE_F16 : DTYPE_BF16);
+    one_ranks_gradient_is_all_ranks(r);
+    if (!cuda(r)) // minutes on the host model
+        large_models_are_the_same(r);
+}
+
 int main(int argc, char **argv)
 {
     struct error e = {0};
@@ -310,16 +324,13 @@ int main(int argc, char **argv)
         fprintf(stderr, "%s\n", e.text);
         comm_abort(r.world, 1);
     }
+    r.ways = argv + 1;
     r.set = small_set_make();
     r.job = small_run_job();
     r.job->train->batch = (uint32_t)comm_size(r.world) * r.job->train->group;
-    shards_cover_all();
-    train_all_ways(&r, argc - 1, argv + 1);
-    setenv("ISLR_NCCL", argv[1], 1);
-    resume_points_are_the_same(&r, cuda(&r) ? DTYPE_F16 : DTYPE_BF16);
-    one_ranks_gradient_is_all_ranks(&r);
-    if (!cuda(&r)) // minutes on the host model
-        large_models_are_the_same(&r);
+    const struct CMUnitTest tests[] = {cmocka_unit_test_prestate(over_ranks, &r)};
+    if (cmocka_run_group_tests(tests, NULL, NULL))
+        comm_abort(r.world, 1); // the others may wait
     spec_free(r.job);
     set_close(r.set);
     r.backend->op->close(r.backend);
