@@ -1,7 +1,6 @@
 // What the trainer tells, on its way to the server: see work_sink.h.
 #include "daemon/work_sink.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +12,16 @@
 
 static const double PROGRESS_SECONDS = 0.5;
 
+// What the server would never hear of: the run is asked to stop, and fails with the first of it.
+static void fail(struct work_sink *s, const struct error *why)
+{
+    if (s->failed)
+        return;
+    s->failed = 1;
+    s->why = *why;
+    log_error(s->log, "run %llu: %s; it is asked to stop", (unsigned long long)s->task->run, why->text);
+}
+
 // ---- records --------------------------------------------------------------------------------------------------------
 
 static void add_record(struct work_sink *s, Islr__Record *r)
@@ -23,9 +32,7 @@ static void add_record(struct work_sink *s, Islr__Record *r)
     r->has_time_ms = 1;
     r->time_ms = clock_wall_ms();
     if (spool_add(s->spool, r, &e)) {
-        s->failed = 1;
-        s->why = e;
-        log_error(s->log, "run %llu: %s; it is asked to stop", (unsigned long long)s->task->run, e.text);
+        fail(s, &e);
         return;
     }
     work_delivery_records(s->net);
@@ -121,18 +128,28 @@ static void add_figures(const struct work_sink *s, const struct sink_file *f, st
     }
 }
 
+// malloc'ed; NULL: it has none. Resume points come and go.
+static char *give_second_name(struct work_sink *s, const struct sink_file *f)
+{
+    struct error e;
+    char *kept = xprintf("%s/%06u", s->outbox, ++s->files);
+    if (!link(f->path, kept))
+        return kept;
+    error_set_errno(&e, ERR_FAILED, "%s cannot be delivered: cannot link %s to %s", f->what, f->path, kept);
+    free(kept);
+    if (strcmp(f->what, "resume"))
+        fail(s, &e);
+    else
+        log_warn(s->log, "run %llu: %s", (unsigned long long)s->task->run, e.text);
+    return NULL;
+}
+
 static void take_file(void *context, const struct sink_file *f)
 {
     struct work_sink *s = context;
-    if (!s->spool)
+    char *kept = s->spool ? give_second_name(s, f) : NULL;
+    if (!kept)
         return;
-    char *kept = xprintf("%s/%06u", s->outbox, ++s->files);
-    if (link(f->path, kept)) {
-        log_error(s->log, "run %llu: %s is not delivered: cannot link %s: %s", (unsigned long long)s->task->run,
-                  f->what, f->path, strerror(errno));
-        free(kept);
-        return;
-    }
     struct work_file *w = xcalloc(1, sizeof *w);
     w->what = xstrdup(f->what);
     w->path = xstrdup(f->path);

@@ -25,7 +25,7 @@ struct work_sink {
     uint64_t
         spool_max; // bytes of records that may wait for the server: beyond, the run is asked to stop; 0: any number
     int full;
-    int failed; // a record could not be kept: the run is asked to stop
+    int failed; // a record or a file could not be kept: the run is asked to stop
     struct error why;
 };
 

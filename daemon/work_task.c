@@ -132,11 +132,10 @@ static int run_job(struct attempt *a, struct error *e)
         .job = a->task->job, .comm = a->gang, .sink = &given, .directory = a->scratch.directory, .resume = a->resumes};
     job.join = a->task->fold_count > 0;
     int rc = a->o->runner.run(a->o->runner.context, &job, e);
-    if (sink.failed) {
+    if (sink.failed)
         *e = sink.why;
-        return -1;
-    }
-    return rc;
+    // How the job went all ranks know; what the first one's sink could not keep, it alone.
+    return rc ? -1 : comm_agree(a->gang, sink.failed, e);
 }
 
 static struct comm *make_gang(struct attempt *a, struct error *e)

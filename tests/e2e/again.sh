@@ -12,7 +12,8 @@ before=$(content "$scratch/one")
 expect 2 "${run[@]}" "$scratch/one"
 said "$scratch/one holds a run already .*--resume.*--replace"
 expect 2 "${mpirun[@]}" -np 2 "${run[@]}" "$scratch/one" train.epochs=2
-said "$scratch/one holds a run already"
+said "^islrd run: rank 0 on .*: $scratch/one holds a run already" # the ranks agree on it, and one says so
+[ "$(grep -c '^islrd run:' "$scratch/last.log")" = 1 ] || fail "the ranks of a refused run say more than that"
 expect 2 "${run[@]}" "$scratch/one" --resume --replace
 said 'exclude each other'
 
@@ -54,3 +55,5 @@ expect 0 "${run[@]}" "$scratch/folds" data.fold=all train.epochs=1 --resume
 ! grep -q 'fold 0:' "$scratch/last.log" || fail "a fold that had ended was trained again"
 expect 0 "${run[@]}" "$scratch/folds" --replace train.epochs=1
 [ ! -e "$scratch/folds/fold-0" ] && [ -s "$scratch/folds/final/soup.safetensors" ] || fail "folds were not replaced"
+expect 0 "${run[@]}" "$scratch/folds" --replace data.fold=all train.epochs=1
+[ ! -e "$scratch/folds/final" ] && [ -s "$scratch/folds/fold-1/summary.json" ] || fail "folds are mixed with a run"

@@ -200,6 +200,29 @@ static void test_waits(void **state)
     actor_close(&greedy);
 }
 
+// A run that ends while the database is asked which have ended is told of once, and the others are waited for.
+static void test_ended_while_looked_for(void **state)
+{
+    (void)state;
+    uint64_t first = client_submit(&client, job_tiny(1, 1)), second = client_submit(&client, job_tiny(1, 1));
+    hold_pool();
+    wait_for(&client, (uint64_t[]){first, second}, 2);
+    client_control(&client, ISLR__CONTROL__VERB__VERB_CANCEL, first);
+    Islr__Envelope *ended = actor_next(&client, ISLR__ENVELOPE__BODY_RUN_ENDED);
+    assert_int_equal(ended->run_ended->run, first);
+    envelope_free(ended);
+    release_pool();
+    ask_status(&client, 1); // behind that in the pool
+    take(&client, ISLR__ENVELOPE__BODY_STATUS, 1);
+    assert_false(actor_has(&client, ISLR__ENVELOPE__BODY_RUN_ENDED));
+    assert_false(actor_has(&client, ISLR__ENVELOPE__BODY_OK));
+    client_control(&client, ISLR__CONTROL__VERB__VERB_CANCEL, second);
+    ended = actor_next(&client, ISLR__ENVELOPE__BODY_RUN_ENDED);
+    assert_int_equal(ended->run_ended->run, second);
+    envelope_free(ended);
+    take(&client, ISLR__ENVELOPE__BODY_OK, 1);
+}
+
 // ---- connections ----------------------------------------------------------------------------------------------------
 
 static int connect_raw(void)
@@ -250,6 +273,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_memory_under_way, setup, teardown),
         cmocka_unit_test_setup_teardown(test_gone_meanwhile, setup, teardown),
         cmocka_unit_test_setup_teardown(test_waits, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_ended_while_looked_for, setup, teardown),
         cmocka_unit_test_setup_teardown(test_few_files, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -30,9 +30,11 @@ static void registered(struct bench *b, struct peer *p, const Islr__Envelope *m)
 {
     const Islr__Register *facts = m->register_;
     assert_int_equal(strlen(facts->world), 32);
-    assert_int_equal(facts->size, 1);
-    assert_int_equal(facts->pid, getpid());
+    assert_int_equal(facts->size, comm_size(b->world));
+    assert_in_range(facts->rank, 0, facts->size - 1);
+    assert_true(facts->rank != 0 || facts->pid == (uint32_t)getpid());
     assert_string_equal(facts->device, "cpu");
+    assert_true(!*b->world_name || !strcmp(b->world_name, facts->world));
     snprintf(b->world_name, sizeof b->world_name, "%s", facts->world);
     b->claim_run = facts->run;
     b->claim_attempt = facts->attempt;
@@ -44,7 +46,7 @@ static void registered(struct bench *b, struct peer *p, const Islr__Envelope *m)
     r.abandon = b->abandon && facts->run;
     Islr__Envelope a = ENVELOPE(REGISTERED, registered, &r);
     peer_reply(p, m->id, &a, NULL);
-    b->rank = p;
+    b->rank[facts->rank] = p;
     b->registered++;
 }
 
@@ -286,8 +288,9 @@ static void on_message(struct rig *r, struct peer *p, Islr__Envelope *m)
 static void on_closed(struct rig *r, struct peer *p)
 {
     struct bench *b = r->context;
-    if (b->rank == p)
-        b->rank = NULL;
+    for (int i = 0; i < BENCH_RANKS; i++)
+        if (b->rank[i] == p)
+            b->rank[i] = NULL;
 }
 
 static void assign_answered(struct peer *p, void *context, const Islr__Envelope *m, const struct error *why)
@@ -313,11 +316,15 @@ void bench_assign(struct bench *b, uint64_t run, uint32_t attempt, const struct 
         forget_records(b);
     b->records_run = run;
     b->records_attempt = attempt;
-    uint32_t gang[] = {0};
+    uint32_t gang[BENCH_RANKS] = {0, 1, 2, 3};
     Islr__Assign assign = ISLR__ASSIGN__INIT;
     Islr__JobSpec *job = spec_default();
     free(job->data->path);
     job->data->path = xstrdup("/data");
+    if (b->job_name) {
+        free(job->name);
+        job->name = xstrdup(b->job_name);
+    }
     if (b->init_student) {
         free(job->init->student);
         job->init->student = xstrdup(b->init_student);
@@ -327,7 +334,7 @@ void bench_assign(struct bench *b, uint64_t run, uint32_t attempt, const struct 
     assign.attempt = attempt;
     assign.next_seq = 1;
     assign.job = job;
-    assign.n_gang = 1;
+    assign.n_gang = (size_t)comm_size(b->world);
     assign.gang = gang;
     if (resume) {
         assign.has_resume_sha256 = assign.has_resume_size = 1;
@@ -335,7 +342,8 @@ void bench_assign(struct bench *b, uint64_t run, uint32_t attempt, const struct 
         assign.resume_size = resume_size;
     }
     Islr__Envelope m = ENVELOPE(ASSIGN, assign, &assign);
-    assert_int_not_equal(peer_request(b->rank, &m, 5000, assign_answered, b, NULL), 0);
+    for (int i = 0; i < comm_size(b->world); i++)
+        assert_int_not_equal(peer_request(b->rank[i], &m, 5000, assign_answered, b, NULL), 0);
     spec_free(job);
 }
 
@@ -347,7 +355,8 @@ void bench_stop(struct bench *b, uint64_t run, uint32_t attempt, Islr__Stop__Why
     stop.attempt = attempt;
     stop.why = why;
     Islr__Envelope m = ENVELOPE(STOP, stop, &stop);
-    assert_int_equal(peer_send(b->rank, &m, NULL), 0);
+    for (int i = 0; i < comm_size(b->world); i++)
+        assert_int_equal(peer_send(b->rank[i], &m, NULL), 0);
 }
 
 void bench_add_artifact(struct bench *b, const void *data, size_t size, struct hash *sha256)
@@ -398,39 +407,77 @@ static void rank(void *context)
     atomic_store(&b->ended, 1);
 }
 
+// Where rank 0 listens, to all.
+static void share_address(struct bench *b)
+{
+    struct error e;
+    if (comm_broadcast(b->world, &b->rig.address, sizeof b->rig.address, 0, &e))
+        fail_msg("%s", e.text);
+}
+
 void bench_open(struct bench *b, int (*job)(struct bench *b, const struct work_job *j, struct error *e))
 {
+    b->alone = comm_open_single();
+    bench_open_in(b, b->alone, job);
+}
+
+void bench_open_in(struct bench *b, struct comm *world,
+                   int (*job)(struct bench *b, const struct work_job *j, struct error *e))
+{
+    assert_in_range(comm_size(world), 1, BENCH_RANKS);
+    b->world = world;
     b->job = job;
     b->rig.on_message = on_message;
     b->rig.on_closed = on_closed;
     b->rig.context = b;
     rig_open(&b->rig);
     snprintf(b->scratch, sizeof b->scratch, "%s/scratch", b->rig.directory);
-    b->world = comm_open_single();
+    share_address(b);
     assert_int_equal(uv_thread_create(&b->thread, rank, b), 0);
-    rig_run_until(&b->rig, &b->registered);
+    for (int i = 0; b->registered < comm_size(world); i++) {
+        assert_true(i < 40000);
+        rig_run_for(&b->rig, 1);
+    }
+}
+
+static void check_end(const struct bench *b)
+{
+    assert_int_equal(b->rc, -1);
+    assert_string_equal(b->why.text, "no more");
+}
+
+void bench_join(struct bench *b, struct comm *world,
+                int (*job)(struct bench *b, const struct work_job *j, struct error *e))
+{
+    b->world = world;
+    b->job = job;
+    share_address(b);
+    snprintf(b->scratch, sizeof b->scratch, "/nonexistent"); // the first rank's alone is looked at
+    rank(b);
+    check_end(b);
 }
 
 static void say_no(struct rig *r, struct peer *p, Islr__Envelope *m)
 {
-    (void)r;
+    struct bench *b = r->context;
     fault(p, m->id, ERR_DENIED, "no more");
+    b->refused++;
 }
 
 void bench_close(struct bench *b)
 {
     b->rig.on_hello = say_no; // what ends a rank for good
     b->hang_up_every = 0;
-    if (b->rank)
-        peer_close(b->rank, NULL);
-    for (int i = 0; !atomic_load(&b->ended); i++) { // the rank's thread does not wake this one
+    for (int i = 0; i < BENCH_RANKS; i++)
+        if (b->rank[i])
+            peer_close(b->rank[i], NULL);
+    // The rank's thread does not wake this one; the other ranks hang up when they have heard it.
+    for (int i = 0; !atomic_load(&b->ended) || b->refused < comm_size(b->world) || b->rig.ended < b->rig.opened; i++) {
         assert_true(i < 10000);
         rig_run_for(&b->rig, 1);
     }
     uv_thread_join(&b->thread);
-    assert_int_equal(b->rc, -1);
-    assert_string_equal(b->why.text, "no more");
-    comm_close(b->world);
+    check_end(b);
     for (int i = 0; i < b->artifact_count; i++)
         free(b->artifacts[i].data);
     forget_records(b);
@@ -438,6 +485,7 @@ void bench_close(struct bench *b)
     free(b->first_values);
     assert_int_equal(file_remove_tree(b->scratch, NULL), 0);
     rig_close(&b->rig);
+    comm_close(b->alone);
 }
 
 char *bench_directory(const struct bench *b, uint64_t run)

@@ -268,7 +268,7 @@ static void abandoned_when_it_comes_back(void **state)
     while (!atomic_load(&b.running))
         rig_run_for(&b.rig, 1);
     b.registered = 0;
-    peer_close(b.rank, NULL);
+    peer_close(b.rank[0], NULL);
     rig_run_until(&b.rig, &b.registered);
     assert_int_equal(b.claim_run, 1);
     for (int i = 0; atomic_load(&b.running); i++) {
@@ -279,7 +279,7 @@ static void abandoned_when_it_comes_back(void **state)
     rig_run_for(&b.rig, 50);
     assert_int_equal(b.finished, 0); // nothing is told of it
     b.registered = 0;
-    peer_close(b.rank, NULL);
+    peer_close(b.rank[0], NULL);
     rig_run_until(&b.rig, &b.registered);
     assert_int_equal(b.claim_run, 0);
     b.job = hundred_steps;

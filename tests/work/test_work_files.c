@@ -129,7 +129,7 @@ static void only_the_newest_resume_point_waits(void **state)
     bench_open(&b, saves_when_told);
     bench_assign(&b, 1, 1, NULL, 0);
     rig_run_until(&b.rig, &b.assign_ok);
-    peer_close(b.rank, NULL);
+    peer_close(b.rank[0], NULL);
     rig_unlisten(&b.rig);
     rig_run_for(&b.rig, 20);
     atomic_store(&b.go_on, 1);
