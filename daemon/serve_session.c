@@ -142,23 +142,23 @@ static void on_close(struct peer *p, const struct error *why)
 
 // ---- sending --------------------------------------------------------------------------------------------------------
 
-void session_send(struct session *session, Islr__Envelope *m)
+static int sent(struct session *session, int rc, const struct error *why)
 {
-    struct error e;
-    if (!session->peer || !peer_send(session->peer, m, &e))
-        return;
-    if (e.code != ERR_INVALID)
-        return; // the connection is closing
-    log_warn(session->server->log, "cannot send a message (%s) to %s: %s", envelope_name(m), session->user, e.text);
-    if (m->id) // larger than a frame: the request has failed, not the connection
-        peer_reply_fault(session->peer, m->id, &e);
+    if (rc && why->code != ERR_UNREACHABLE) // else the connection is closing
+        log_error(session->server->log, "for %s: %s", session->user, why->text);
+    return rc;
 }
 
-void session_reply(struct session *session, uint64_t id, Islr__Envelope *m)
+int session_send(struct session *session, Islr__Envelope *m)
 {
-    m->has_id = 1;
-    m->id = id;
-    session_send(session, m);
+    struct error e;
+    return session->peer ? sent(session, peer_send(session->peer, m, &e), &e) : -1;
+}
+
+int session_reply(struct session *session, uint64_t id, Islr__Envelope *m)
+{
+    struct error e;
+    return session->peer ? sent(session, peer_reply(session->peer, id, m, &e), &e) : -1;
 }
 
 void session_reply_ok(struct session *session, uint64_t id)
