@@ -28,11 +28,12 @@ static int means(struct store_reader *reader, const struct reference *r, const s
                  struct error *e)
 {
     Islr__CheckpointList list = ISLR__CHECKPOINT_LIST__INIT;
+    const struct checkpoint_query all = {r->run, 0, SIZE_MAX, SIZE_MAX};
     struct artifact_choice choice = {0};
     int found = checkpoint_is_of(reader, artifact, r->run, 0, e);
     if (found <= 0)
         return found;
-    if (checkpoint_list(reader, r->run, pool, &list.checkpoints, &list.n_checkpoints, e))
+    if (checkpoint_list(reader, &all, pool, &list.checkpoints, &list.n_checkpoints, e) < 0)
         return -1;
     found = 0;
     if (!artifact_choose(&list, r->run, r->what, &choice, e))

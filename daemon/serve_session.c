@@ -13,6 +13,7 @@
 #include "core/rpc/protocol.h"
 #include "core/store/text.h"
 #include "daemon/serve_handlers.h"
+#include "daemon/serve_pieces.h"
 #include "daemon/serve_server.h"
 
 enum { WAITING_MAX = 4 }; // messages of one connection that wait for the disk; then it is not read from
@@ -136,7 +137,7 @@ static void on_close(struct peer *p, const struct error *why)
         worker_away(session->worker, (uint32_t)peer_silent_ms(p));
     session->peer = NULL;
     session->server->sessions.connected--;
-    list_drained(session); // nobody is there for it any more
+    pieces_drained(session); // nobody is there for it any more
     session_drop(session);
 }
 
@@ -338,7 +339,7 @@ static void on_message(struct peer *p, Islr__Envelope *m)
 static void on_drained(struct peer *p)
 {
     follow_drained(peer_context(p));
-    list_drained(peer_context(p));
+    pieces_drained(peer_context(p));
 }
 
 void session_open(struct server *s, struct peer *p)
