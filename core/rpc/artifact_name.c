@@ -141,26 +141,39 @@ static int fail_none(const Islr__CheckpointList *list, const char *newest, uint6
     return -1;
 }
 
+int artifact_may_mean(const char *what, const char *kind, uint32_t epoch)
+{
+    unsigned wanted = 0;
+    char rest;
+    if (!strcmp(what, "best"))
+        return epoch && (!strcmp(kind, "distilled") || !strcmp(kind, "student"));
+    if (!strcmp(what, "all"))
+        return strcmp(kind, "resume") != 0;
+    if (sscanf(what, "epoch-%u%c", &wanted, &rest) == 1 && wanted)
+        return epoch == wanted;
+    return !epoch && !strcmp(kind, what);
+}
+
+// The name under which one of several is kept, or the one.
+static char *path_of(const Islr__CheckpointInfo *c, const char *what)
+{
+    return c->epoch || !strcmp(what, "all") ? layout_path(c) : xprintf("%s%s", c->what, suffix_of(c->what));
+}
+
 int artifact_choose(const Islr__CheckpointList *list, uint64_t run, const char *what, struct artifact_choice *choice,
                     struct error *e)
 {
-    unsigned epoch = 0;
-    char rest;
+    int best = !strcmp(what, "best");
     for (size_t i = 0; i < list->n_checkpoints; i++)
         if (check_name(list->checkpoints[i], e))
             return -1;
-    int by_epoch = sscanf(what, "epoch-%u%c", &epoch, &rest) == 1 && epoch > 0, all = !strcmp(what, "all");
     char *newest = artifact_newest(list);
-    if (!strcmp(what, "best"))
+    if (best)
         choose_best(list, newest, choice);
-    for (size_t i = 0; i < list->n_checkpoints; i++) {
+    for (size_t i = 0; i < list->n_checkpoints && !best; i++) {
         const Islr__CheckpointInfo *c = list->checkpoints[i];
-        if (!newest[i])
-            continue;
-        if (all ? strcmp(c->what, "resume") : by_epoch && c->epoch == epoch)
-            add(choice, c, layout_path(c));
-        else if (!all && !by_epoch && !c->epoch && !strcmp(c->what, what))
-            add(choice, c, xprintf("%s%s", c->what, suffix_of(c->what)));
+        if (newest[i] && artifact_may_mean(what, c->what, c->epoch))
+            add(choice, c, path_of(c, what));
     }
     int rc = choice->count ? 0 : fail_none(list, newest, run, what, e);
     free(newest);

@@ -35,6 +35,8 @@ static const char SQL_PIN[] = "UPDATE checkpoints SET pinned = ? WHERE id = ?";
 static const char SQL_LIST[] = LISTED " AND c.id > ?2 ORDER BY c.id";
 static const char SQL_NEWEST[] = LISTED " ORDER BY c.id DESC";
 static const char SQL_COUNT[] = "SELECT count(*) FROM checkpoints WHERE run_id = ?";
+static const char SQL_KINDS[] = "SELECT DISTINCT c.what, c.epoch FROM artifacts a JOIN checkpoints c"
+                                " ON c.artifact_id = a.id WHERE a.sha256 = ? AND c.run_id = ?";
 static const char SQL_OF_RUN[] = "SELECT 1 FROM artifacts a JOIN checkpoints c ON c.artifact_id = a.id"
                                  " WHERE a.sha256 = ?1 AND c.run_id = ?2 LIMIT 1";
 static const char SQL_BELOW[] = "SELECT 1 FROM artifacts a JOIN checkpoints c ON c.artifact_id = a.id"
@@ -267,6 +269,27 @@ int checkpoint_list_newest(struct store_reader *reader, uint64_t run, size_t byt
     *count = l.count;
     *all = (uint64_t)total;
     return rc < 0 ? -1 : 0;
+}
+
+int checkpoint_list_of(struct store_reader *reader, const struct hash *artifact, uint64_t run, struct pool *pool,
+                       Islr__CheckpointInfo ***out, size_t *count, struct error *e)
+{
+    struct db *db = store_reader_db(reader);
+    int rc;
+    *out = NULL;
+    *count = 0;
+    sqlite3_stmt *q = db_query(db, e, SQL_KINDS, db_blob(artifact->bytes, sizeof artifact->bytes), db_uint(run));
+    if (!q)
+        return -1;
+    while ((rc = db_step(db, q, e)) > 0) {
+        Islr__CheckpointInfo *c = pool_alloc(pool, sizeof *c);
+        islr__checkpoint_info__init(c);
+        c->what = pool_text(pool, (const char *)sqlite3_column_text(q, 0));
+        c->epoch = (uint32_t)sqlite3_column_int64(q, 1);
+        *out = pool_room(pool, *out, *count, sizeof **out);
+        (*out)[(*count)++] = c;
+    }
+    return rc;
 }
 
 int checkpoint_is_of(struct store_reader *reader, const struct hash *artifact, uint64_t run, int below, struct error *e)

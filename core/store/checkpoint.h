@@ -48,6 +48,10 @@ int checkpoint_list(struct store_reader *reader, const struct checkpoint_query *
 int checkpoint_list_newest(struct store_reader *reader, uint64_t run, size_t bytes, struct pool *pool,
                            Islr__CheckpointInfo ***out, size_t *count, uint64_t *all, struct error *e);
 
+// What the run's checkpoints with this content are: each kind and epoch once, nothing else is filled in.
+int checkpoint_list_of(struct store_reader *reader, const struct hash *artifact, uint64_t run, struct pool *pool,
+                       Islr__CheckpointInfo ***out, size_t *count, struct error *e);
+
 // 1: the artifact is one of the run's checkpoints, or (`below`) one of a run's in this group; 0; -1.
 int checkpoint_is_of(struct store_reader *reader, const struct hash *artifact, uint64_t run, int below,
                      struct error *e);
