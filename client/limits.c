@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "client/command.h"
-#include "client/json.h"
+#include "client/listing.h"
 #include "client/server.h"
 #include "client/text.h"
 #include "core/base/memory.h"
@@ -134,47 +134,37 @@ static void add_row(struct table *t, const Islr__UserLimits *u)
         table_cell(t, "%.2f", u->used_seconds / 3600);
 }
 
-static void print_table(const Islr__LimitList *list, const char *user)
+static int add_users(struct listing *list, const Islr__Envelope *m, struct error *e)
 {
-    static const char *const titles[] = {"USER", "SHARE", "RUNNING", "RANKS", "QUEUED", "USED RANK-HOURS"};
-    struct table t = {0};
-    for (size_t i = 0; i < sizeof titles / sizeof *titles; i++)
-        table_column(&t, titles[i], i > 0);
-    for (size_t i = 0; i < list->n_users; i++)
-        if (!user || !i || !strcmp(list->users[i]->user, user))
-            add_row(&t, list->users[i]);
-    table_print(&t, stdout);
+    const struct limits *l = list->context;
+    if (m->body_case != ISLR__ENVELOPE__BODY_LIMIT_LIST)
+        return error_set(e, ERR_DAMAGED, "the server's answer (%s) is not a list of limits", envelope_name(m));
+    for (size_t i = 0; i < m->limit_list->n_users; i++) {
+        const Islr__UserLimits *u = m->limit_list->users[i];
+        if (l->user && u->user && *u->user && strcmp(u->user, l->user))
+            continue;
+        if (list->json)
+            add_json(&list->document, u);
+        else
+            add_row(&list->table, u);
+    }
+    return 0;
 }
 
-static int show_limits(const struct limits *l, struct caller *c, struct error *e)
+static int show_limits(struct limits *l, struct caller *c)
 {
+    static const struct table_column columns[] = {{"USER", false}, {"SHARE", true},  {"RUNNING", true},
+                                                  {"RANKS", true}, {"QUEUED", true}, {"USED RANK-HOURS", true}};
+    struct listing list = {.json = l->json, .add = add_users, .context = l};
     Islr__GetLimits get = ISLR__GET_LIMITS__INIT;
     Islr__Envelope m = ENVELOPE(GET_LIMITS, get_limits, &get);
-    Islr__Envelope *answer = rpc_call(c, &m, ISLR__ENVELOPE__BODY_LIMIT_LIST, 0, e);
-    if (!answer)
-        return -1;
-    const Islr__LimitList *list = answer->limit_list;
-    if (l->json) {
-        struct json j = {0};
-        json_begin(&j, NULL, '{');
-        json_begin(&j, "users", '[');
-        for (size_t i = 0; i < list->n_users; i++)
-            if (!l->user || !i || !strcmp(list->users[i]->user, l->user))
-                add_json(&j, list->users[i]);
-        json_end(&j, ']');
-        json_end(&j, '}');
-        json_print(&j, stdout);
-        free(j.text.text);
-    } else {
-        print_table(list, l->user);
-    }
-    envelope_free(answer);
-    return 0;
+    listing_begin(&list, "users", columns, sizeof columns / sizeof *columns);
+    return listing_print(&list, c, &m);
 }
 
 // ---- the command ----------------------------------------------------------------------------------------------------
 
-static int run(const struct limits *l)
+static int run(struct limits *l)
 {
     struct error e = {ERR_NONE, ""};
     int code;
@@ -186,7 +176,7 @@ static int run(const struct limits *l)
     if (!c)
         return code;
     int rc = l->settings.count ? set_limits(l, c, &e) : 0;
-    code = rc || show_limits(l, c, &e) ? client_fail(&e) : 0;
+    code = rc ? client_fail(&e) : show_limits(l, c);
     caller_close(c);
     return code;
 }

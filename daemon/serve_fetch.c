@@ -112,8 +112,6 @@ static void fetch_done(struct read_job *job)
     Islr__Envelope m = ENVELOPE(CHUNK, chunk, &chunk);
     if (job->failed && f->damaged)
         mark_lost(job);
-    if (job->failed && job->error.code == ERR_DENIED)
-        session_note_refused(job->base.session, job->request, &job->error);
     if (job->failed)
         return;
     chunk.has_offset = chunk.has_total = chunk.has_data = 1;

@@ -7,11 +7,18 @@
 #include "core/store/pool.h"
 #include "core/store/setting.h"
 #include "daemon/serve_handlers.h"
-#include "daemon/serve_server.h"
-
-enum { USERS_SHOWN = 4000 }; // what fits into one message
+#include "daemon/serve_pieces.h"
 
 // ---- showing --------------------------------------------------------------------------------------------------------
+
+struct showing {
+    struct pieces pieces;
+    const struct user *last;   // of the piece before; users stay
+    Islr__UserLimits **limits; // the piece
+    size_t count, bytes;
+};
+
+enum { SHOWN_BYTES = 3 * PIECE_BYTES }; // of a piece: clients of before they were several take the first one for all
 
 static Islr__Value *make_value(struct pool *pool, enum user_limit limit, double value)
 {
@@ -62,18 +69,50 @@ static Islr__UserLimits *describe(const struct server *s, const struct user *u, 
     return out;
 }
 
+static void add(struct showing *x, Islr__UserLimits *limits)
+{
+    x->limits = pool_room(&x->pieces.job.pool, x->limits, x->count, sizeof *x->limits);
+    x->limits[x->count++] = limits;
+    x->bytes += islr__user_limits__get_packed_size(limits);
+}
+
+static int gather(struct pieces *p)
+{
+    struct showing *x = (struct showing *)p;
+    const struct server *s = p->job.base.server;
+    x->count = x->bytes = 0;
+    if (!x->last)
+        add(x, describe_everybody(s, &p->job.pool));
+    for (size_t i = 0; i < s->users.count; i++) {
+        const struct user *u = s->users.items[i];
+        if (x->last && strcmp(u->name, x->last->name) <= 0)
+            continue;
+        if (x->bytes >= SHOWN_BYTES)
+            return 1;
+        add(x, describe(s, u, &p->job.pool));
+        x->last = u;
+    }
+    return 0;
+}
+
+static int send_limits(struct pieces *p, int more)
+{
+    const struct showing *x = (const struct showing *)p;
+    Islr__LimitList list = ISLR__LIMIT_LIST__INIT;
+    Islr__Envelope m = ENVELOPE(LIMIT_LIST, limit_list, &list);
+    list.users = x->limits;
+    list.n_users = x->count;
+    list.has_more = 1;
+    list.more = more;
+    return session_reply(p->job.base.session, p->job.id, &m);
+}
+
 void handle_get_limits(struct session *session, Islr__Envelope *m)
 {
-    const struct server *s = session->server;
-    struct pool pool = {0};
-    Islr__LimitList list = ISLR__LIMIT_LIST__INIT;
-    Islr__Envelope reply = ENVELOPE(LIMIT_LIST, limit_list, &list);
-    list.users = pool_alloc(&pool, (s->users.count + 1) * sizeof *list.users);
-    list.users[list.n_users++] = describe_everybody(s, &pool);
-    for (size_t i = 0; i < s->users.count && i < USERS_SHOWN; i++)
-        list.users[list.n_users++] = describe(s, s->users.items[i], &pool);
-    session_reply(session, m->id, &reply);
-    pool_free(&pool);
+    static const struct pieces_kind kind = {.gather = gather, .send = send_limits};
+    struct showing *x = pieces_new(session, sizeof *x, &kind);
+    (void)m;
+    read_job_start(&x->pieces.job);
 }
 
 // ---- setting --------------------------------------------------------------------------------------------------------

@@ -23,24 +23,19 @@ static int check_rank(struct store_reader *reader, const Islr__ReadAs *as, struc
     return reporter_works_on(reader, &who, as->run, as->attempt, e);
 }
 
-// Does RUN:WHAT mean this artifact?
+// Can RUN:WHAT mean this artifact? Not only the one that it means now: which is the best changes while others of its pieces
+// are on their way.
 static int means(struct store_reader *reader, const struct reference *r, const struct hash *artifact, struct pool *pool,
                  struct error *e)
 {
-    Islr__CheckpointList list = ISLR__CHECKPOINT_LIST__INIT;
-    struct artifact_choice choice = {0};
-    int found = checkpoint_is_of(reader, artifact, r->run, 0, e);
-    if (found <= 0)
-        return found;
-    if (checkpoint_list(reader, r->run, pool, &list.checkpoints, &list.n_checkpoints, e))
+    Islr__CheckpointInfo **found;
+    size_t count;
+    if (checkpoint_list_of(reader, artifact, r->run, pool, &found, &count, e))
         return -1;
-    found = 0;
-    if (!artifact_choose(&list, r->run, r->what, &choice, e))
-        for (size_t i = 0; i < choice.count; i++)
-            found |= choice.items[i].info->sha256.len == sizeof artifact->bytes &&
-                     !memcmp(choice.items[i].info->sha256.data, artifact->bytes, sizeof artifact->bytes);
-    artifact_choice_free(&choice);
-    return found;
+    for (size_t i = 0; i < count; i++)
+        if (artifact_may_mean(r->what, found[i]->what, found[i]->epoch))
+            return 1;
+    return 0;
 }
 
 // The job and whether it joins folds. What the database holds of the job may be damaged: then it names nothing.

@@ -1,6 +1,7 @@
 // What a worker may read. Its nodes are given runs of all users and are trusted with no more than these: a rank reads what
-// the run that it works on has made (resume points, epochs), what the run's job names (init.*, models) and, where it joins
-// folds, what these have made; while its attempt is under way, and nothing else.
+// the run that it works on has made (resume points, epochs), what the run's job names (init.*, models; where that is the
+// best of a run, the models of its epochs) and, where it joins folds, what these have made; while its attempt is under
+// way, and nothing else.
 #ifndef ISLR_DAEMON_SERVE_PERMIT_H
 #define ISLR_DAEMON_SERVE_PERMIT_H
 

@@ -41,9 +41,9 @@ static void run(struct server_job *j)
     job->failed = 1;
     if (j->abandoned)
         return; // `done` sees to what is open
-    if (!job->reader)
+    if (job->read && !job->reader)
         job->reader = store_reader_take(j->server->store, &job->error);
-    job->failed = !job->reader || job->read(job, job->reader, &job->error);
+    job->failed = job->read && (!job->reader || job->read(job, job->reader, &job->error));
     if (!job->again)
         read_job_give_back(job);
 }
@@ -52,6 +52,8 @@ static int done(struct server_job *j)
 {
     struct read_job *job = (struct read_job *)j;
     struct session *session = j->session;
+    if (job->failed && job->request && job->error.code == ERR_DENIED)
+        session_note_refused(session, job->request, &job->error);
     if (job->failed && job->request)
         session_reply_fault(session, job->id, &job->error);
     job->done(job);

@@ -18,7 +18,7 @@ struct read_job {
     int again;                   // set by `read`: it goes on after `done`, with the same reader; `done` may clear it ..
     int paused;                  // .. or set this: it goes on at read_job_continue()
     struct store_reader *reader; // private
-    // In the pool; fills `error` and returns -1 when it fails.
+    // In the pool; fills `error` and returns -1 when it fails. NULL: there is nothing to read.
     int (*read)(struct read_job *job, struct store_reader *reader, struct error *e);
     // On the loop. A failed request is answered with its Fault before.
     void (*done)(struct read_job *job);

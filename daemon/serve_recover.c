@@ -75,7 +75,7 @@ static int warn_of_tokens(struct server *s, struct store_reader *reader, const c
     struct pool pool = {0};
     struct token_row *rows;
     size_t count;
-    int rc = token_list(reader, 0, &pool, &rows, &count, e);
+    int rc = token_list(reader, 0, 0, SIZE_MAX, &pool, &rows, &count, e);
     pool_free(&pool);
     if (!rc && count)
         log_warn(s->log,

@@ -12,6 +12,7 @@
 #include "daemon/serve_attempt.h"
 #include "daemon/serve_collect.h"
 #include "daemon/serve_listen.h"
+#include "daemon/serve_pieces.h"
 #include "daemon/serve_recover.h"
 
 enum {
@@ -116,7 +117,7 @@ static void tick(uv_timer_t *timer)
     attempts_tick(s);
     runs_tick(s);
     follow_tick(s);
-    list_tick(s);
+    pieces_tick(s);
     uploads_tick(s);
     check_quiet(s);
 }
@@ -204,7 +205,7 @@ void server_stop(struct server *s, void (*on_stopped)(void *context), void *cont
     s->stopped_context = context;
     listeners_close(s);
     uv_timer_stop(&s->tick);
-    list_stop(s);
+    pieces_stop(s);
     retry_stop(s);
     server_check_stopped(s);
 }

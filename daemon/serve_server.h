@@ -18,7 +18,6 @@
 #include "daemon/serve.h"
 #include "daemon/serve_expand.h"
 #include "daemon/serve_follow.h"
-#include "daemon/serve_list.h"
 #include "daemon/serve_retry.h"
 #include "daemon/serve_run.h"
 #include "daemon/serve_schedule.h"
@@ -59,7 +58,7 @@ struct server {
     struct workers workers;
     struct schedule schedule;
     struct follows follows;
-    struct listings listings;
+    struct pieces *paused; // lists that wait for their readers (serve_pieces.h)
     struct waits waits;
     struct watches watches;
     struct uploads uploads;

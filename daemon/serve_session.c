@@ -13,6 +13,7 @@
 #include "core/rpc/protocol.h"
 #include "core/store/text.h"
 #include "daemon/serve_handlers.h"
+#include "daemon/serve_pieces.h"
 #include "daemon/serve_server.h"
 
 enum { WAITING_MAX = 4 }; // messages of one connection that wait for the disk; then it is not read from
@@ -136,29 +137,29 @@ static void on_close(struct peer *p, const struct error *why)
         worker_away(session->worker, (uint32_t)peer_silent_ms(p));
     session->peer = NULL;
     session->server->sessions.connected--;
-    list_drained(session); // nobody is there for it any more
+    pieces_drained(session); // nobody is there for it any more
     session_drop(session);
 }
 
 // ---- sending --------------------------------------------------------------------------------------------------------
 
-void session_send(struct session *session, Islr__Envelope *m)
+static int sent(struct session *session, int rc, const struct error *why)
 {
-    struct error e;
-    if (!session->peer || !peer_send(session->peer, m, &e))
-        return;
-    if (e.code != ERR_INVALID)
-        return; // the connection is closing
-    log_warn(session->server->log, "cannot send a message (%s) to %s: %s", envelope_name(m), session->user, e.text);
-    if (m->id) // larger than a frame: the request has failed, not the connection
-        peer_reply_fault(session->peer, m->id, &e);
+    if (rc && why->code != ERR_UNREACHABLE) // else the connection is closing
+        log_error(session->server->log, "for %s: %s", session->user, why->text);
+    return rc;
 }
 
-void session_reply(struct session *session, uint64_t id, Islr__Envelope *m)
+int session_send(struct session *session, Islr__Envelope *m)
 {
-    m->has_id = 1;
-    m->id = id;
-    session_send(session, m);
+    struct error e;
+    return session->peer ? sent(session, peer_send(session->peer, m, &e), &e) : -1;
+}
+
+int session_reply(struct session *session, uint64_t id, Islr__Envelope *m)
+{
+    struct error e;
+    return session->peer ? sent(session, peer_reply(session->peer, id, m, &e), &e) : -1;
 }
 
 void session_reply_ok(struct session *session, uint64_t id)
@@ -338,7 +339,7 @@ static void on_message(struct peer *p, Islr__Envelope *m)
 static void on_drained(struct peer *p)
 {
     follow_drained(peer_context(p));
-    list_drained(peer_context(p));
+    pieces_drained(peer_context(p));
 }
 
 void session_open(struct server *s, struct peer *p)

@@ -61,9 +61,10 @@ void session_drop_standing(struct session *session);
 Islr__Envelope *session_keep_message(struct session *session);
 void session_free_message(struct session *session, Islr__Envelope *m);
 
-// All of these do nothing when the connection is gone.
-void session_send(struct session *session, Islr__Envelope *m); // with m->id as it is
-void session_reply(struct session *session, uint64_t id, Islr__Envelope *m);
+// All of these do nothing when the connection is gone. -1: it is, or the message is larger than a frame, which who asked
+// has been told then.
+int session_send(struct session *session, Islr__Envelope *m); // nobody has asked for it
+int session_reply(struct session *session, uint64_t id, Islr__Envelope *m);
 void session_reply_ok(struct session *session, uint64_t id);
 void session_reply_fault(struct session *session, uint64_t id, const struct error *why);
 void session_end(struct session *session, const struct error *why); // a Fault without id, then the connection ends

@@ -4,7 +4,7 @@
 #include "core/store/checkpoint.h"
 #include "daemon/serve_handlers.h"
 #include "daemon/serve_permit.h"
-#include "daemon/serve_read.h"
+#include "daemon/serve_pieces.h"
 
 struct showing {
     struct read_job job;
@@ -51,85 +51,63 @@ void handle_get_run(struct session *session, Islr__Envelope *m)
     start_on(&x->job, m->get_run->run);
 }
 
-// ---- all checkpoints: a piece at a time, each sent while the next one is read ----------------------------------------
+// ---- all checkpoints ------------------------------------------------------------------------------------------------
 
-enum { PIECE = 512, MESSAGE_BYTES = 512 << 10 };
-
+// By number, so nothing is held on to between the pieces: what is removed meanwhile is missing, what is added is there.
 struct checkpoints {
-    struct read_job job;
-    uint64_t run;   // once it is known
-    uint64_t after; // the last one of the piece before
-    Islr__CheckpointInfo **list;
+    struct pieces pieces;
+    struct checkpoint_query query; // run: once it is known
+    Islr__CheckpointInfo **list;   // the piece
     size_t count;
     char user[64];
 };
 
 static int find_run(struct checkpoints *x, struct store_reader *reader, struct error *e)
 {
-    struct read_job *job = &x->job;
+    struct read_job *job = &x->pieces.job;
     const Islr__ListCheckpoints *asked = job->request->list_checkpoints;
     struct run_now now;
-    x->run = asked->run;
-    if (!x->run && run_read_newest(reader, x->user, &x->run, e))
+    uint64_t run = asked->run;
+    if (!run && run_read_newest(reader, x->user, &run, e))
         return -1;
-    return permit_checkpoints(reader, asked->as, x->run, &job->pool, e) || run_read_now(reader, x->run, &now, e) ? -1
-                                                                                                                 : 0;
-}
-
-static int checkpoints_read(struct read_job *job, struct store_reader *reader, struct error *e)
-{
-    struct checkpoints *x = (struct checkpoints *)job;
-    job->again = 0;
-    if ((!x->after && find_run(x, reader, e)) ||
-        checkpoint_list_after(reader, x->run, x->after, PIECE, &job->pool, &x->list, &x->count, e))
+    if (permit_checkpoints(reader, asked->as, run, &job->pool, e) || run_read_now(reader, run, &now, e))
         return -1;
-    job->again = x->count == PIECE;
+    x->query = (struct checkpoint_query){.run = run, .most = PIECE_ITEMS, .bytes = PIECE_BYTES};
     return 0;
 }
 
-static void send_checkpoints(struct checkpoints *x, size_t from, size_t to)
+static int checkpoints_read(struct pieces *p, struct store_reader *reader, struct error *e)
 {
-    Islr__CheckpointList list = ISLR__CHECKPOINT_LIST__INIT;
-    Islr__Envelope m = ENVELOPE(CHECKPOINT_LIST, checkpoint_list, &list);
-    list.checkpoints = x->list + from;
-    list.n_checkpoints = to - from;
-    list.has_more = 1;
-    list.more = to < x->count || x->job.again;
-    session_reply(x->job.base.session, x->job.id, &m);
+    struct checkpoints *x = (struct checkpoints *)p;
+    if (!x->query.run && find_run(x, reader, e))
+        return -1;
+    int more = checkpoint_list(reader, &x->query, &p->job.pool, &x->list, &x->count, e);
+    if (more > 0)
+        x->query.after = x->list[x->count - 1]->id;
+    return more;
 }
 
-static void checkpoints_done(struct read_job *job)
+static int checkpoints_send(struct pieces *p, int more)
 {
-    struct checkpoints *x = (struct checkpoints *)job;
-    size_t from = 0, bytes = 0;
-    if (job->failed && job->error.code == ERR_DENIED)
-        session_note_refused(job->base.session, job->request, &job->error);
-    if (job->failed)
-        return;
-    job->again = job->again && job->base.session->peer; // else nobody is there any more
-    for (size_t i = 0; i < x->count; i++) {
-        size_t size = islr__checkpoint_info__get_packed_size(x->list[i]) + 8;
-        if (bytes && bytes + size > MESSAGE_BYTES) {
-            send_checkpoints(x, from, i);
-            from = i;
-            bytes = 0;
-        }
-        bytes += size;
-    }
-    send_checkpoints(x, from, x->count);
-    x->after = x->count ? x->list[x->count - 1]->id : x->after;
+    const struct checkpoints *x = (const struct checkpoints *)p;
+    Islr__CheckpointList list = ISLR__CHECKPOINT_LIST__INIT;
+    Islr__Envelope m = ENVELOPE(CHECKPOINT_LIST, checkpoint_list, &list);
+    list.checkpoints = x->list;
+    list.n_checkpoints = x->count;
+    list.has_more = 1;
+    list.more = more;
+    return session_reply(p->job.base.session, p->job.id, &m);
 }
 
 void handle_list_checkpoints(struct session *session, Islr__Envelope *m)
 {
+    static const struct pieces_kind kind = {.read = checkpoints_read, .send = checkpoints_send};
     struct error e;
     if (permit_reader(session, m->list_checkpoints->as, &e)) {
         session_refuse(session, m, &e);
         return;
     }
-    struct checkpoints *x = read_job_new(session, sizeof *x);
+    struct checkpoints *x = pieces_new(session, sizeof *x, &kind);
     memcpy(x->user, session->user, sizeof x->user);
-    x->job.read = checkpoints_read;
-    x->job.done = checkpoints_done;
-    start_on(&x->job, m->list_checkpoints->run);
+    start_on(&x->pieces.job, m->list_checkpoints->run);
 }

@@ -9,9 +9,9 @@
 #include "core/base/memory.h"
 #include "core/store/text.h"
 #include "daemon/serve_handlers.h"
-#include "daemon/serve_read.h"
+#include "daemon/serve_pieces.h"
 
-enum { SECRET_BYTES = 32, REVOKE_MAX = 1000, MESSAGE_TOKENS = 1000 };
+enum { SECRET_BYTES = 32, REVOKE_MAX = 1000 };
 static const char prefix[] = "islr_";
 
 // ---- in memory ------------------------------------------------------------------------------------------------------
@@ -34,7 +34,7 @@ int tokens_load(struct server *s, struct store_reader *reader, struct error *e)
     struct pool pool = {0};
     struct token_row *rows;
     size_t count;
-    int rc = token_list(reader, 0, &pool, &rows, &count, e);
+    int rc = token_list(reader, 0, 0, SIZE_MAX, &pool, &rows, &count, e);
     for (size_t i = 0; !rc && i < count; i++)
         add(&s->tokens, &rows[i]);
     pool_free(&pool);
@@ -187,47 +187,42 @@ void handle_create_token(struct session *session, Islr__Envelope *m)
 // ---- list -----------------------------------------------------------------------------------------------------------
 
 struct listing {
-    struct read_job job;
+    struct pieces pieces;
+    uint64_t after; // the last one of the piece before
     struct token_row *rows;
     size_t count;
 };
 
-static int list_read(struct read_job *job, struct store_reader *reader, struct error *e)
+static int list_read(struct pieces *p, struct store_reader *reader, struct error *e)
 {
-    struct listing *l = (struct listing *)job;
-    return token_list(reader, job->request->list_tokens->all, &job->pool, &l->rows, &l->count, e);
+    struct listing *l = (struct listing *)p;
+    if (token_list(reader, p->job.request->list_tokens->all, l->after, PIECE_ITEMS, &p->job.pool, &l->rows, &l->count,
+                   e))
+        return -1;
+    l->after = l->count ? l->rows[l->count - 1].id : l->after;
+    return l->count == PIECE_ITEMS;
 }
 
-static void list_done(struct read_job *job)
+static int list_send(struct pieces *p, int more)
 {
-    struct listing *l = (struct listing *)job;
-    Islr__TokenInfo infos[MESSAGE_TOKENS], *pointers[MESSAGE_TOKENS];
+    const struct listing *l = (const struct listing *)p;
+    Islr__TokenInfo infos[PIECE_ITEMS], *pointers[PIECE_ITEMS];
     Islr__TokenList list = ISLR__TOKEN_LIST__INIT;
     Islr__Envelope m = ENVELOPE(TOKEN_LIST, token_list, &list);
-    if (job->failed)
-        return;
     list.tokens = pointers;
+    for (size_t i = 0; i < l->count; i++)
+        describe(&l->rows[i], pointers[list.n_tokens++] = &infos[i]);
     list.has_more = 1;
-    size_t at = 0;
-    do {
-        list.n_tokens = l->count - at < MESSAGE_TOKENS ? l->count - at : MESSAGE_TOKENS;
-        for (size_t i = 0; i < list.n_tokens; i++) {
-            pointers[i] = &infos[i];
-            describe(&l->rows[at + i], pointers[i]);
-        }
-        at += list.n_tokens;
-        list.more = at < l->count;
-        session_reply(job->base.session, job->id, &m);
-    } while (list.more);
+    list.more = more;
+    return session_reply(p->job.base.session, p->job.id, &m);
 }
 
 void handle_list_tokens(struct session *session, Islr__Envelope *m)
 {
+    static const struct pieces_kind kind = {.read = list_read, .send = list_send};
+    struct listing *l = pieces_new(session, sizeof *l, &kind);
     (void)m;
-    struct listing *l = read_job_new(session, sizeof *l);
-    l->job.read = list_read;
-    l->job.done = list_done;
-    read_job_start(&l->job);
+    read_job_start(&l->pieces.job);
 }
 
 // ---- revoke ---------------------------------------------------------------------------------------------------------

@@ -1,13 +1,16 @@
-// ListWorkers: the ranks that are there, from memory.
-#include <stdlib.h>
-
-#include "core/base/memory.h"
-#include "core/store/pool.h"
+// ListWorkers: the ranks that are there, from memory. One that comes while the list is on its way may be missing in it.
 #include "core/store/text.h"
 #include "daemon/serve_handlers.h"
-#include "daemon/serve_server.h"
+#include "daemon/serve_pieces.h"
 
-enum { MESSAGE_WORKERS = 1000 };
+struct listing {
+    struct pieces pieces;
+    uint32_t world, rank;       // to go on from: worlds come newest first
+    Islr__WorkerInfo **workers; // the piece
+    size_t count, bytes;
+    char **notes; // with the last one
+    size_t note_count;
+};
 
 static Islr__WorkerInfo *describe(const struct worker *w, struct pool *pool)
 {
@@ -40,29 +43,56 @@ static Islr__WorkerInfo *describe(const struct worker *w, struct pool *pool)
     return i;
 }
 
+// 1: there is no more room.
+static int add_world(struct listing *l, const struct world *world)
+{
+    struct pool *pool = &l->pieces.job.pool;
+    for (uint32_t i = world->number == l->world ? l->rank : 0; i < world->size; i++) {
+        if (!world->ranks[i])
+            continue;
+        if (l->count == PIECE_ITEMS || l->bytes >= PIECE_BYTES) {
+            l->world = world->number;
+            l->rank = i;
+            return 1;
+        }
+        l->workers = pool_room(pool, l->workers, l->count, sizeof *l->workers);
+        l->workers[l->count] = describe(world->ranks[i], pool);
+        l->bytes += islr__worker_info__get_packed_size(l->workers[l->count++]);
+    }
+    return 0;
+}
+
+static int list_gather(struct pieces *p)
+{
+    struct listing *l = (struct listing *)p;
+    const struct server *s = p->job.base.server;
+    l->count = l->bytes = 0;
+    for (const struct world *world = s->workers.first; world; world = world->next)
+        if (world->number <= l->world && add_world(l, world))
+            return 1;
+    l->notes = health_notes(s, &p->job.pool, &l->note_count);
+    return 0;
+}
+
+static int list_send(struct pieces *p, int more)
+{
+    const struct listing *l = (const struct listing *)p;
+    Islr__WorkerList list = ISLR__WORKER_LIST__INIT;
+    Islr__Envelope m = ENVELOPE(WORKER_LIST, worker_list, &list);
+    list.workers = l->workers;
+    list.n_workers = l->count;
+    list.has_more = 1;
+    list.more = more;
+    list.notes = l->notes;
+    list.n_notes = l->note_count;
+    return session_reply(p->job.base.session, p->job.id, &m);
+}
+
 void handle_list_workers(struct session *session, Islr__Envelope *m)
 {
-    struct server *s = session->server;
-    struct pool pool = {0};
-    Islr__WorkerList list = ISLR__WORKER_LIST__INIT;
-    Islr__Envelope reply = ENVELOPE(WORKER_LIST, worker_list, &list);
-    Islr__WorkerInfo *infos[MESSAGE_WORKERS];
-    list.workers = infos;
-    list.has_more = 1;
-    for (const struct world *world = s->workers.first; world; world = world->next) {
-        for (uint32_t i = 0; i < world->size; i++) {
-            if (!world->ranks[i])
-                continue;
-            if (list.n_workers == MESSAGE_WORKERS) {
-                list.more = 1;
-                session_reply(session, m->id, &reply);
-                list.n_workers = 0;
-            }
-            infos[list.n_workers++] = describe(world->ranks[i], &pool);
-        }
-    }
-    list.more = 0;
-    list.notes = health_notes(s, &pool, &list.n_notes);
-    session_reply(session, m->id, &reply);
-    pool_free(&pool);
+    static const struct pieces_kind kind = {.gather = list_gather, .send = list_send};
+    struct listing *l = pieces_new(session, sizeof *l, &kind);
+    (void)m;
+    l->world = UINT32_MAX;
+    read_job_start(&l->pieces.job);
 }

@@ -108,12 +108,14 @@ static int restore_checkpoints(const struct work_restore_options *o, uint64_t st
     if (!answer)
         return -1;
     const Islr__CheckpointList *found = answer->checkpoint_list;
+    char *newest = artifact_newest(found);
     int rc = 0;
     for (size_t i = 0; i < found->n_checkpoints && !rc; i++) {
         const Islr__CheckpointInfo *c = found->checkpoints[i];
-        if (c->epoch && c->step <= step && is_model(c->what) && artifact_is_newest(found, c))
+        if (c->epoch && c->step <= step && is_model(c->what) && newest[i])
             rc = restore_checkpoint(o, c, e);
     }
+    free(newest);
     envelope_free(answer);
     return rc;
 }

@@ -26,8 +26,11 @@ struct artifact_choice {
 // not fit for files (ERR_DAMAGED).
 int artifact_choose(const Islr__CheckpointList *list, uint64_t run, const char *what, struct artifact_choice *choice,
                     struct error *e);
-// 1: no later one of the same kind and epoch is in the list (an earlier attempt may have left another).
-int artifact_is_newest(const Islr__CheckpointList *list, const Islr__CheckpointInfo *c);
+// Whether RUN:what can mean a checkpoint of this kind and epoch; which one of them it does changes while the run goes on.
+int artifact_may_mean(const char *what, const char *kind, uint32_t epoch);
+// Of each checkpoint in the list whether no later one of the same kind and epoch is there (an earlier attempt may have left
+// another); to free().
+char *artifact_newest(const Islr__CheckpointList *list);
 void artifact_choice_free(struct artifact_choice *choice);
 
 #endif

@@ -177,6 +177,8 @@ int envelope_is_last_reply(const Islr__Envelope *m)
         return !m->worker_list->more;
     case ISLR__ENVELOPE__BODY_TOKEN_LIST:
         return !m->token_list->more;
+    case ISLR__ENVELOPE__BODY_LIMIT_LIST:
+        return !m->limit_list->more;
     default:
         return 1;
     }

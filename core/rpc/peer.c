@@ -182,9 +182,17 @@ size_t peer_queued(const struct peer *p)
 
 int peer_reply(struct peer *p, uint64_t id, Islr__Envelope *m, struct error *e)
 {
+    struct error why;
     m->has_id = 1;
     m->id = id;
-    return peer_send(p, m, e);
+    if (!peer_send(p, m, &why))
+        return 0;
+    if (why.code == ERR_INVALID) { // too large: the request has failed, and who made it is not left waiting
+        why.code = ERR_FAILED;
+        error_prefix(&why, "the answer cannot be sent");
+        peer_reply_fault(p, id, &why);
+    }
+    return error_set(e, why.code, "%s", why.text);
 }
 
 void peer_reply_ok(struct peer *p, uint64_t id)

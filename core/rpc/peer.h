@@ -58,8 +58,9 @@ int peer_send(struct peer *p, const Islr__Envelope *m, struct error *e);
 int peer_is_full(const struct peer *p);
 size_t peer_queued(const struct peer *p); // bytes
 
-// Answers a request: a reply with that request's id.
-int peer_reply(struct peer *p, uint64_t id, Islr__Envelope *m, struct error *e); // sets m->id
+// Answers a request: a reply with that request's id (set in m). One that is larger than a frame is not sent, a Fault that
+// says so goes in its place: -1 with ERR_FAILED. Otherwise -1 as peer_send().
+int peer_reply(struct peer *p, uint64_t id, Islr__Envelope *m, struct error *e);
 void peer_reply_ok(struct peer *p, uint64_t id);
 void peer_reply_fault(struct peer *p, uint64_t id, const struct error *why);
 

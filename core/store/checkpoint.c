@@ -9,8 +9,7 @@
 #include "core/store/retention.h"
 
 enum { WHAT_MAX = 64, VALUES_MAX = 256 };
-// What a CheckpointInfo in a message has at least (its hash, say) and beside itself (its tag and length).
-enum { CHECKPOINT_BYTES_LEAST = 50, CHECKPOINT_FRAME_BYTES = 8 };
+enum { CHECKPOINT_FRAME_BYTES = 8 }; // what a CheckpointInfo in a message has beside itself: its tag and length
 
 _Static_assert((int)BOUND_LIST_MAX <= (int)BOUND_SOUP_MAX, "a soup of all models that a job may name can be kept");
 
@@ -30,11 +29,14 @@ static const char SQL_MEMBER_FIND[] = "SELECT c.id FROM checkpoints c JOIN artif
 static const char SQL_OWNED[] = "SELECT ?2 IS NULL OR r.user = ?2 FROM checkpoints c JOIN runs r ON r.id = c.run_id"
                                 " WHERE c.id = ?1";
 static const char SQL_PIN[] = "UPDATE checkpoints SET pinned = ? WHERE id = ?";
-static const char SQL_LIST[] = "SELECT c.id, c.what, c.epoch, c.step, a.sha256, a.size_bytes, c.time_ms, c.pinned,"
-                               " a.lost_ms <> 0 FROM checkpoints c JOIN artifacts a ON a.id = c.artifact_id"
-                               " WHERE c.run_id = ?1 AND +c.id > ?2 ORDER BY c.id LIMIT ?3";
+#define LISTED                                                                                                         \
+    "SELECT c.id, c.what, c.epoch, c.step, a.sha256, a.size_bytes, c.time_ms, c.pinned, a.lost_ms <> 0"                \
+    " FROM checkpoints c JOIN artifacts a ON a.id = c.artifact_id WHERE c.run_id = ?1"
+static const char SQL_LIST[] = LISTED " AND c.id > ?2 ORDER BY c.id";
+static const char SQL_NEWEST[] = LISTED " ORDER BY c.id DESC";
 static const char SQL_COUNT[] = "SELECT count(*) FROM checkpoints WHERE run_id = ?";
-static const char SQL_BEFORE[] = "SELECT id FROM checkpoints WHERE run_id = ? ORDER BY id DESC LIMIT 1 OFFSET ?";
+static const char SQL_KINDS[] = "SELECT DISTINCT c.what, c.epoch FROM artifacts a JOIN checkpoints c"
+                                " ON c.artifact_id = a.id WHERE a.sha256 = ? AND c.run_id = ?";
 static const char SQL_OF_RUN[] = "SELECT 1 FROM artifacts a JOIN checkpoints c ON c.artifact_id = a.id"
                                  " WHERE a.sha256 = ?1 AND c.run_id = ?2 LIMIT 1";
 static const char SQL_BELOW[] = "SELECT 1 FROM artifacts a JOIN checkpoints c ON c.artifact_id = a.id"
@@ -157,6 +159,8 @@ void checkpoint_pin_prepare(struct checkpoint_pin *r)
 struct listing {
     struct db *db;
     struct pool *pool;
+    Islr__CheckpointInfo **items;
+    size_t count, bytes; // bytes: of a message
 };
 
 static int list_members(struct listing *l, Islr__CheckpointInfo *c, struct error *e)
@@ -210,52 +214,82 @@ static Islr__CheckpointInfo *make_info(struct listing *l, uint64_t run, sqlite3_
     return c;
 }
 
-int checkpoint_list_after(struct store_reader *reader, uint64_t run, uint64_t after, size_t limit, struct pool *pool,
-                          Islr__CheckpointInfo ***out, size_t *count, struct error *e)
+static int list_row(struct listing *l, uint64_t run, sqlite3_stmt *q, struct error *e)
 {
-    struct listing l = {store_reader_db(reader), pool};
-    Islr__CheckpointInfo **list = NULL;
-    size_t n = 0;
-    int rc;
-    sqlite3_stmt *q = db_query(l.db, e, SQL_LIST, db_uint(run), db_uint(after), db_int(limit ? (int64_t)limit : -1));
-    if (!q)
+    Islr__CheckpointInfo *c = make_info(l, run, q);
+    if (list_members(l, c, e) || list_values(l, c, e))
         return -1;
-    while ((rc = db_step(l.db, q, e)) > 0) {
-        list = pool_room(pool, list, n, sizeof *list);
-        list[n++] = make_info(&l, run, q);
-    }
-    for (size_t i = 0; !rc && i < n; i++)
-        rc = list_members(&l, list[i], e) || list_values(&l, list[i], e);
-    *out = list;
-    *count = n;
-    return rc ? -1 : 0;
+    l->items = pool_room(l->pool, l->items, l->count, sizeof *l->items);
+    l->items[l->count++] = c;
+    l->bytes += islr__checkpoint_info__get_packed_size(c) + CHECKPOINT_FRAME_BYTES;
+    return 0;
 }
 
-int checkpoint_list(struct store_reader *reader, uint64_t run, struct pool *pool, Islr__CheckpointInfo ***out,
-                    size_t *count, struct error *e)
+int checkpoint_list(struct store_reader *reader, const struct checkpoint_query *query, struct pool *pool,
+                    Islr__CheckpointInfo ***out, size_t *count, struct error *e)
 {
-    return checkpoint_list_after(reader, run, 0, 0, pool, out, count, e);
+    struct listing l = {.db = store_reader_db(reader), .pool = pool};
+    int rc;
+    sqlite3_stmt *q = db_query(l.db, e, SQL_LIST, db_uint(query->run), db_uint(query->after));
+    if (!q)
+        return -1;
+    while ((rc = db_step(l.db, q, e)) > 0 && l.count < query->most && l.bytes < query->bytes) {
+        if (list_row(&l, query->run, q, e)) {
+            rc = -1;
+            break;
+        }
+    }
+    db_reset(q);
+    *out = l.items;
+    *count = l.count;
+    return rc;
 }
 
 int checkpoint_list_newest(struct store_reader *reader, uint64_t run, size_t bytes, struct pool *pool,
                            Islr__CheckpointInfo ***out, size_t *count, uint64_t *all, struct error *e)
 {
-    struct db *db = store_reader_db(reader);
-    int64_t total, before;
-    size_t first, size = 0;
-    if (db_number(db, e, SQL_COUNT, 0, &total, db_uint(run)) ||
-        db_number(db, e, SQL_BEFORE, 0, &before, db_uint(run), db_uint(bytes / CHECKPOINT_BYTES_LEAST)) ||
-        checkpoint_list_after(reader, run, (uint64_t)before, 0, pool, out, count, e))
+    struct listing l = {.db = store_reader_db(reader), .pool = pool};
+    int64_t total;
+    int rc;
+    if (db_number(l.db, e, SQL_COUNT, 0, &total, db_uint(run)))
         return -1;
-    for (first = *count; first > 0; first--) {
-        size += islr__checkpoint_info__get_packed_size((*out)[first - 1]) + CHECKPOINT_FRAME_BYTES;
-        if (size > bytes)
-            break;
+    sqlite3_stmt *q = db_query(l.db, e, SQL_NEWEST, db_uint(run));
+    if (!q)
+        return -1;
+    while ((rc = db_step(l.db, q, e)) > 0 && !(rc = list_row(&l, run, q, e)) && l.bytes <= bytes)
+        ;
+    db_reset(q);
+    l.count -= l.bytes > bytes;
+    for (size_t i = 0; i < l.count / 2; i++) { // oldest first
+        Islr__CheckpointInfo *c = l.items[i];
+        l.items[i] = l.items[l.count - 1 - i];
+        l.items[l.count - 1 - i] = c;
     }
-    *out += first;
-    *count -= first;
+    *out = l.items;
+    *count = l.count;
     *all = (uint64_t)total;
-    return 0;
+    return rc < 0 ? -1 : 0;
+}
+
+int checkpoint_list_of(struct store_reader *reader, const struct hash *artifact, uint64_t run, struct pool *pool,
+                       Islr__CheckpointInfo ***out, size_t *count, struct error *e)
+{
+    struct db *db = store_reader_db(reader);
+    int rc;
+    *out = NULL;
+    *count = 0;
+    sqlite3_stmt *q = db_query(db, e, SQL_KINDS, db_blob(artifact->bytes, sizeof artifact->bytes), db_uint(run));
+    if (!q)
+        return -1;
+    while ((rc = db_step(db, q, e)) > 0) {
+        Islr__CheckpointInfo *c = pool_alloc(pool, sizeof *c);
+        islr__checkpoint_info__init(c);
+        c->what = pool_text(pool, (const char *)sqlite3_column_text(q, 0));
+        c->epoch = (uint32_t)sqlite3_column_int64(q, 1);
+        *out = pool_room(pool, *out, *count, sizeof **out);
+        (*out)[(*count)++] = c;
+    }
+    return rc;
 }
 
 int checkpoint_is_of(struct store_reader *reader, const struct hash *artifact, uint64_t run, int below, struct error *e)

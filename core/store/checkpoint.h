@@ -36,15 +36,21 @@ struct checkpoint_pin {
 };
 void checkpoint_pin_prepare(struct checkpoint_pin *r);
 
-// Reading, oldest first, into the pool: all of a run's,
-int checkpoint_list(struct store_reader *reader, uint64_t run, struct pool *pool, Islr__CheckpointInfo ***out,
-                    size_t *count, struct error *e);
-// at most `limit` (0: no limit) of those with a number above `after`,
-int checkpoint_list_after(struct store_reader *reader, uint64_t run, uint64_t after, size_t limit, struct pool *pool,
-                          Islr__CheckpointInfo ***out, size_t *count, struct error *e);
-// as many of the newest as have room in so many bytes of a message; *all: how many there are.
+// Reading, oldest first, into the pool. Those with a number above `after`: until there are `most` of them, or they fill
+// `bytes` of a message. 1: there are others behind them, 0: these were the last, -1.
+struct checkpoint_query {
+    uint64_t run, after;
+    size_t most, bytes;
+};
+int checkpoint_list(struct store_reader *reader, const struct checkpoint_query *query, struct pool *pool,
+                    Islr__CheckpointInfo ***out, size_t *count, struct error *e);
+// As many of the newest as have room in so many bytes of a message; *all: how many there are.
 int checkpoint_list_newest(struct store_reader *reader, uint64_t run, size_t bytes, struct pool *pool,
                            Islr__CheckpointInfo ***out, size_t *count, uint64_t *all, struct error *e);
+
+// What the run's checkpoints with this content are: each kind and epoch once, nothing else is filled in.
+int checkpoint_list_of(struct store_reader *reader, const struct hash *artifact, uint64_t run, struct pool *pool,
+                       Islr__CheckpointInfo ***out, size_t *count, struct error *e);
 
 // 1: the artifact is one of the run's checkpoints, or (`below`) one of a run's in this group; 0; -1.
 int checkpoint_is_of(struct store_reader *reader, const struct hash *artifact, uint64_t run, int below,

@@ -173,52 +173,63 @@ static int read_policy(struct search *s, uint64_t run, uint32_t *latest, uint32_
 
 // ---- what goes ------------------------------------------------------------------------------------------------------
 
-// The epochs of one run, whose candidates are items[0 .. count).
-static void keep_epoch(struct candidate *items, size_t count, uint32_t epoch)
-{
-    for (size_t i = 0; i < count; i++)
-        if (items[i].info->epoch == epoch)
-            items[i].drop = 0;
-}
-
+// The epochs of one run, whose candidates are items[0 .. count), newest epoch first.
 static void keep_latest(struct candidate *items, size_t count, uint32_t most)
 {
-    uint32_t last = 0;
+    uint32_t seen = 0;
     for (size_t i = 0; i < count && items[i].info->epoch; i++) {
-        if (items[i].info->epoch == last)
-            continue;
-        if (!most--)
+        if (!i || items[i].info->epoch != items[i - 1].info->epoch)
+            seen++;
+        if (seen > most)
             return;
-        last = items[i].info->epoch;
-        keep_epoch(items, count, last);
+        items[i].drop = 0;
     }
 }
 
-// Of equals the later epoch.
-static int is_better(const struct candidate *a, const struct candidate *b)
+static void keep_epoch(struct candidate *items, size_t count, uint32_t epoch)
 {
-    return a->accuracy > b->accuracy || (a->accuracy == b->accuracy && a->info->epoch > b->info->epoch);
+    size_t low = 0, high = count; // to the first one of the epoch
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+        if (items[middle].info->epoch > epoch)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    for (; low < count && items[low].info->epoch == epoch; low++)
+        items[low].drop = 0;
+}
+
+// Of equals the later epoch.
+static int best_first(const void *a, const void *b)
+{
+    const struct candidate *x = *(struct candidate *const *)a, *y = *(struct candidate *const *)b;
+    if (x->accuracy != y->accuracy)
+        return x->accuracy > y->accuracy ? -1 : 1;
+    return x->info->epoch > y->info->epoch ? -1 : x->info->epoch < y->info->epoch;
 }
 
 // By the accuracy of the distilled model, or the student's where nothing is distilled.
 static void keep_best(struct candidate *items, size_t count, uint32_t most)
 {
     const char *judged = "student";
-    const struct candidate *last = NULL;
+    struct candidate **ranked = xmalloc(count * sizeof *ranked);
+    size_t rated = 0;
     for (size_t i = 0; i < count; i++)
         if (!strcmp(items[i].info->what, "distilled"))
             judged = "distilled";
-    for (; most; most--) { // the best behind the last one
-        const struct candidate *best = NULL;
-        for (size_t i = 0; i < count; i++)
-            if (items[i].info->epoch && !strcmp(items[i].info->what, judged) && items[i].accuracy >= 0 &&
-                (!last || is_better(last, &items[i])) && (!best || is_better(&items[i], best)))
-                best = &items[i];
-        if (!best)
-            return;
-        last = best;
-        keep_epoch(items, count, best->info->epoch);
+    for (size_t i = 0; i < count; i++)
+        if (items[i].info->epoch && !strcmp(items[i].info->what, judged) && items[i].accuracy >= 0)
+            ranked[rated++] = &items[i];
+    qsort(ranked, rated, sizeof *ranked, best_first);
+    uint32_t kept = 0;
+    for (size_t i = 0; i < rated && kept < most; i++) {
+        if (i && !best_first(&ranked[i - 1], &ranked[i]))
+            continue; // the same again, of another attempt
+        keep_epoch(items, count, ranked[i]->info->epoch);
+        kept++;
     }
+    free(ranked);
 }
 
 // A later attempt has made the same.

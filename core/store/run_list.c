@@ -15,6 +15,7 @@ static const char SELECT[] = "SELECT " RUN_SUMMARY_COLUMNS " FROM runs r";
 static const char SQL_ONE[] = "SELECT " RUN_SUMMARY_COLUMNS " FROM runs r WHERE r.id = ?";
 
 enum { BOUND_MAX = WHERE_NODES_MAX * 2 + 32 };
+enum { RUN_FRAME_BYTES = 8 }; // what a RunSummary in a message has beside itself: its tag and length
 
 struct builder {
     struct db *db;
@@ -265,19 +266,21 @@ static int next_row(struct run_list *l, sqlite3_stmt **row, struct error *e)
     return 0;
 }
 
-static int next_rows(struct run_list *l, size_t most, int packed, struct pool *pool, Islr__RunSummary ***out,
-                     size_t *count, struct error *e)
+static int next_rows(struct run_list *l, size_t most, size_t bytes, int packed, struct pool *pool,
+                     Islr__RunSummary ***out, size_t *count, struct error *e)
 {
     sqlite3_stmt *row;
+    size_t have = 0;
     int rc = 1;
     *out = NULL;
     *count = 0;
-    while (*count < most && (rc = next_row(l, &row, e)) > 0) {
+    while (*count < most && have < bytes && (rc = next_row(l, &row, e)) > 0) {
         Islr__RunSummary *s = packed ? run_summary_make_packed(row, l->filter, pool) : run_summary_make(row, pool);
         if (!l->rows)
             db_reset(row);
         *out = pool_room(pool, *out, *count, sizeof **out);
         (*out)[(*count)++] = s;
+        have += islr__run_summary__get_packed_size(s) + RUN_FRAME_BYTES;
     }
     for (size_t i = 0; i < *count && rc >= 0; i++)
         if (run_summary_group(l->builder.db, (*out)[i], e))
@@ -285,17 +288,17 @@ static int next_rows(struct run_list *l, size_t most, int packed, struct pool *p
     return rc;
 }
 
-int run_list_next(struct run_list *l, size_t most, struct pool *pool, Islr__RunSummary ***out, size_t *count,
-                  struct error *e)
+int run_list_next(struct run_list *l, size_t most, size_t bytes, struct pool *pool, Islr__RunSummary ***out,
+                  size_t *count, struct error *e)
 {
-    return next_rows(l, most, 1, pool, out, count, e);
+    return next_rows(l, most, bytes, 1, pool, out, count, e);
 }
 
 int run_read_list(struct store_reader *reader, const Islr__ListRuns *filter, struct pool *pool, Islr__RunSummary ***out,
                   size_t *count, struct error *e)
 {
     struct run_list *l = run_list_open(reader, filter, e);
-    int rc = l ? next_rows(l, SIZE_MAX, 0, pool, out, count, e) : -1;
+    int rc = l ? next_rows(l, SIZE_MAX, SIZE_MAX, 0, pool, out, count, e) : -1;
     run_list_close(l);
     return rc < 0 ? -1 : 0;
 }

@@ -19,13 +19,14 @@ int run_read_list(struct store_reader *reader, const Islr__ListRuns *filter, str
 // unseen (run_summary.h).
 struct run_list;
 struct run_list *run_list_open(struct store_reader *reader, const Islr__ListRuns *filter, struct error *e);
-// At most so many more; 1: there may be others behind them, 0: these were the last, -1.
-int run_list_next(struct run_list *l, size_t most, struct pool *pool, Islr__RunSummary ***out, size_t *count,
-                  struct error *e);
+// Until there are `most` more of them, or they fill `bytes` of a message; 1: there may be others behind them, 0: these
+// were the last, -1.
+int run_list_next(struct run_list *l, size_t most, size_t bytes, struct pool *pool, Islr__RunSummary ***out,
+                  size_t *count, struct error *e);
 void run_list_close(struct run_list *l); // NULL is fine; before the reader is given back, unless it is parked
 // For a break that may be long: which runs are still to come is put down by number, and the state of the database let
-// go of, so that its log can be taken in. The reader may be given back; run_list_resume() before the next piece, from
-// where on each run comes as it is then.
+// go of, so that its log can be taken in. The reader may be given back; run_list_resume() before each piece from then
+// on, whose runs come as they are then.
 int run_list_park(struct run_list *l, struct error *e);
 void run_list_resume(struct run_list *l, struct store_reader *reader);
 

@@ -162,7 +162,12 @@ static const char MIGRATION_4[] =
     "  recipe BLOB NOT NULL"
     ") STRICT;";
 
-static const char *const migrations[] = {MIGRATION_1, MIGRATION_2, MIGRATION_3, MIGRATION_4};
+// A run may have tens of thousands of checkpoints: a piece of them in their order, and its few resume points among them.
+static const char MIGRATION_5[] =
+    "CREATE INDEX checkpoints_by_run ON checkpoints (run_id);"
+    "CREATE INDEX checkpoints_to_resume ON checkpoints (run_id, what) WHERE what = 'resume';";
+
+static const char *const migrations[] = {MIGRATION_1, MIGRATION_2, MIGRATION_3, MIGRATION_4, MIGRATION_5};
 
 static const char SQL_VERSION[] = "PRAGMA user_version";
 

@@ -11,7 +11,7 @@ static const char SQL_CREATE[] =
 static const char SQL_REVOKE[] = "UPDATE tokens SET revoked_ms = ? WHERE id = ? AND revoked_ms = 0";
 static const char SQL_KNOWN[] = "SELECT id FROM tokens WHERE id = ?";
 static const char SQL_LIST[] = "SELECT id, user, role, secret, created_ms, expires_ms, revoked_ms FROM tokens"
-                               " WHERE revoked_ms = 0 OR ? ORDER BY id";
+                               " WHERE id > ? AND (revoked_ms = 0 OR ?) ORDER BY id";
 static const char SQL_EVENT[] = "INSERT INTO events (time_ms, text) VALUES (?, ?)";
 
 static int apply_create(struct db *db, struct store_op *op, struct error *e)
@@ -64,23 +64,24 @@ static int read_row(sqlite3_stmt *q, struct token_row *row, struct error *e)
     return 0;
 }
 
-int token_list(struct store_reader *reader, int all, struct pool *pool, struct token_row **out, size_t *count,
-               struct error *e)
+int token_list(struct store_reader *reader, int all, uint64_t after, size_t most, struct pool *pool,
+               struct token_row **out, size_t *count, struct error *e)
 {
     struct db *db = store_reader_db(reader);
-    int rc;
+    int rc = 0;
     *out = NULL;
     *count = 0;
-    sqlite3_stmt *q = db_query(db, e, SQL_LIST, db_int(all != 0));
+    sqlite3_stmt *q = db_query(db, e, SQL_LIST, db_uint(after), db_int(all != 0));
     if (!q)
         return -1;
-    while ((rc = db_step(db, q, e)) > 0) {
+    while (*count < most && (rc = db_step(db, q, e)) > 0) {
         *out = pool_room(pool, *out, *count, sizeof **out);
         if (read_row(q, &(*out)[*count], e)) {
-            db_reset(q);
-            return -1;
+            rc = -1;
+            break;
         }
         ++*count;
     }
-    return rc;
+    db_reset(q);
+    return rc < 0 ? -1 : 0;
 }

@@ -36,8 +36,8 @@ struct token_revoke {
 };
 void token_revoke_prepare(struct token_revoke *r);
 
-// Reading, oldest first, into the pool; `all`: revoked ones too.
-int token_list(struct store_reader *reader, int all, struct pool *pool, struct token_row **out, size_t *count,
-               struct error *e);
+// Reading, oldest first, into the pool: at most `most` of those with a number above `after`; `all`: revoked ones too.
+int token_list(struct store_reader *reader, int all, uint64_t after, size_t most, struct pool *pool,
+               struct token_row **out, size_t *count, struct error *e);
 
 #endif

@@ -281,6 +281,49 @@ static void requests_wait_while_answers_do(void **state)
     rig_close(&r);
 }
 
+static void answer_too_large(struct rig *r, struct peer *p, Islr__Envelope *m)
+{
+    static uint8_t bytes[RPC_FRAME_MAX];
+    int *refused = r->context;
+    struct error e;
+    Islr__Chunk chunk = ISLR__CHUNK__INIT;
+    Islr__Envelope answer = ENVELOPE(CHUNK, chunk, &chunk);
+    chunk.has_data = 1;
+    chunk.data = (ProtobufCBinaryData){sizeof bytes, bytes};
+    *refused = peer_reply(p, m->id, &answer, &e);
+    assert_int_equal(e.code, ERR_FAILED);
+}
+
+// Who asked for more than a frame holds hears that, and does not wait for ever; the connection goes on.
+static void answer_larger_than_a_frame_is_a_fault(void **state)
+{
+    int refused = 0;
+    struct rig r = {.on_message = answer_too_large, .context = &refused};
+    struct frame_reader reader = {0};
+    Islr__GetStatus get = ISLR__GET_STATUS__INIT;
+    Islr__Envelope m = ENVELOPE(GET_STATUS, get_status, &get);
+    (void)state;
+    rig_open(&r);
+    int fd = rig_connect_raw(&r);
+    send_hello(fd);
+    envelope_free(next_raw(&r, fd, &reader));
+    for (uint64_t id = 2; id < 4; id++) {
+        send_raw(fd, &m, id);
+        Islr__Envelope *answer = next_raw(&r, fd, &reader);
+        assert_int_equal(answer->body_case, ISLR__ENVELOPE__BODY_FAULT);
+        assert_int_equal(answer->id, id);
+        assert_int_equal(answer->fault->code, ERR_FAILED);
+        assert_non_null(strstr(answer->fault->text, "(chunk) of 10485"));
+        assert_non_null(strstr(answer->fault->text, "is larger than the 1048576"));
+        envelope_free(answer);
+        assert_int_equal(refused, -1);
+    }
+    frame_reader_free(&reader);
+    close(fd);
+    rig_run_until(&r, &r.ended);
+    rig_close(&r);
+}
+
 // Who pushes without looking at peer_is_full() loses the connection, not the memory.
 static void slow_reader_is_dropped(void **state)
 {
@@ -397,7 +440,7 @@ int main(void)
         cmocka_unit_test(cut_off_inside_a_message),       cmocka_unit_test(unknown_message_is_answered),
         cmocka_unit_test(requests_wait_while_answers_do), cmocka_unit_test(slow_reader_is_dropped),
         cmocka_unit_test(throttled_peer_hears_nothing),   cmocka_unit_test(throttle_is_lifted_without_a_delivery),
-        cmocka_unit_test(silent_partner_is_dropped),
+        cmocka_unit_test(silent_partner_is_dropped),      cmocka_unit_test(answer_larger_than_a_frame_is_a_fault),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -117,6 +117,8 @@ void rank_finish(struct actor *a, uint64_t run, uint32_t attempt, Islr__Finished
 struct hash rank_put(struct actor *a, const void *data, size_t size); // in pieces
 // Uploads it and names it as the distilled model of an epoch, which collection may take.
 struct hash rank_epoch(struct actor *a, uint64_t run, uint32_t attempt, uint32_t epoch, const void *data, size_t size);
+// Names an uploaded file as one, with so many figures that a message has room for less than forty.
+void rank_bulky_epoch(struct actor *a, uint64_t run, uint32_t attempt, uint32_t epoch, const struct hash *hash);
 void rank_checkpoint(struct actor *a, uint64_t run, uint32_t attempt, const char *what, uint64_t step,
                      const struct hash *hash);
 

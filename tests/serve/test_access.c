@@ -290,6 +290,33 @@ static void tokens_are_checked_whole(void **state)
     envelope_free(reply);
 }
 
+// More than one message has.
+static void many_tokens_come_in_pieces(void **state)
+{
+    enum { MANY = 300 };
+    char text[128];
+    uint64_t ids[MANY];
+    size_t seen = 0, messages = 0;
+    Islr__ListTokens q = ISLR__LIST_TOKENS__INIT;
+    Islr__Envelope m = ENVELOPE(LIST_TOKENS, list_tokens, &q);
+    (void)state;
+    for (size_t i = 0; i < MANY; i++)
+        ids[i] = make_token("ann", "viewer", 0, text);
+    revoke_token(ids[7]); // is not shown
+    actor_ask(&admin, &m);
+    for (int more = 1; more; messages++) {
+        Islr__Envelope *piece = actor_next(&admin, ISLR__ENVELOPE__BODY_TOKEN_LIST);
+        more = piece->token_list->more;
+        for (size_t i = 0; i < piece->token_list->n_tokens; i++) {
+            seen += seen == 7;
+            assert_int_equal(piece->token_list->tokens[i]->id, ids[seen++]);
+        }
+        envelope_free(piece);
+    }
+    assert_int_equal(seen, MANY);
+    assert_int_equal(messages, 2);
+}
+
 static void tokens_that_make_no_sense(void **state)
 {
     static const char *const users[] = {"", "a b", "../x", "a\nb", "ann"};
@@ -440,6 +467,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(submitters_control_their_own_runs, setup, teardown),
         cmocka_unit_test_setup_teardown(workers_have_a_role_of_their_own, setup, teardown),
         cmocka_unit_test_setup_teardown(tokens_are_checked_whole, setup, teardown),
+        cmocka_unit_test_setup_teardown(many_tokens_come_in_pieces, setup, teardown),
         cmocka_unit_test_setup_teardown(tokens_that_make_no_sense, setup, teardown),
         cmocka_unit_test_setup_teardown(revoked_ones_end_at_once, setup, teardown),
         cmocka_unit_test_setup_teardown(tokens_outlive_the_server_until_they_expire, setup, teardown),

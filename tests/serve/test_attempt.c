@@ -245,35 +245,7 @@ static void check_wrong_checkpoints(struct actor *rank, uint64_t run, uint32_t a
     actor_call_fault(rank, &m, ERR_NOT_FOUND);
 }
 
-enum { BULKY = 40, FIGURES = 250 };
-
-// A checkpoint with so many figures that forty have no room in one message.
-static void bulky_checkpoint(struct actor *rank, uint64_t run, uint32_t attempt, uint32_t epoch,
-                             const struct hash *hash)
-{
-    static char names[FIGURES][110];
-    Islr__CheckpointInfo info = ISLR__CHECKPOINT_INFO__INIT;
-    Islr__AddCheckpoint add = ISLR__ADD_CHECKPOINT__INIT;
-    Islr__Envelope m = ENVELOPE(ADD_CHECKPOINT, add_checkpoint, &add);
-    Islr__Value values[FIGURES], *list[FIGURES];
-    for (int i = 0; i < FIGURES; i++) {
-        snprintf(names[i], sizeof names[i], "%0100d", i);
-        islr__value__init(list[i] = &values[i]);
-        values[i].name = names[i];
-        values[i].has_value = 1;
-        values[i].value = i;
-    }
-    info.what = (char *)"distilled";
-    info.has_sha256 = info.has_epoch = add.has_run = add.has_attempt = 1;
-    info.sha256 = (ProtobufCBinaryData){sizeof hash->bytes, (uint8_t *)hash->bytes};
-    info.epoch = epoch;
-    info.metrics = list;
-    info.n_metrics = FIGURES;
-    add.run = run;
-    add.attempt = attempt;
-    add.checkpoint = &info;
-    actor_call_ok(rank, &m);
-}
+enum { BULKY = 40 }; // have no room in one message
 
 // What has no room in one message comes in several, and a run's detail has the newest of it.
 static void test_many_checkpoints(void **state)
@@ -285,7 +257,7 @@ static void test_many_checkpoints(void **state)
     uint32_t attempt = world_take(&rank, 1, run);
     struct hash file = rank_put(&rank, "file", 4);
     for (uint32_t epoch = 1; epoch <= BULKY; epoch++)
-        bulky_checkpoint(&rank, run, attempt, epoch, &file);
+        rank_bulky_epoch(&rank, run, attempt, epoch, &file);
     Islr__ListCheckpoints list = ISLR__LIST_CHECKPOINTS__INIT;
     Islr__Envelope m = ENVELOPE(LIST_CHECKPOINTS, list_checkpoints, &list);
     list.has_run = 1;

@@ -242,6 +242,63 @@ static void test_models_of_a_soup(void **state)
     list(&reader, &as, two.run, ERR_NONE);
 }
 
+static struct hash make_epoch(struct actor *of, uint64_t run, uint32_t attempt, uint32_t epoch, double accuracy)
+{
+    char text[40];
+    snprintf(text, sizeof text, "epoch %u", epoch);
+    struct hash hash = rank_put(of, text, strlen(text));
+    Islr__Value value = ISLR__VALUE__INIT, *values = &value;
+    Islr__CheckpointInfo info = ISLR__CHECKPOINT_INFO__INIT;
+    Islr__AddCheckpoint add = ISLR__ADD_CHECKPOINT__INIT;
+    Islr__Envelope m = ENVELOPE(ADD_CHECKPOINT, add_checkpoint, &add);
+    value.name = (char *)"accuracy";
+    value.has_value = 1;
+    value.value = accuracy;
+    info.what = (char *)"distilled";
+    info.has_sha256 = info.has_epoch = add.has_run = add.has_attempt = 1;
+    info.sha256 = (ProtobufCBinaryData){sizeof hash.bytes, hash.bytes};
+    info.epoch = epoch;
+    info.metrics = &values;
+    info.n_metrics = 1;
+    add.run = run;
+    add.attempt = attempt;
+    add.checkpoint = &info;
+    actor_call_ok(of, &m);
+    return hash;
+}
+
+// The best of a run that is under way: what a rank has begun to fetch it goes on with when there is a better one.
+static void test_best_changes(void **state)
+{
+    (void)state;
+    struct actor other;
+    char text[40];
+    rank_open(&other, &rig, "v", 0, 1);
+    uint64_t run = client_submit(&admin, job_tiny(1, 1));
+    struct actor *trains = &rank, *reads = &other; // whichever is given it
+    while (!actor_has(&rank, ISLR__ENVELOPE__BODY_ASSIGN) && !actor_has(&other, ISLR__ENVELOPE__BODY_ASSIGN))
+        rig_for(&rig, 1);
+    if (actor_has(&other, ISLR__ENVELOPE__BODY_ASSIGN)) {
+        trains = &other;
+        reads = &rank;
+    }
+    uint32_t attempt = world_take(trains, 1, run);
+    struct hash first = make_epoch(trains, run, attempt, 1, 0.5), soup = rank_put(trains, "soup", 4);
+    rank_checkpoint(trains, run, attempt, "soup", 9, &soup);
+    Islr__JobSpec *job = job_tiny(1, 1);
+    snprintf(text, sizeof text, "%llu:best", (unsigned long long)run);
+    set(&job->init->student, text);
+    as.run = client_submit(&admin, job);
+    as.attempt = world_take(reads, 1, as.run);
+    as.world = reads->world;
+    fetch(&reader, &as, &first, ERR_NONE);
+    struct hash second = make_epoch(trains, run, attempt, 2, 0.75);
+    fetch(&reader, &as, &first, ERR_NONE);
+    fetch(&reader, &as, &second, ERR_NONE);
+    fetch(&reader, &as, &soup, ERR_DENIED);
+    actor_close(&other);
+}
+
 // A rank that is being restored reads on while the server is restarted, before it has registered again.
 static void test_restart(void **state)
 {
@@ -297,6 +354,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_inputs, setup, teardown),
         cmocka_unit_test_setup_teardown(test_inputs_that_are_none, setup, teardown),
         cmocka_unit_test_setup_teardown(test_models_of_a_soup, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_best_changes, setup, teardown),
         cmocka_unit_test_setup_teardown(test_restart, setup, teardown),
         cmocka_unit_test_setup_teardown(test_folds, setup, teardown),
     };

@@ -1,9 +1,11 @@
-// A reader that stops in the middle of long lists: it is waited for, and then has them whole.
+// A reader that stops in the middle of long lists: it is waited for, and then has them whole. Each list is more than a
+// connection's queue takes.
 #include "core/rpc/protocol.h"
 #include "daemon/serve_server.h"
 #include "tests/serve/scene.h"
 
 enum { RUNS = 5000, LISTS = 30 }; // several times what a connection's queue takes
+enum { EPOCHS = 400, RANKS = 15000 };
 
 static void ask_lists(struct actor *a, uint64_t group, uint64_t ids[LISTS])
 {
@@ -14,6 +16,14 @@ static void ask_lists(struct actor *a, uint64_t group, uint64_t ids[LISTS])
     q.limit = 100000;
     for (int i = 0; i < LISTS; i++)
         ids[i] = actor_ask(a, &m);
+}
+
+static void wait_paused(void)
+{
+    for (int ms = 0; !rig.server->paused; ms++) {
+        assert_true(ms < 60000);
+        rig_for(&rig, 1);
+    }
 }
 
 // Reads the beginning of one list; `seen` is how many runs of it that is.
@@ -27,10 +37,7 @@ static void stop_reading(struct actor *slow, uint64_t group, uint64_t ids[LISTS]
     assert_true(first->run_list->more);
     envelope_free(first);
     peer_throttle(link_peer(slow->link), 1);
-    for (int ms = 0; !rig.server->listings.paused; ms++) {
-        assert_true(ms < 60000);
-        rig_for(&rig, 1);
-    }
+    wait_paused();
 }
 
 // The lists are mixed; each is in order, and without holes.
@@ -89,9 +96,171 @@ static void test_gone_in_the_break(void **state)
     actor_close(&slow);
     while (rig.server->sessions.first->next)
         uv_run(&rig.loop, UV_RUN_ONCE);
-    assert_null(rig.server->listings.paused);
+    assert_null(rig.server->paused);
     assert_int_equal(client_count_members(&client, group), RUNS);
 }
+
+// ---- other lists ----------------------------------------------------------------------------------------------------
+
+static void open_slow(struct actor *slow)
+{
+    actor_open(slow, &rig, ISLR__HELLO__ROLE__ROLE_CLIENT);
+    peer_throttle(link_peer(slow->link), 1);
+}
+
+static uint32_t make_checkpoints(struct actor *rank, uint64_t run, struct hash points[2])
+{
+    world_open(rank, &rig, 1, "w");
+    uint32_t attempt = world_take(rank, 1, run);
+    struct hash file = rank_put(rank, "file", 4);
+    for (uint32_t epoch = 1; epoch <= EPOCHS; epoch++)
+        rank_bulky_epoch(rank, run, attempt, epoch, &file);
+    for (int i = 0; i < 2; i++) {
+        points[i] = rank_put(rank, i ? "second" : "first", 5 + (size_t)i);
+        rank_checkpoint(rank, run, attempt, "resume", (uint64_t)i, &points[i]);
+    }
+    return attempt;
+}
+
+static void ask_checkpoints(struct actor *a, uint64_t run)
+{
+    Islr__ListCheckpoints q = ISLR__LIST_CHECKPOINTS__INIT;
+    Islr__Envelope m = ENVELOPE(LIST_CHECKPOINTS, list_checkpoints, &q);
+    q.has_run = 1;
+    q.run = run;
+    actor_ask(a, &m);
+}
+
+static int is_point(const Islr__CheckpointInfo *c, const struct hash *point)
+{
+    return !strcmp(c->what, "resume") && !memcmp(c->sha256.data, point->bytes, sizeof point->bytes);
+}
+
+// All epochs, and the resume points that are there now: one was removed while the list was paused, one added.
+static void check_checkpoints(struct actor *slow, const struct hash *second, const struct hash *third)
+{
+    uint32_t seen = 0;
+    for (int more = 1; more;) {
+        Islr__Envelope *m = actor_next(slow, ISLR__ENVELOPE__BODY_CHECKPOINT_LIST);
+        more = m->checkpoint_list->more;
+        for (size_t i = 0; i < m->checkpoint_list->n_checkpoints; i++) {
+            const Islr__CheckpointInfo *c = m->checkpoint_list->checkpoints[i];
+            if (seen < EPOCHS)
+                assert_int_equal(c->epoch, seen + 1);
+            else
+                assert_true(is_point(c, seen == EPOCHS ? second : third));
+            seen++;
+        }
+        envelope_free(m);
+    }
+    assert_int_equal(seen, EPOCHS + 2);
+}
+
+static void test_checkpoints(void **state)
+{
+    (void)state;
+    struct actor rank, slow;
+    struct hash points[2];
+    uint64_t run = client_submit(&client, job_tiny(1, 1));
+    uint32_t attempt = make_checkpoints(&rank, run, points);
+    open_slow(&slow);
+    ask_checkpoints(&slow, run);
+    wait_paused();
+    struct hash third = rank_put(&rank, "third", 5);
+    rank_checkpoint(&rank, run, attempt, "resume", 3, &third);
+    rig_for(&rig, 2 * SERVER_TICK_MS);
+    peer_throttle(link_peer(slow.link), 0);
+    check_checkpoints(&slow, &points[1], &third);
+    actor_close(&slow);
+    open_slow(&slow); // and who has gone is not waited for
+    ask_checkpoints(&slow, run);
+    wait_paused();
+    actor_close(&slow);
+    for (int ms = 0; rig.server->paused && ms < 60000; ms++)
+        rig_for(&rig, 1);
+    assert_null(rig.server->paused);
+    world_close(&rank, 1);
+}
+
+// As if they had registered, on hosts and devices with long names.
+static void make_ranks(struct server *s)
+{
+    char name[241];
+    struct error e;
+    Islr__Register facts = ISLR__REGISTER__INIT;
+    memset(name, 'n', sizeof name - 1);
+    name[sizeof name - 1] = 0;
+    facts.world = (char *)"large";
+    facts.device = (char *)"cpu";
+    facts.host = facts.device_name = name;
+    facts.has_rank = facts.has_size = 1;
+    facts.size = RANKS + 1; // one is missing
+    for (facts.rank = 0; facts.rank < RANKS; facts.rank++) {
+        struct worker *w = worker_add(s, &facts, &e);
+        assert_non_null(w);
+        w->deadline = UINT64_MAX; // it is away
+    }
+}
+
+static void test_workers(void **state)
+{
+    (void)state;
+    struct actor slow, rank;
+    Islr__ListWorkers q = ISLR__LIST_WORKERS__INIT;
+    Islr__Envelope m = ENVELOPE(LIST_WORKERS, list_workers, &q);
+    uint32_t seen = 0;
+    make_ranks(rig.server);
+    open_slow(&slow);
+    actor_ask(&slow, &m);
+    wait_paused();
+    rank_open(&rank, &rig, "newer", 0, 1); // while it is waited for: before those that have been told of
+    peer_throttle(link_peer(slow.link), 0);
+    for (int more = 1; more;) {
+        Islr__Envelope *piece = actor_next(&slow, ISLR__ENVELOPE__BODY_WORKER_LIST);
+        more = piece->worker_list->more;
+        for (size_t i = 0; i < piece->worker_list->n_workers; i++)
+            assert_int_equal(piece->worker_list->workers[i]->rank, seen++);
+        assert_int_equal(piece->worker_list->n_notes > 0, !more);
+        envelope_free(piece);
+    }
+    assert_int_equal(seen, RANKS);
+    actor_close(&rank);
+    actor_close(&slow);
+}
+
+// Of very many users the list of limits has everyone.
+static void test_users(void **state)
+{
+    (void)state;
+    enum { USERS = 60000 };
+    struct actor slow;
+    char name[64];
+    Islr__GetLimits q = ISLR__GET_LIMITS__INIT;
+    Islr__Envelope m = ENVELOPE(GET_LIMITS, get_limits, &q);
+    int seen = -1; // everybody
+    for (int i = 0; i < USERS; i++) {
+        snprintf(name, sizeof name, "user %05d", i);
+        users_take(&rig.server->users, name);
+    }
+    open_slow(&slow);
+    actor_ask(&slow, &m);
+    wait_paused();
+    users_take(&rig.server->users, "a newer one, before all of them");
+    peer_throttle(link_peer(slow.link), 0);
+    for (int more = 1; more;) {
+        Islr__Envelope *piece = actor_next(&slow, ISLR__ENVELOPE__BODY_LIMIT_LIST);
+        more = piece->limit_list->more;
+        for (size_t i = 0; i < piece->limit_list->n_users; i++, seen++) {
+            snprintf(name, sizeof name, "user %05d", seen);
+            assert_string_equal(piece->limit_list->users[i]->user, seen < 0 ? "" : name);
+        }
+        envelope_free(piece);
+    }
+    assert_int_equal(seen, USERS);
+    actor_close(&slow);
+}
+
+// ---- the server's end -----------------------------------------------------------------------------------------------
 
 static void note_stopped(void *context)
 {
@@ -108,7 +277,7 @@ static void test_server_ends_in_the_break(void **state)
     actor_open(&slow, &rig, ISLR__HELLO__ROLE__ROLE_CLIENT);
     stop_reading(&slow, group, ids, seen);
     server_stop(rig.server, note_stopped, &stopped);
-    while (rig.server->listings.paused)
+    while (rig.server->paused)
         uv_run(&rig.loop, UV_RUN_ONCE);
     peer_throttle(link_peer(slow.link), 0);
     rig_until(&rig, &stopped, "the server's end");
@@ -146,6 +315,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_short_break, setup, teardown),
         cmocka_unit_test_setup_teardown(test_long_break, setup, teardown),
         cmocka_unit_test_setup_teardown(test_gone_in_the_break, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_checkpoints, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_workers, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_users, setup, teardown),
         cmocka_unit_test_setup_teardown(test_server_ends_in_the_break, setup, teardown),
         cmocka_unit_test_setup_teardown(test_server_is_told_twice, setup, teardown),
     };

@@ -34,8 +34,9 @@ static void expect_collected(struct rig *rig, int64_t before_ms, size_t count)
 static size_t list(struct rig *rig, uint64_t run, struct pool *pool, Islr__CheckpointInfo ***out)
 {
     size_t count;
+    const struct checkpoint_query all = {run, 0, 1000, SIZE_MAX};
     struct store_reader *reader = store_reader_take(rig->store, NULL);
-    assert_int_equal(checkpoint_list(reader, run, pool, out, &count, NULL), 0);
+    assert_int_equal(checkpoint_list(reader, &all, pool, out, &count, NULL), 0);
     store_reader_give(rig->store, reader);
     return count;
 }
@@ -114,12 +115,24 @@ static void test_pieces(void **state)
     for (int i = 0; i < 5; i++)
         ids[i] = rig_checkpoint(rig, run, attempt, "distilled", (uint64_t)i, &file);
     struct store_reader *reader = store_reader_take(rig->store, NULL);
-    assert_int_equal(checkpoint_list_after(reader, run, 0, 2, &pool, &found, &count, NULL), 0);
+    struct checkpoint_query q = {.run = run, .most = 2, .bytes = SIZE_MAX};
+    assert_int_equal(checkpoint_list(reader, &q, &pool, &found, &count, NULL), 1);
     assert_int_equal(count, 2);
     assert_int_equal(found[0]->id, ids[0]);
-    assert_int_equal(checkpoint_list_after(reader, run, ids[1], 0, &pool, &found, &count, NULL), 0);
+    q.after = ids[1];
+    q.most = 3; // and there are no more
+    assert_int_equal(checkpoint_list(reader, &q, &pool, &found, &count, NULL), 0);
     assert_int_equal(count, 3);
     assert_int_equal(found[0]->id, ids[2]);
+    q.bytes = islr__checkpoint_info__get_packed_size(found[0]) + 9; // the second one fills it
+    assert_int_equal(checkpoint_list(reader, &q, &pool, &found, &count, NULL), 1);
+    assert_int_equal(count, 2);
+    q.after = ids[4];
+    assert_int_equal(checkpoint_list(reader, &q, &pool, &found, &count, NULL), 0);
+    assert_int_equal(count, 0);
+    q.after = ids[1];
+    q.bytes = SIZE_MAX;
+    assert_int_equal(checkpoint_list(reader, &q, &pool, &found, &count, NULL), 0);
     size_t two = 2 * (islr__checkpoint_info__get_packed_size(found[0]) + 8);
     assert_int_equal(checkpoint_list_newest(reader, run, two, &pool, &found, &count, &all, NULL), 0);
     assert_int_equal(count, 2);

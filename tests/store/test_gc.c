@@ -177,7 +177,8 @@ static void test_what_is_needed(void **state)
     Islr__CheckpointInfo **left;
     size_t count;
     struct store_reader *reader = store_reader_take(rig->store, NULL);
-    assert_int_equal(checkpoint_list(reader, run, &pool, &left, &count, NULL), 0);
+    const struct checkpoint_query all = {run, 0, 1000, SIZE_MAX};
+    assert_int_equal(checkpoint_list(reader, &all, &pool, &left, &count, NULL), 0);
     store_reader_give(rig->store, reader);
     assert_int_equal(count, 3); // the soup, its ingredient, the pinned one
     assert_int_equal(left[0]->epoch, 5);
@@ -245,7 +246,8 @@ static void test_attempts(void **state)
     Islr__CheckpointInfo **left;
     size_t count;
     struct store_reader *reader = store_reader_take(rig->store, NULL);
-    assert_int_equal(checkpoint_list(reader, run, &pool, &left, &count, NULL), 0);
+    const struct checkpoint_query all = {run, 0, 1000, SIZE_MAX};
+    assert_int_equal(checkpoint_list(reader, &all, &pool, &left, &count, NULL), 0);
     store_reader_give(rig->store, reader);
     assert_int_equal(count, 1);
     assert_int_equal(left[0]->id, again);

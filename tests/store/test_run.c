@@ -236,7 +236,7 @@ static size_t read_pieces(struct rig *rig, const Islr__ListRuns *filter, size_t 
     struct run_list *list = run_list_open(reader, filter, &e);
     assert_non_null(list);
     do {
-        more = run_list_next(list, piece, pool, &runs, &n, &e);
+        more = run_list_next(list, piece, SIZE_MAX, pool, &runs, &n, &e);
         assert_true(more >= 0 && n <= piece && (n == piece || !more));
         for (size_t i = 0; i < n; i++)
             out[count++] = runs[i];
@@ -256,13 +256,13 @@ static void check_parked(struct rig *rig, Islr__RunSummary **runs, size_t count,
     size_t n, seen;
     struct store_reader *reader = store_reader_take(rig->store, &e);
     struct run_list *list = run_list_open(reader, &filter, &e);
-    assert_int_equal(run_list_next(list, 1, pool, &piece, &seen, &e), 1);
+    assert_int_equal(run_list_next(list, 1, SIZE_MAX, pool, &piece, &seen, &e), 1);
     assert_int_equal(run_list_park(list, &e), 0);
     assert_int_equal(run_list_park(list, &e), 0); // it is
     struct store_reader *other = store_reader_take(rig->store, &e);
     store_reader_give(rig->store, reader);
     run_list_resume(list, other);
-    while (run_list_next(list, 2, pool, &piece, &n, &e) > 0 || n)
+    while (run_list_next(list, 2, SIZE_MAX, pool, &piece, &n, &e) > 0 || n)
         for (size_t i = 0; i < n; i++)
             assert_int_equal(piece[i]->run, runs[seen++]->run);
     assert_int_equal(seen, count);
