@@ -85,9 +85,11 @@ static void check_constant(struct harness *h, enum dtype type, int shape)
     for (int round = 0; round < 3; round++) {
         if (round == 2) {
             struct tensor other = tensor_normal(h, type, l.out, l.in, 7, 1);
-            size_t bytes = ((size_t)(l.out - 1) * (size_t)l.weight.mat.stride + (size_t)l.in) * dtype_size(type);
+            size_t size = dtype_size(type), stride = (size_t)l.weight.mat.stride * size;
             tensor_writable(h, &l.weight);
-            h->stream->op->copy(h->stream, l.weight.mat.data, other.mat.data, bytes);
+            for (size_t r = 0; r < (size_t)l.out; r++)
+                h->stream->op->copy(h->stream, (char *)l.weight.mat.data + r * stride,
+                                    (char *)other.mat.data + r * stride, (size_t)l.in * size);
             memcpy(l.weight.value, other.value, (size_t)(l.out * l.in) * sizeof(double));
             h->backend->op->forget(h->backend);
         }
