@@ -198,6 +198,17 @@ static void test_slices(struct harness *h)
     }
 }
 
+// More rows than a card's grid has blocks in its second direction, 32 rows each. Every row has to be there.
+static void test_many_rows(struct harness *h)
+{
+    int rows = 65536 * 32 + 1;
+    h->odd = 1; // rows lie closer
+    struct tensor x = tensor_normal(h, DTYPE_F32, rows, 1, 1, 1), weight = tensor_normal(h, DTYPE_F32, 1, 1, 2, 1);
+    struct tensor y = tensor_output(h, DTYPE_F32, rows, 1);
+    queue(h->stream, linear_forward, .x = x.mat, .weight = weight.mat, .y = y.mat);
+    tensor_check(h, "y", &y, product(h, rows, 1, 1, x.value, 1, 1, weight.value, 1, 1), type_tolerance(DTYPE_F32));
+}
+
 // ---- finite differences: f = sum of y * dy ------------------------------------------------------------------------
 
 struct differentiated {
@@ -246,8 +257,13 @@ static void test_finite_differences(struct harness *h)
 }
 
 static const struct kernel_test tests[] = {
-    KERNEL_TEST(test_forward),         KERNEL_TEST(test_constant_weight), KERNEL_TEST(test_backward_input),
-    KERNEL_TEST(test_backward_weight), KERNEL_TEST(test_slices),          KERNEL_TEST(test_finite_differences),
+    KERNEL_TEST(test_forward),
+    KERNEL_TEST(test_constant_weight),
+    KERNEL_TEST(test_backward_input),
+    KERNEL_TEST(test_backward_weight),
+    KERNEL_TEST(test_slices),
+    KERNEL_TEST(test_many_rows),
+    KERNEL_TEST(test_finite_differences),
 };
 
 int main(void)
