@@ -149,7 +149,7 @@ __device__ inline void tile_scores(float sum[2][2], const score_input &in, const
 }
 
 // keep [TILE, FRAMES_MOST/8]: bit j%8 of byte j/8 of a query's row: the probability of key j is kept. By the whole
-// block; ends with a barrier. Nothing is done without dropout.
+// block, with a barrier before it is read (tile_scores() has some). Nothing is done without dropout.
 template <int TILE>
 __device__ inline void draw_kept(shared<uint8_t> keep, const dropout_draw &draw, const struct rows &rows,
                                  const head_place &at, int i0)
@@ -162,7 +162,6 @@ __device__ inline void draw_kept(shared<uint8_t> keep, const dropout_draw &draw,
             keep[r * (FRAMES_MOST / SPAN) + b] = static_cast<uint8_t>(dropout_kept(draw, id, column + b * SPAN));
         }
     }
-    __syncthreads();
 }
 
 // Factor of query i0+row, key j: 0 or 1/(1-p).
@@ -182,7 +181,7 @@ template <class T> __device__ inline void zero_columns(const struct mat &m, int 
 }
 
 // Zeros to the rows of the tail: of no clip.
-template <class T> __global__ void zero_tail_kernel(struct rows rows, struct mat m)
+template <class T> __global__ void __launch_bounds__(THREADS) zero_tail_kernel(struct rows rows, struct mat m)
 {
     for (int row = rows.offset[rows.clips] + blockIdx.x; row < rows.count; row += gridDim.x)
         zero_columns<T>(m, row, 0, m.columns);

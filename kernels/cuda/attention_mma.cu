@@ -4,7 +4,7 @@
 // its own, and their results are added up at the end.
 #include "kernels/cuda/attention_mma.cuh"
 
-enum { PAIRS = SIZE_LIMIT / 16, SUM_STEP = SIZE_LIMIT + 2 };
+enum { PAIRS = SIZE_LIMIT / 16, SUM_STEP = SIZE_LIMIT + PAIR_PAD };
 
 // Scores times factor to probabilities times dropout; row_max and row_sum are written where they are wanted.
 template <int TILES>
@@ -130,6 +130,7 @@ __global__ void __launch_bounds__(MMA_THREADS)
 
 static_assert(FRAMES_LIMIT * (SIZE_LIMIT / 2 + 4) <= SCORES_WORDS, "the values of a clip fit");
 static_assert(MMA_TILE * SUM_STEP <= SCORES_WORDS && 2 * BAND <= SCORES_WORDS, "sums and bands fit");
+static_assert(BAND_STEP % 32 == PAIR_PAD && SUM_STEP % 32 == PAIR_PAD, "their rows lie in different banks");
 
 void queue_mma_forward(struct stream *s, const struct attention_forward *a, const score_input &in, float factor)
 {

@@ -27,9 +27,10 @@ enum {
     RELATIVE_ROWS = 64,
     SLICE = 32,                 // columns
     SLICE_STEP = SLICE / 2 + 4, // words of a row: eight rows, 16 bytes of each, lie in different banks
+    PAIR_PAD = 8,               // behind 32n words of sums: so do the pairs of a half-warp, four rows, 8 words of each
     STAGE_ROWS = 2 * MMA_TILE + 2 * RELATIVE_ROWS,
     STAGE = STAGE_ROWS * SLICE_STEP,
-    BAND_STEP = RELATIVE_ROWS + 2,
+    BAND_STEP = RELATIVE_ROWS + PAIR_PAD,
     BAND = MMA_TILE * BAND_STEP, // words of A or B
     SCORES_WORDS = 2 * STAGE     // of shared memory: two stages, and A and B in their place
 };

@@ -47,7 +47,7 @@ template <class T, class C> __global__ void __launch_bounds__(THREADS) product_k
 {
     SHARED(float, a, TILE *STEP);
     SHARED(float, b, TILE *STEP);
-    int row = blockIdx.y * TILE, column = blockIdx.x * TILE;
+    int row = blockIdx.x * TILE, column = blockIdx.y * TILE;
     int i = threadIdx.x / HALF, j = threadIdx.x % HALF; // and those HALF further
     float sum[2][2] = {};
     for (int k = 0; k < p.k; k += TILE) {
@@ -71,7 +71,8 @@ template <class T, class C> __global__ void __launch_bounds__(THREADS) product_k
 
 static void queue_product(struct stream *s, const struct gemm_product *p)
 {
-    dim3 grid(static_cast<unsigned>((p->n + TILE - 1) / TILE), static_cast<unsigned>((p->m + TILE - 1) / TILE));
+    // Rows of a batch are in x: there is no end to blocks there, where y has 65535.
+    dim3 grid(static_cast<unsigned>((p->m + TILE - 1) / TILE), static_cast<unsigned>((p->n + TILE - 1) / TILE));
     launch_shape shape = {grid, dim3(HALF * HALF), 0};
     with_type(p->type, [&](auto t) {
         using T = decltype(t);

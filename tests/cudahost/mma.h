@@ -33,12 +33,17 @@ template <class T> void multiply(float c[4], const uint32_t a[4], const uint32_t
     }
 }
 
-// Where the lanes' rows begin, as indices.
+// Where the lanes' rows begin, as indices. Eight rows make a matrix, 16 bytes of each: a card takes them at once if they
+// lie in different banks, which kernels see to.
 static inline const uint32_t (*cudahost_rows(const shared<uint32_t> &row, const char *name))[cudahost::EXCHANGE_WORDS]
 {
     row.check_alignment(16);
     uint32_t at = static_cast<uint32_t>(row.index());
-    return cudahost::warp_exchange_words(0xffffffffu, &at, 1, {name, __FILE__, __LINE__});
+    const auto *rows = cudahost::warp_exchange_words(0xffffffffu, &at, 1, {name, __FILE__, __LINE__});
+    for (int i = cudahost_lane() / 8 * 8, end = i + 8; i < end; i++)
+        if (rows[i][0] != at && (rows[i][0] - at) % 32 == 0)
+            cudahost::end_kernel("%s: the rows of lanes %d and %d lie in the same banks", name, cudahost_lane(), i);
+    return rows;
 }
 
 static inline void load_matrices(uint32_t to[4], const shared<uint32_t> &row)

@@ -11,7 +11,7 @@ extern "C" {
 #include <cmocka.h>
 }
 
-#include "kernels/cuda/kernel.cuh"
+#include "kernels/cuda/mma.cuh"
 #include "tests/cudahost/cudahost.h"
 
 // A device and some of its memory.
@@ -274,6 +274,51 @@ __global__ void too_much_kernel(float *)
     two[threadIdx.x] = 1;
 }
 
+// Lanes copy 16 bytes each.
+__global__ void unawaited_kernel(float *x)
+{
+    SHARED(uint32_t, tile, 128);
+    begin_copy<16>(tile + threadIdx.x * 4, x + threadIdx.x * 4, 16);
+    end_copies();
+    wait_copies<1>(); // for all but this one
+    x[threadIdx.x] = of_bits(tile[threadIdx.x * 4]);
+}
+
+__global__ void uncommitted_kernel(float *x)
+{
+    SHARED(uint32_t, tile, 128);
+    begin_copy<16>(tile + threadIdx.x * 4, x + threadIdx.x * 4, 16);
+    wait_copies<0>();
+    x[threadIdx.x] = of_bits(tile[threadIdx.x * 4]);
+}
+
+__global__ void left_behind_kernel(float *x)
+{
+    SHARED(uint32_t, tile, 128);
+    begin_copy<16>(tile + threadIdx.x * 4, x + threadIdx.x * 4, 16);
+    end_copies();
+}
+
+__global__ void misaligned_copy_kernel(float *x)
+{
+    SHARED(uint32_t, tile, 128);
+    begin_copy<16>(tile + threadIdx.x * 4, x + threadIdx.x * 4 + 1, 16);
+    end_copies();
+    wait_copies<0>();
+}
+
+// Rows of 16 words: every second one begins in the same bank.
+__global__ void banks_kernel(float *x)
+{
+    SHARED(uint32_t, tile, 32 * 16);
+    uint32_t a[4];
+    for (int i = lane_index(); i < 32 * 16; i += 32)
+        tile[i] = 0;
+    __syncthreads();
+    load_a(a, tile, 16, 0, 0);
+    x[threadIdx.x] = of_bits(a[0]);
+}
+
 static void test_barriers(void **)
 {
     EXPECT_REPORT(two_barriers_kernel, 64, "threads do not meet at one barrier: threads 0 to 31 at __syncthreads");
@@ -296,6 +341,15 @@ static void test_shared_memory(void **)
     EXPECT_REPORT(beyond_kernel, 64, "is outside the array", "of 32 (test_machine.cc:");
     EXPECT_REPORT(misaligned_kernel, 64, "tile[2]", "not aligned to that");
     EXPECT_REPORT(too_much_kernel, 64, "65536 bytes of shared memory", "more than 48 KiB");
+}
+
+static void test_tensor_cores(void **)
+{
+    EXPECT_REPORT(unawaited_kernel, 32, "is read while a copy to it is under way");
+    EXPECT_REPORT(uncommitted_kernel, 32, "is read while a copy to it is under way");
+    EXPECT_REPORT(left_behind_kernel, 32, "ended", "copies");
+    EXPECT_REPORT(misaligned_copy_kernel, 32, "a copy of 16 bytes from", "not aligned");
+    EXPECT_REPORT(banks_kernel, 32, "ldmatrix: the rows of lanes", "lie in the same banks");
 }
 
 static void test_launches(void **)
@@ -345,8 +399,8 @@ static void test_order_shows(void **)
 int main()
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_right),    cmocka_unit_test(test_barriers),    cmocka_unit_test(test_shared_memory),
-        cmocka_unit_test(test_launches), cmocka_unit_test(test_order_shows),
+        cmocka_unit_test(test_right),        cmocka_unit_test(test_barriers), cmocka_unit_test(test_shared_memory),
+        cmocka_unit_test(test_tensor_cores), cmocka_unit_test(test_launches), cmocka_unit_test(test_order_shows),
     };
     return cmocka_run_group_tests(tests, nullptr, nullptr);
 }

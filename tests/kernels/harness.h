@@ -6,7 +6,8 @@
 // ascending and in descending order), and what it read back must be the same bit for bit. After each
 // run all device memory is looked at: what the test did not declare writable must be as it was, and so must the guard
 // values around every matrix and between its rows. Guards, and outputs before they are written, are NaN in every type,
-// so that a value read from outside a matrix or left out shows in the results.
+// so that a value read from outside a matrix or left out shows in the results; under AddressSanitizer reading a guard is
+// an error by itself.
 #ifndef ISLR_TESTS_KERNELS_HARNESS_H
 #define ISLR_TESTS_KERNELS_HARNESS_H
 

@@ -85,9 +85,11 @@ static void check_constant(struct harness *h, enum dtype type, int shape)
     for (int round = 0; round < 3; round++) {
         if (round == 2) {
             struct tensor other = tensor_normal(h, type, l.out, l.in, 7, 1);
-            size_t bytes = ((size_t)(l.out - 1) * (size_t)l.weight.mat.stride + (size_t)l.in) * dtype_size(type);
+            size_t size = dtype_size(type), stride = (size_t)l.weight.mat.stride * size;
             tensor_writable(h, &l.weight);
-            h->stream->op->copy(h->stream, l.weight.mat.data, other.mat.data, bytes);
+            for (size_t r = 0; r < (size_t)l.out; r++)
+                h->stream->op->copy(h->stream, (char *)l.weight.mat.data + r * stride,
+                                    (char *)other.mat.data + r * stride, (size_t)l.in * size);
             memcpy(l.weight.value, other.value, (size_t)(l.out * l.in) * sizeof(double));
             h->backend->op->forget(h->backend);
         }
@@ -196,6 +198,17 @@ static void test_slices(struct harness *h)
     }
 }
 
+// More rows than a card's grid has blocks in its second direction, 32 rows each. Every row has to be there.
+static void test_many_rows(struct harness *h)
+{
+    int rows = 65536 * 32 + 1;
+    h->odd = 1; // rows lie closer
+    struct tensor x = tensor_normal(h, DTYPE_F32, rows, 1, 1, 1), weight = tensor_normal(h, DTYPE_F32, 1, 1, 2, 1);
+    struct tensor y = tensor_output(h, DTYPE_F32, rows, 1);
+    queue(h->stream, linear_forward, .x = x.mat, .weight = weight.mat, .y = y.mat);
+    tensor_check(h, "y", &y, product(h, rows, 1, 1, x.value, 1, 1, weight.value, 1, 1), type_tolerance(DTYPE_F32));
+}
+
 // ---- finite differences: f = sum of y * dy ------------------------------------------------------------------------
 
 struct differentiated {
@@ -244,8 +257,13 @@ static void test_finite_differences(struct harness *h)
 }
 
 static const struct kernel_test tests[] = {
-    KERNEL_TEST(test_forward),         KERNEL_TEST(test_constant_weight), KERNEL_TEST(test_backward_input),
-    KERNEL_TEST(test_backward_weight), KERNEL_TEST(test_slices),          KERNEL_TEST(test_finite_differences),
+    KERNEL_TEST(test_forward),
+    KERNEL_TEST(test_constant_weight),
+    KERNEL_TEST(test_backward_input),
+    KERNEL_TEST(test_backward_weight),
+    KERNEL_TEST(test_slices),
+    KERNEL_TEST(test_many_rows),
+    KERNEL_TEST(test_finite_differences),
 };
 
 int main(void)
