@@ -17,6 +17,22 @@ static int is_group(const Islr__RunDetail *d)
     return d->summary->group && *d->summary->group;
 }
 
+// Of very many the server sends the newest, and says how many there are (an older one does not).
+static uint64_t attempts_of(const Islr__RunDetail *d)
+{
+    return d->attempt_count > d->n_attempts ? d->attempt_count : d->n_attempts;
+}
+
+static uint64_t events_of(const Islr__RunDetail *d)
+{
+    return d->event_count > d->n_events ? d->event_count : d->n_events;
+}
+
+static uint64_t ranks_of(const Islr__Attempt *a)
+{
+    return a->rank_count > a->n_ranks ? a->rank_count : a->n_ranks;
+}
+
 // ---- JSON -----------------------------------------------------------------------------------------------------------
 
 static void json_attempt(struct json *j, const Islr__Attempt *a)
@@ -28,6 +44,7 @@ static void json_attempt(struct json *j, const Islr__Attempt *a)
     json_text(j, "outcome", a->outcome ? a->outcome : "");
     json_text(j, "reason", a->reason ? a->reason : "");
     json_integer(j, "resumed_from_step", (int64_t)a->resumed_from_step);
+    json_integer(j, "rank_count", (int64_t)ranks_of(a));
     json_begin(j, "ranks", '[');
     for (size_t i = 0; i < a->n_ranks; i++) {
         json_begin(j, NULL, '{');
@@ -43,6 +60,7 @@ static void json_attempt(struct json *j, const Islr__Attempt *a)
 
 static void json_events(struct json *j, const Islr__RunDetail *d)
 {
+    json_integer(j, "event_count", (int64_t)events_of(d));
     json_begin(j, "events", '[');
     for (size_t i = 0; i < d->n_events; i++) {
         json_begin(j, NULL, '{');
@@ -68,6 +86,7 @@ static int print_json(struct caller *c, const Islr__RunDetail *d, struct error *
     } else {
         json_null(&j, "job");
     }
+    json_integer(&j, "attempt_count", (int64_t)attempts_of(d));
     json_begin(&j, "attempts", '[');
     for (size_t i = 0; i < d->n_attempts; i++)
         json_attempt(&j, d->attempts[i]);
@@ -134,9 +153,32 @@ static void print_summary(const Islr__RunSummary *s)
     }
 }
 
+static void print_earlier(uint64_t all, size_t shown, const char *what)
+{
+    uint64_t left = all - shown;
+    if (left)
+        printf("  .. %llu earlier %s%s not shown\n", (unsigned long long)left, what, left == 1 ? " is" : "s are");
+}
+
+static void print_ranks(const Islr__Attempt *a)
+{
+    for (size_t r = 0; r < a->n_ranks; r++) {
+        printf("     rank %u on ", a->ranks[r]->rank);
+        print_safe(a->ranks[r]->host);
+        printf(", pid %u, ", a->ranks[r]->pid);
+        print_safe(a->ranks[r]->device);
+        putchar('\n');
+    }
+    uint64_t left = ranks_of(a) - a->n_ranks;
+    if (left)
+        printf("     %s%llu %srank%s\n", a->n_ranks ? ".. and " : "", (unsigned long long)left,
+               a->n_ranks ? "more " : "", left == 1 ? "" : "s");
+}
+
 static void print_attempts(const Islr__RunDetail *d)
 {
     char time[TEXT_SIZE];
+    print_earlier(attempts_of(d), d->n_attempts, "attempt");
     for (size_t i = 0; i < d->n_attempts; i++) {
         const Islr__Attempt *a = d->attempts[i];
         printf("  %u  %s  %s", a->number, text_time(a->started_ms, time),
@@ -148,13 +190,7 @@ static void print_attempts(const Islr__RunDetail *d)
             print_safe(a->reason);
         }
         putchar('\n');
-        for (size_t r = 0; r < a->n_ranks; r++) {
-            printf("     rank %u on ", a->ranks[r]->rank);
-            print_safe(a->ranks[r]->host);
-            printf(", pid %u, ", a->ranks[r]->pid);
-            print_safe(a->ranks[r]->device);
-            putchar('\n');
-        }
+        print_ranks(a);
     }
 }
 
@@ -180,7 +216,7 @@ static int print_text(struct caller *c, const Islr__RunDetail *d, struct error *
         if (list_print_members(c, d->summary->run, e))
             return -1;
     }
-    if (d->n_attempts)
+    if (attempts_of(d))
         puts("\nattempts");
     print_attempts(d);
     if (d->n_checkpoints) {
@@ -188,8 +224,9 @@ static int print_text(struct caller *c, const Islr__RunDetail *d, struct error *
         run_print_checkpoints(d->checkpoints, d->n_checkpoints, stdout);
         print_members(d);
     }
-    if (d->n_events)
+    if (events_of(d))
         puts("\nevents");
+    print_earlier(events_of(d), d->n_events, "event");
     for (size_t i = 0; i < d->n_events; i++) {
         printf("  %s  %-9s  ", text_time(d->events[i]->time_ms, time), run_state_name(d->events[i]->state));
         print_safe(d->events[i]->text);
@@ -240,11 +277,14 @@ int command_show(int argc, char **argv)
     bool json = false;
     const struct option_row options[] = {
         OPTION_SERVER(&address),
-        OPTION_JSON(&json,
-                    "as in `list`, and \"job_hash\", \"job\", \"attempts\": [{\"number\", \"started\", \"ended\", "
-                    "\"outcome\", \"reason\", \"resumed_from_step\", \"ranks\": [{\"rank\", \"host\", \"pid\", "
-                    "\"device\"}]}], \"checkpoints\" (as in `checkpoints`), \"events\": [{\"time\", \"state\", "
-                    "\"text\"}], and of a group \"runs\": as in `list`"),
+        OPTION_JSON(
+            &json,
+            "as in `list`, and \"job_hash\", \"job\", \"attempt_count\", \"attempts\": [{\"number\", "
+            "\"started\", \"ended\", \"outcome\", \"reason\", \"resumed_from_step\", \"rank_count\", "
+            "\"ranks\": [{\"rank\", \"host\", \"pid\", \"device\"}]}], \"checkpoints\" (as in "
+            "`checkpoints`), \"event_count\", \"events\": [{\"time\", \"state\", \"text\"}], and of a group "
+            "\"runs\": as in `list`. Of very many attempts, ranks and events the newest are there: the counts say "
+            "of how many"),
         {0}};
     const struct option_operand operands[] = {{"RUN", "its number or @last", .value = &name}, {0}};
     const struct usage usage = {"islrctl show", "everything about one run", options, operands, "islrctl show @last"};

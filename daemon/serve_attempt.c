@@ -197,7 +197,8 @@ static void answered(struct peer *p, void *context, const Islr__Envelope *m, con
     free(a);
 }
 
-static void offer_one(struct server *s, struct run *r, struct gang_rank *rank)
+// -1: the attempt has failed.
+static int offer_one(struct server *s, struct run *r, struct gang_rank *rank)
 {
     Islr__Assign assign = ISLR__ASSIGN__INIT;
     Islr__Envelope m = ENVELOPE(ASSIGN, assign, &assign);
@@ -219,19 +220,24 @@ static void offer_one(struct server *s, struct run *r, struct gang_rank *rank)
         assign.resume_size = r->resume_size;
     }
     struct asked *a = xcalloc(1, sizeof *a);
+    struct error e;
     *a = (struct asked){s, r->id, r->now.attempt, rank->world_rank};
-    rank->asking = peer_request(rank->worker->session->peer, &m, RPC_CALL_MS, answered, a, NULL) != 0;
+    rank->asking = peer_request(rank->worker->session->peer, &m, RPC_CALL_MS, answered, a, &e) != 0;
+    int too_large = !rank->asking && e.code == ERR_INVALID; // else the connection is closing: it will be offered again
     if (!rank->asking)
-        free(a); // the connection is closing: it will be offered again
+        free(a);
     free(gang);
+    if (too_large)
+        attempt_end(s, &(struct attempt_report){r->id, r->now.attempt, ATTEMPT_FAILED, 0, e.text, NULL}, NULL, NULL);
+    return too_large ? -1 : 0;
 }
 
 void attempt_offer(struct server *s, struct run *r)
 {
     for (size_t i = 0; i < r->gang_count; i++) {
         struct gang_rank *rank = &r->gang[i];
-        if (!rank->taken && !rank->asking && rank->worker && rank->worker->session)
-            offer_one(s, r, rank);
+        if (!rank->taken && !rank->asking && rank->worker && rank->worker->session && offer_one(s, r, rank))
+            return;
     }
 }
 

@@ -4,9 +4,12 @@
 #include <string.h>
 
 #include "core/base/memory.h"
+#include "core/store/text.h"
 #include "daemon/serve_attempt.h"
 #include "daemon/serve_handlers.h"
 #include "daemon/serve_server.h"
+
+enum { REASON_SIZE = sizeof((struct error *)0)->text }; // of a rank's word: it is such a text
 
 // ---- ranks that come back -------------------------------------------------------------------------------------------
 
@@ -209,8 +212,9 @@ void handle_finished(struct session *session, Islr__Envelope *m)
         error_set(&e, ERR_DENIED, "only the first rank of run %llu says how it has ended", (unsigned long long)f->run);
         session_refuse(session, m, &e);
     } else { // the database knows whose an attempt was that has ended
-        struct attempt_report report = {
-            f->run, f->attempt, outcomes[f->outcome], f->retryable, f->reason ? f->reason : "", NULL};
+        char reason[REASON_SIZE];
+        text_fit(reason, sizeof reason, f->reason ? f->reason : "");
+        struct attempt_report report = {f->run, f->attempt, outcomes[f->outcome], f->retryable, reason, NULL};
         attempt_end(s, &report, session, session_keep_message(session));
     }
 }

@@ -166,6 +166,36 @@ static int check_variation(const Islr__Submit *q, const Islr__Variation *v, stru
     return 0;
 }
 
+// What a job of the submission may have at most, packed: the base with the largest value of each axis, or variation.
+static size_t largest_job(const Islr__Submit *q)
+{
+    size_t varied = 0, size = islr__job_spec__get_packed_size(q->job);
+    for (size_t i = 0; i < q->n_variations; i++) {
+        size_t one = q->variations[i]->differs ? islr__job_spec__get_packed_size(q->variations[i]->differs) : 0;
+        varied = one > varied ? one : varied;
+    }
+    for (size_t i = 0; i < q->n_axes; i++) {
+        size_t most = 0;
+        for (size_t k = 0; k < q->axes[i]->n_values; k++) {
+            size_t one = islr__job_spec__get_packed_size(q->axes[i]->values[k]);
+            most = one > most ? one : most;
+        }
+        size += most;
+    }
+    return size + varied;
+}
+
+static int check_size(const Islr__Submit *q, struct error *e)
+{
+    size_t size = largest_job(q);
+    if (size <= RUN_JOB_MAX)
+        return 0;
+    return error_set(e, ERR_INVALID,
+                     "the job takes %zu bytes, which is more than the %d that one may have: its lists "
+                     "(models, say) are too long",
+                     size, RUN_JOB_MAX);
+}
+
 static int check_all(struct members *m, const Islr__Submit *q, int trusted, struct error *e)
 {
     struct faults faults = {0};
@@ -239,6 +269,8 @@ int members_open(struct members *m, const Islr__Submit *q, int trusted, struct e
     int rc = 0;
     if (q->n_variations && q->n_axes)
         rc = error_set(e, ERR_INVALID, "a sweep has either variations or axes");
+    else if (!trusted && check_size(q, e))
+        rc = -1;
     else if (q->n_axes)
         rc = spec_sweep_open(&m->sweep, q->job, q->axes, q->n_axes, RUN_MEMBERS_MAX, e);
     if (!rc)

@@ -55,7 +55,10 @@ void handle_progress(struct session *session, Islr__Envelope *m)
         r->steps_stored = r->steps; // asked for once; again when that failed and they change
         keep_steps(s, r);
     }
-    follow_progress(s, r->id, p);
+    Islr__Progress told = *p; // to followers goes what is known here, and a text that is not longer than it should be
+    told.base.n_unknown_fields = 0;
+    told.doing = w->doing;
+    follow_progress(s, r->id, &told);
     r->clips_per_second = p->clips_per_second;
     watch_changed(s, WATCH_PROGRESS);
     group_progressed(s, r);

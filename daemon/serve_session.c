@@ -339,6 +339,7 @@ static void on_message(struct peer *p, Islr__Envelope *m)
 static void on_drained(struct peer *p)
 {
     follow_drained(peer_context(p));
+    wait_drained(peer_context(p));
     pieces_drained(peer_context(p));
 }
 

@@ -1,10 +1,13 @@
 // GetRun and ListCheckpoints: one run in full.
 #include <string.h>
 
+#include "core/rpc/protocol.h"
 #include "core/store/checkpoint.h"
 #include "daemon/serve_handlers.h"
 #include "daemon/serve_permit.h"
 #include "daemon/serve_pieces.h"
+
+_Static_assert(RUN_DETAIL_MAX <= RPC_FRAME_MAX, "a RunDetail is one message");
 
 struct showing {
     struct read_job job;

@@ -18,7 +18,8 @@ struct waiter {
     uint64_t *runs; // [count] in ascending order
     uint8_t *told;  // [count] it has ended, and that was said
     size_t count, left;
-    int reading; // the database is being asked which have ended already
+    int behind;  // some may have ended that were not told of: the database has to be asked
+    int reading; // it is
     int gone;
 };
 
@@ -48,12 +49,17 @@ static int compare(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
-// Tells of a run if it is still waited for. 1: it was the last one, and the waiter is forgotten.
+// Tells of a run if it is still waited for; later, where the connection takes no more now. 1: it was the last one, and the
+// waiter is forgotten.
 static int tell(struct server *s, struct waiter *w, const struct run_now *ended)
 {
     const uint64_t *at = bsearch(&ended->run, w->runs, w->count, sizeof *w->runs, compare);
     if (!at || w->told[at - w->runs])
         return 0;
+    if (peer_is_full(w->session->peer)) {
+        w->behind = 1;
+        return 0;
+    }
     Islr__RunEnded r = ISLR__RUN_ENDED__INIT;
     Islr__Envelope m = ENVELOPE(RUN_ENDED, run_ended, &r);
     r.has_run = r.has_state = 1;
@@ -92,18 +98,29 @@ void wait_forget(struct session *session)
 struct look {
     struct read_job job;
     struct waiter *waiter; // stays until the look is over
+    size_t count;
+    uint64_t *runs;        // not told of yet
     struct run_now *found; // in the pool
 };
 
 static int look_read(struct read_job *job, struct store_reader *reader, struct error *e)
 {
     struct look *l = (struct look *)job;
-    const struct waiter *w = l->waiter;
-    l->found = pool_alloc(&job->pool, w->count * sizeof *l->found);
-    for (size_t i = 0; i < w->count; i++)
-        if (run_read_now(reader, w->runs[i], &l->found[i], e))
+    l->found = pool_alloc(&job->pool, l->count * sizeof *l->found);
+    for (size_t i = 0; i < l->count; i++)
+        if (run_read_now(reader, l->runs[i], &l->found[i], e))
             return -1;
     return 0;
+}
+
+static void look(struct server *s, struct waiter *w);
+
+static void tell_found(struct server *s, struct waiter *w, const struct look *l)
+{
+    for (size_t i = 0; i < l->count; i++)
+        if (run_state_ended(l->found[i].state) && tell(s, w, &l->found[i]))
+            return;
+    look(s, w); // for what ended meanwhile while there was no room
 }
 
 static void look_done(struct read_job *job)
@@ -118,10 +135,35 @@ static void look_done(struct read_job *job)
         session_reply_fault(w->session, w->id, &job->error);
         forget(s, w);
     } else {
-        for (size_t i = 0, count = w->count; i < count; i++)
-            if (run_state_ended(l->found[i].state) && tell(s, w, &l->found[i]))
-                break;
+        tell_found(s, w, l);
     }
+    free(l->runs);
+}
+
+// Asks the database, if that is due and there is room for the answer.
+static void look(struct server *s, struct waiter *w)
+{
+    if (w->reading || !w->behind || s->stopping || peer_is_full(w->session->peer))
+        return;
+    struct look *l = read_job_new_for(w->session, sizeof *l);
+    w->reading = 1;
+    w->behind = 0;
+    l->waiter = w;
+    l->runs = xmalloc(w->left * sizeof *l->runs);
+    for (size_t i = 0; i < w->count; i++)
+        if (!w->told[i])
+            l->runs[l->count++] = w->runs[i];
+    l->job.read = look_read;
+    l->job.done = look_done;
+    read_job_start_on(&l->job, l->runs, l->count);
+}
+
+void wait_drained(struct session *session)
+{
+    struct server *s = session->server;
+    for (struct waiter *w = s->waits.first; w; w = w->next)
+        if (w->session == session)
+            look(s, w);
 }
 
 static void take_runs(struct waiter *w, const Islr__Wait *q)
@@ -160,13 +202,9 @@ void handle_wait(struct session *session, Islr__Envelope *m)
     session->waits++;
     w->session = session_hold_standing(session);
     w->id = m->id;
-    w->reading = 1;
+    w->behind = 1;
     take_runs(w, m->wait);
     w->next = s->waits.first;
     s->waits.first = w;
-    struct look *l = read_job_new_for(session, sizeof *l);
-    l->waiter = w;
-    l->job.read = look_read;
-    l->job.done = look_done;
-    read_job_start_on(&l->job, w->runs, w->count);
+    look(s, w);
 }

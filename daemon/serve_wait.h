@@ -12,6 +12,7 @@ struct waits {
 };
 
 void wait_wake(struct server *s, const struct run_now *ended);
-void wait_forget(struct session *session); // its connection is gone
+void wait_drained(struct session *session); // its connection takes data again
+void wait_forget(struct session *session);  // its connection is gone
 
 #endif

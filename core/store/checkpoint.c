@@ -6,6 +6,7 @@
 #include "core/base/hash.h"
 #include "core/spec/bounds.h"
 #include "core/store/db.h"
+#include "core/store/record.h"
 #include "core/store/retention.h"
 
 enum { WHAT_MAX = 64, VALUES_MAX = 256 };
@@ -60,8 +61,8 @@ int checkpoint_check(const Islr__AddCheckpoint *m, struct error *e)
         if (m->member_hashes[i].len != sizeof((struct hash *)0)->bytes)
             wrong = "the hash of an ingredient is not 32 bytes";
     for (size_t i = 0; !wrong && i < c->n_metrics; i++)
-        if (!c->metrics[i]->name || !*c->metrics[i]->name)
-            wrong = "one of its figures has no name";
+        if (!c->metrics[i]->name || !*c->metrics[i]->name || strlen(c->metrics[i]->name) > RECORD_NAME_MAX)
+            wrong = "one of its figures has no name, or too long a one";
     if (!wrong)
         return 0;
     return error_set(e, ERR_INVALID, "a checkpoint of run %llu cannot be taken: %s", (unsigned long long)m->run, wrong);

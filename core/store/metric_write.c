@@ -179,6 +179,8 @@ static int merge_final(struct metric_writer *w, struct strbuf *out, struct error
         size_t k = 0;
         while (k < merged.n_final && strcmp(merged.final[k]->name, w->last[i].text))
             k++;
+        if (k == RUN_FINALS_MAX)
+            continue; // it is among the run's metrics, as all are
         if (k == merged.n_final) {
             merged.final[merged.n_final++] = pool_alloc(&w->pool, sizeof **merged.final);
             islr__value__init(merged.final[k]);

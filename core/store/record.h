@@ -10,7 +10,8 @@
 
 enum {
     RECORD_LINE_MAX = 64 << 10, // bytes of a log line
-    RECORD_NAME_MAX = 128       // bytes of a metric's name
+    RECORD_NAME_MAX = 128,      // bytes of a metric's name
+    RUN_FINALS_MAX = 256        // last values of evaluation metrics in a run's summary: of the first ones that it names
 };
 
 // Whether a worker's message is one that record_add may be given: every record a line or a metric within the bounds,

@@ -23,6 +23,8 @@ enum run_group { RUN_ALONE, RUN_FOLDS, RUN_SWEEP };
 enum { RUN_MEMBERS_MAX = 10000 };                 // of a submission, the members' own included
 const char *run_group_name(enum run_group group); // "", "folds", "sweep"
 
+enum { RUN_JOB_MAX = 480 << 10 }; // bytes of a packed job: it is sent to ranks, and shown, within one message
+
 // A run as it is after a request.
 struct run_now {
     uint64_t run;

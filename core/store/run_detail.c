@@ -7,7 +7,15 @@
 #include "core/store/run_read.h"
 #include "core/store/run_summary.h"
 
-enum { DETAIL_CHECKPOINT_BYTES = 256 << 10 }; // of a RunDetail, which is one message
+// A RunDetail is one message (run_read.h). Of each of these the newest have room in so many bytes, of the ranks those of
+// the newest attempts.
+enum { ATTEMPT_BYTES = 64 << 10, RANK_BYTES = 128 << 10, EVENT_BYTES = 64 << 10, CHECKPOINT_BYTES = 192 << 10 };
+enum { OTHER_BYTES = 64 << 10 }; // its summary: RUN_FINALS_MAX figures above all
+enum { FRAME_BYTES = 8 };        // what one of them has beside itself: its tag and length
+
+_Static_assert((int)RUN_JOB_MAX + ATTEMPT_BYTES + RANK_BYTES + EVENT_BYTES + CHECKPOINT_BYTES + OTHER_BYTES <=
+                   (int)RUN_DETAIL_MAX,
+               "everything has room in one message");
 
 static const char SQL_BEGIN[] = "BEGIN";
 static const char SQL_END[] = "COMMIT";
@@ -15,192 +23,15 @@ static const char SQL_RUN[] = "SELECT " RUN_SUMMARY_COLUMNS ", j.spec, j.hash FR
                               " JOIN jobs j ON j.id = r.job_id WHERE r.id = ?";
 static const char SQL_SUMMARY[] = "SELECT " RUN_SUMMARY_COLUMNS " FROM runs r WHERE r.id = ?";
 static const char SQL_ATTEMPTS[] = "SELECT number, started_ms, ended_ms, outcome, reason, resumed_from_step"
-                                   " FROM attempts WHERE run_id = ? ORDER BY number";
+                                   " FROM attempts WHERE run_id = ? ORDER BY number DESC";
+static const char SQL_ATTEMPT_COUNT[] = "SELECT count(*) FROM attempts WHERE run_id = ?";
 static const char SQL_RANKS[] = "SELECT rank, host, pid, device FROM attempt_ranks WHERE run_id = ? AND attempt = ?"
                                 " ORDER BY rank";
-static const char SQL_EVENTS[] = "SELECT time_ms, state, text FROM events WHERE run_id = ? ORDER BY id";
-static const char SQL_MEMBERS[] = "SELECT state, count(*) FROM runs WHERE parent_id = ? GROUP BY state";
-static const char SQL_BELOW[] =
-    "WITH RECURSIVE below (id) AS (SELECT id FROM runs WHERE parent_id = ?"
-    " UNION ALL SELECT r.id FROM runs r JOIN below b ON r.parent_id = b.id)"
-    " SELECT count(*), sum(steps > 0), sum(min(step, steps)), sum(steps),"
-    " sum(CASE WHEN state BETWEEN 2 AND 4 THEN ranks ELSE 0 END) FROM runs JOIN below USING (id) WHERE grouped = 0";
+static const char SQL_RANK_COUNT[] = "SELECT count(*) FROM attempt_ranks WHERE run_id = ? AND attempt = ?";
+static const char SQL_EVENTS[] = "SELECT time_ms, state, text FROM events WHERE run_id = ? ORDER BY id DESC";
+static const char SQL_EVENT_COUNT[] = "SELECT count(*) FROM events WHERE run_id = ?";
 static const char SQL_NEWEST[] = "SELECT max(id) FROM runs WHERE user = ? AND parent_id IS NULL";
 static const char SQL_COUNTS[] = "SELECT state, count(*) FROM runs WHERE grouped = 0 OR joining GROUP BY state";
-
-static void fill_summary(Islr__RunSummary *s, sqlite3_stmt *q, struct pool *pool)
-{
-    s->has_run = s->has_state = s->has_priority = s->has_submitted_ms = s->has_started_ms = s->has_ended_ms = 1;
-    s->has_attempt = s->has_ranks = s->has_step = s->has_steps = 1;
-    s->run = (uint64_t)sqlite3_column_int64(q, 0);
-    s->name = pool_text(pool, (const char *)sqlite3_column_text(q, 1));
-    s->user = pool_text(pool, (const char *)sqlite3_column_text(q, 2));
-    s->state = (Islr__RunState)sqlite3_column_int(q, 3);
-    s->reason = pool_text(pool, (const char *)sqlite3_column_text(q, 4));
-    s->priority = sqlite3_column_int(q, 5);
-    s->submitted_ms = sqlite3_column_int64(q, 6);
-    s->started_ms = sqlite3_column_int64(q, 7);
-    s->ended_ms = sqlite3_column_int64(q, 8);
-    s->attempt = (uint32_t)sqlite3_column_int64(q, 9);
-    s->ranks = (uint32_t)sqlite3_column_int64(q, 10);
-    s->step = (uint64_t)sqlite3_column_int64(q, 11);
-    s->steps = (uint64_t)sqlite3_column_int64(q, 12);
-    s->kind = pool_text(pool, (const char *)sqlite3_column_text(q, 13));
-    s->parent = (uint64_t)sqlite3_column_int64(q, 15);
-    s->has_parent = s->parent != 0;
-    enum run_group group = (enum run_group)sqlite3_column_int(q, 16);
-    s->group = group ? pool_text(pool, run_group_name(group)) : NULL;
-}
-
-Islr__RunSummary *run_summary_make(sqlite3_stmt *q, struct pool *pool)
-{
-    // The column `final` is a packed RunSummary that holds the final values alone; the rest is filled in around them.
-    Islr__RunSummary *s = (Islr__RunSummary *)pool_unpack(
-        pool, &islr__run_summary__descriptor, sqlite3_column_blob(q, 14), (size_t)sqlite3_column_bytes(q, 14));
-    if (!s) { // damaged: the run is shown without them
-        s = pool_alloc(pool, sizeof *s);
-        islr__run_summary__init(s);
-    }
-    fill_summary(s, q, pool);
-    return s;
-}
-
-// Whether `at` begins with a length of one byte and as many bytes up to `end`; *inner is where they begin.
-static int is_short_field(const uint8_t *at, const uint8_t *end, uint8_t tag, const uint8_t **inner)
-{
-    *inner = at + 2;
-    return end - at >= 2 && at[0] == tag && at[1] < 0x80 && end - *inner >= at[1];
-}
-
-// One `final` (field 15) of a name (field 1) and a value (field 2, 8 bytes), as metric_write.c packs it. What looks
-// otherwise, with names longer than 100 bytes, goes the long way.
-struct plain_final {
-    const uint8_t *begin, *end;
-    const char *name; // [length]
-    size_t length;
-};
-
-static int read_plain_final(const uint8_t *at, const uint8_t *end, struct plain_final *out)
-{
-    const uint8_t *value, *name;
-    if (!is_short_field(at, end, 15 << 3 | 2, &value))
-        return 0;
-    *out = (struct plain_final){.begin = at, .end = value + at[1]};
-    if (!is_short_field(value, out->end, 1 << 3 | 2, &name) || out->end - (name + value[1]) != 9 ||
-        name[value[1]] != (2 << 3 | 1))
-        return 0;
-    out->name = (const char *)name;
-    out->length = value[1];
-    return 1;
-}
-
-// The place of a name among those that are wanted; none is wanted in particular: 0 for all.
-static size_t place_of(const Islr__ListRuns *filter, const char *name, size_t length)
-{
-    size_t i = 0;
-    while (i < filter->n_first_of && (strncmp(filter->first_of[i], name, length) || filter->first_of[i][length]))
-        i++;
-    return i;
-}
-
-// The part of the bytes that is wanted; 0: they are not plain.
-static int choose_plain(const Islr__ListRuns *filter, const uint8_t **bytes, size_t *size)
-{
-    const uint8_t *at = *bytes, *end = at + *size;
-    struct plain_final one, found = {0};
-    for (size_t best = filter->n_first_of; at < end; at = one.end) {
-        if (!read_plain_final(at, end, &one))
-            return 0;
-        size_t place = place_of(filter, one.name, one.length);
-        if (place < best) {
-            best = place;
-            found = one;
-        }
-    }
-    if (filter->n_first_of) {
-        *bytes = found.begin;
-        *size = (size_t)(found.end - found.begin);
-    }
-    return 1;
-}
-
-static void choose_final(Islr__RunSummary *s, const Islr__ListRuns *filter)
-{
-    size_t best = filter->n_first_of;
-    Islr__Value *found = NULL;
-    for (size_t i = 0; i < s->n_final; i++) {
-        size_t place = place_of(filter, s->final[i]->name, strlen(s->final[i]->name));
-        if (place < best) {
-            best = place;
-            found = s->final[i];
-        }
-    }
-    if (!filter->n_first_of)
-        return;
-    s->n_final = found != NULL;
-    if (found)
-        s->final[0] = found;
-}
-
-Islr__RunSummary *run_summary_make_packed(sqlite3_stmt *q, const Islr__ListRuns *filter, struct pool *pool)
-{
-    const uint8_t *final = sqlite3_column_blob(q, 14);
-    size_t size = (size_t)sqlite3_column_bytes(q, 14);
-    if (!choose_plain(filter, &final, &size)) {
-        Islr__RunSummary *whole = run_summary_make(q, pool);
-        choose_final(whole, filter);
-        return whole;
-    }
-    Islr__RunSummary *s = pool_alloc(pool, sizeof *s);
-    islr__run_summary__init(s);
-    fill_summary(s, q, pool);
-    if (size) {
-        s->base.unknown_fields = pool_alloc(pool, sizeof *s->base.unknown_fields);
-        s->base.n_unknown_fields = 1;
-        *s->base.unknown_fields = (ProtobufCMessageUnknownField){15, PROTOBUF_C_WIRE_TYPE_LENGTH_PREFIXED, size - 1,
-                                                                 (uint8_t *)pool_copy(pool, final + 1, size - 1)};
-    }
-    return s;
-}
-
-// Steps and ranks are those of the runs that do the work, however deep they are.
-static int add_work(struct db *db, Islr__RunSummary *s, struct error *e)
-{
-    sqlite3_stmt *q = db_query(db, e, SQL_BELOW, db_uint(s->run));
-    int rc = q ? db_step(db, q, e) : -1;
-    if (rc <= 0)
-        return rc;
-    uint64_t runs = (uint64_t)sqlite3_column_int64(q, 0), begun = (uint64_t)sqlite3_column_int64(q, 1);
-    uint64_t steps = (uint64_t)sqlite3_column_int64(q, 3);
-    s->step = (uint64_t)sqlite3_column_int64(q, 2);
-    s->steps = begun ? (uint64_t)((double)steps / (double)begun * (double)runs + 0.5) : 0;
-    s->ranks = (uint32_t)sqlite3_column_int64(q, 4);
-    db_reset(q);
-    return 0;
-}
-
-int run_summary_group(struct db *db, Islr__RunSummary *s, struct error *e)
-{
-    int rc;
-    if (!s->group)
-        return 0;
-    sqlite3_stmt *q = db_query(db, e, SQL_MEMBERS, db_uint(s->run));
-    if (!q)
-        return -1;
-    s->has_children = s->has_children_ended = s->has_children_failed = s->has_children_running = 1;
-    while ((rc = db_step(db, q, e)) > 0) {
-        Islr__RunState state = (Islr__RunState)sqlite3_column_int(q, 0);
-        uint32_t count = (uint32_t)sqlite3_column_int64(q, 1);
-        s->children += count;
-        s->children_ended += run_state_ended(state) ? count : 0;
-        s->children_failed += run_state_ended(state) && state != ISLR__RUN_STATE__RUN_SUCCEEDED ? count : 0;
-        s->children_running += run_state_live(state) ? count : 0;
-    }
-    // What has not begun has no steps; those of a group that has ended are its own (group_keep_steps()).
-    if (rc < 0 || !s->started_ms || run_state_ended(s->state))
-        return rc;
-    return add_work(db, s, e);
-}
 
 static int read_summary(struct db *db, uint64_t run, struct pool *pool, Islr__RunDetail *d, struct error *e)
 {
@@ -228,68 +59,136 @@ static int read_summary(struct db *db, uint64_t run, struct pool *pool, Islr__Ru
     return 0;
 }
 
-static int read_ranks(struct db *db, uint64_t run, struct pool *pool, Islr__Attempt *a, struct error *e)
+static Islr__Attempt *make_attempt(sqlite3_stmt *q, struct pool *pool)
 {
-    int rc;
+    Islr__Attempt *a = pool_alloc(pool, sizeof *a);
+    islr__attempt__init(a);
+    a->has_number = a->has_started_ms = a->has_ended_ms = a->has_resumed_from_step = 1;
+    a->number = (uint32_t)sqlite3_column_int64(q, 0);
+    a->started_ms = sqlite3_column_int64(q, 1);
+    a->ended_ms = sqlite3_column_int64(q, 2);
+    a->outcome = pool_text(pool, (const char *)sqlite3_column_text(q, 3));
+    a->reason = pool_text(pool, (const char *)sqlite3_column_text(q, 4));
+    a->resumed_from_step = (uint64_t)sqlite3_column_int64(q, 5);
+    return a;
+}
+
+static Islr__RankInfo *make_rank(sqlite3_stmt *q, struct pool *pool)
+{
+    Islr__RankInfo *k = pool_alloc(pool, sizeof *k);
+    islr__rank_info__init(k);
+    k->has_rank = k->has_pid = 1;
+    k->rank = (uint32_t)sqlite3_column_int64(q, 0);
+    k->host = pool_text(pool, (const char *)sqlite3_column_text(q, 1));
+    k->pid = (uint32_t)sqlite3_column_int64(q, 2);
+    k->device = pool_text(pool, (const char *)sqlite3_column_text(q, 3));
+    return k;
+}
+
+static Islr__Event *make_event(sqlite3_stmt *q, struct pool *pool)
+{
+    Islr__Event *event = pool_alloc(pool, sizeof *event);
+    islr__event__init(event);
+    event->has_time_ms = 1;
+    event->time_ms = sqlite3_column_int64(q, 0);
+    event->has_state = sqlite3_column_type(q, 1) != SQLITE_NULL;
+    event->state = (Islr__RunState)sqlite3_column_int(q, 1);
+    event->text = pool_text(pool, (const char *)sqlite3_column_text(q, 2));
+    return event;
+}
+
+// Takes so many bytes of a message from what is left: 1, or 0: there is not so much.
+static int take_room(size_t *left, size_t bytes)
+{
+    bytes += FRAME_BYTES;
+    if (bytes > *left)
+        return 0;
+    *left -= bytes;
+    return 1;
+}
+
+static void turn_round(void **items, size_t count)
+{
+    for (size_t i = 0; i < count / 2; i++) {
+        void *item = items[i];
+        items[i] = items[count - 1 - i];
+        items[count - 1 - i] = item;
+    }
+}
+
+// The first ones, as many as there is room for.
+static int read_ranks(struct db *db, uint64_t run, struct pool *pool, Islr__Attempt *a, size_t *left, struct error *e)
+{
+    int64_t count;
+    int rc = 0;
+    if (db_number(db, e, SQL_RANK_COUNT, 0, &count, db_uint(run), db_uint(a->number)))
+        return -1;
+    a->has_rank_count = 1;
+    a->rank_count = (uint32_t)count;
     sqlite3_stmt *q = db_query(db, e, SQL_RANKS, db_uint(run), db_uint(a->number));
     if (!q)
         return -1;
-    while ((rc = db_step(db, q, e)) > 0) {
-        Islr__RankInfo *k = pool_alloc(pool, sizeof *k);
-        islr__rank_info__init(k);
-        k->has_rank = k->has_pid = 1;
-        k->rank = (uint32_t)sqlite3_column_int64(q, 0);
-        k->host = pool_text(pool, (const char *)sqlite3_column_text(q, 1));
-        k->pid = (uint32_t)sqlite3_column_int64(q, 2);
-        k->device = pool_text(pool, (const char *)sqlite3_column_text(q, 3));
+    while (*left && (rc = db_step(db, q, e)) > 0) {
+        Islr__RankInfo *k = make_rank(q, pool);
+        if (!take_room(left, islr__rank_info__get_packed_size(k))) {
+            *left = 0; // nor of earlier attempts'
+            break;
+        }
         a->ranks = pool_room(pool, a->ranks, a->n_ranks, sizeof *a->ranks);
         a->ranks[a->n_ranks++] = k;
     }
-    return rc;
+    db_reset(q);
+    return rc < 0 ? -1 : 0;
 }
 
 static int read_attempts(struct db *db, uint64_t run, struct pool *pool, Islr__RunDetail *d, struct error *e)
 {
+    size_t left = ATTEMPT_BYTES, ranks_left = RANK_BYTES;
+    int64_t count;
     int rc;
+    if (db_number(db, e, SQL_ATTEMPT_COUNT, 0, &count, db_uint(run)))
+        return -1;
+    d->has_attempt_count = 1;
+    d->attempt_count = (uint32_t)count;
     sqlite3_stmt *q = db_query(db, e, SQL_ATTEMPTS, db_uint(run));
     if (!q)
         return -1;
     while ((rc = db_step(db, q, e)) > 0) {
-        Islr__Attempt *a = pool_alloc(pool, sizeof *a);
-        islr__attempt__init(a);
-        a->has_number = a->has_started_ms = a->has_ended_ms = a->has_resumed_from_step = 1;
-        a->number = (uint32_t)sqlite3_column_int64(q, 0);
-        a->started_ms = sqlite3_column_int64(q, 1);
-        a->ended_ms = sqlite3_column_int64(q, 2);
-        a->outcome = pool_text(pool, (const char *)sqlite3_column_text(q, 3));
-        a->reason = pool_text(pool, (const char *)sqlite3_column_text(q, 4));
-        a->resumed_from_step = (uint64_t)sqlite3_column_int64(q, 5);
+        Islr__Attempt *a = make_attempt(q, pool);
+        if (!take_room(&left, islr__attempt__get_packed_size(a)))
+            break;
         d->attempts = pool_room(pool, d->attempts, d->n_attempts, sizeof *d->attempts);
         d->attempts[d->n_attempts++] = a;
     }
-    for (size_t i = 0; !rc && i < d->n_attempts; i++)
-        rc = read_ranks(db, run, pool, d->attempts[i], e);
-    return rc;
+    db_reset(q);
+    for (size_t i = 0; i < d->n_attempts && rc >= 0; i++)
+        rc = read_ranks(db, run, pool, d->attempts[i], &ranks_left, e);
+    turn_round((void **)d->attempts, d->n_attempts);
+    return rc < 0 ? -1 : 0;
 }
 
 static int read_events(struct db *db, uint64_t run, struct pool *pool, Islr__RunDetail *d, struct error *e)
 {
+    size_t left = EVENT_BYTES;
+    int64_t count;
     int rc;
+    if (db_number(db, e, SQL_EVENT_COUNT, 0, &count, db_uint(run)))
+        return -1;
+    d->has_event_count = 1;
+    d->event_count = (uint64_t)count;
     sqlite3_stmt *q = db_query(db, e, SQL_EVENTS, db_uint(run));
     if (!q)
         return -1;
     while ((rc = db_step(db, q, e)) > 0) {
-        Islr__Event *event = pool_alloc(pool, sizeof *event);
-        islr__event__init(event);
-        event->has_time_ms = 1;
-        event->time_ms = sqlite3_column_int64(q, 0);
-        event->has_state = sqlite3_column_type(q, 1) != SQLITE_NULL;
-        event->state = (Islr__RunState)sqlite3_column_int(q, 1);
-        event->text = pool_text(pool, (const char *)sqlite3_column_text(q, 2));
+        Islr__Event *event = make_event(q, pool);
+        if (!take_room(&left, islr__event__get_packed_size(event)))
+            break;
         d->events = pool_room(pool, d->events, d->n_events, sizeof *d->events);
         d->events[d->n_events++] = event;
     }
-    return rc;
+    db_reset(q);
+    turn_round((void **)d->events, d->n_events);
+    return rc < 0 ? -1 : 0;
 }
 
 int run_read_detail(struct store_reader *reader, uint64_t run, struct pool *pool, Islr__RunDetail **out,
@@ -302,7 +201,7 @@ int run_read_detail(struct store_reader *reader, uint64_t run, struct pool *pool
         return -1;
     int rc = read_summary(db, run, pool, d, e) || read_attempts(db, run, pool, d, e) ||
              read_events(db, run, pool, d, e) ||
-             checkpoint_list_newest(reader, run, DETAIL_CHECKPOINT_BYTES, pool, &d->checkpoints, &d->n_checkpoints,
+             checkpoint_list_newest(reader, run, CHECKPOINT_BYTES, pool, &d->checkpoints, &d->n_checkpoints,
                                     &d->checkpoint_count, e);
     d->has_checkpoint_count = 1;
     db_run(db, NULL, SQL_END);

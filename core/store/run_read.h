@@ -30,7 +30,9 @@ void run_list_close(struct run_list *l); // NULL is fine; before the reader is g
 int run_list_park(struct run_list *l, struct error *e);
 void run_list_resume(struct run_list *l, struct store_reader *reader);
 
-// Everything about one run: summary, job, attempts, checkpoints, events.
+// Everything about one run: summary, job, attempts, checkpoints, events. Of very many the newest, so that it is one
+// message, and how many there are.
+enum { RUN_DETAIL_MAX = 1 << 20 }; // bytes of it
 int run_read_detail(struct store_reader *reader, uint64_t run, struct pool *pool, Islr__RunDetail **out,
                     struct error *e);
 

@@ -140,6 +140,9 @@ static void answer_get(struct scripted *s, struct peer *p, const Islr__Envelope 
     attempt.has_number = 1;
     attempt.number = 1;
     attempt.outcome = "succeeded";
+    attempt.has_rank_count = detail.has_attempt_count = detail.has_event_count = s->left_out > 0;
+    attempt.rank_count = detail.attempt_count = (uint32_t)s->left_out + 1;
+    detail.event_count = (uint64_t)s->left_out + 1;
     attempt.n_ranks = 1;
     attempt.ranks = ranks;
     event.has_time_ms = 1;

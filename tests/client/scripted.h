@@ -25,6 +25,7 @@ struct scripted {
     size_t artifact_count;
     uint64_t group; // this run is one, of `members` runs, which are the first ones
     int members;
+    int left_out;     // earlier attempts, events and ranks of a run that its detail does not have
     uint64_t retried; // a member that fails in the middle of its records while the group is followed, then is retried
     // what was asked
     int submits, controls, follows, fetches, hellos, lists, watches, asks;

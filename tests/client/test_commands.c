@@ -117,6 +117,20 @@ static void show_tells_all(void **state)
         json_string_value(json_object_get(json_array_get(json_object_get(j, "attempts"), 0), "outcome")), "succeeded");
     json_decref(j);
     outcome_free(&o);
+    s.left_out = 1;
+    expect(RUN(&s, "show", "3"), 0, "  .. 1 earlier attempt is not shown\n", NULL);
+    s.left_out = 312;
+    expect(RUN(&s, "show", "3"), 0, "attempts\n  .. 312 earlier attempts are not shown\n  1 ", NULL);
+    expect(RUN(&s, "show", "3"), 0, "\n     .. and 312 more ranks\n", NULL);
+    expect(RUN(&s, "show", "3"), 0, "events\n  .. 312 earlier events are not shown\n", NULL);
+    o = RUN(&s, "show", "3", "--json");
+    j = parse(o.out);
+    assert_int_equal(json_integer_value(json_object_get(j, "attempt_count")), 313);
+    assert_int_equal(json_integer_value(json_object_get(j, "event_count")), 313);
+    assert_int_equal(
+        json_integer_value(json_object_get(json_array_get(json_object_get(j, "attempts"), 0), "rank_count")), 313);
+    json_decref(j);
+    outcome_free(&o);
     expect(RUN(&s, "show", "99"), 3, NULL, "there is no such run");
     expect(RUN(&s, "show", "99x"), 2, NULL, "'99x'");
     expect(RUN(&s, "show", "0"), 2, NULL, "'0'");

@@ -183,8 +183,22 @@ static void test_refused(void **state)
     rig_end(rig, run, attempt, ATTEMPT_LOST, 0);
     add_soup(rig, run, attempt, &there, NULL, 0, STORE_REFUSED); // too late
     Islr__AddCheckpoint message = ISLR__ADD_CHECKPOINT__INIT;
+    Islr__CheckpointInfo info = ISLR__CHECKPOINT_INFO__INIT;
+    Islr__Value value = ISLR__VALUE__INIT, *values = &value;
+    char name[RECORD_NAME_MAX + 2] = "";
     struct error e;
     assert_int_equal(checkpoint_check(&message, &e), -1);
+    message.checkpoint = &info;
+    info.what = (char *)"soup";
+    info.sha256 = (ProtobufCBinaryData){sizeof there.bytes, there.bytes};
+    info.metrics = &values;
+    info.n_metrics = 1;
+    memset(name, 'n', RECORD_NAME_MAX);
+    value.name = name;
+    assert_int_equal(checkpoint_check(&message, &e), 0);
+    name[RECORD_NAME_MAX] = 'n';
+    assert_int_equal(checkpoint_check(&message, &e), -1);
+    assert_non_null(strstr(e.text, "too long"));
 }
 
 static void test_pin(void **state)

@@ -3,6 +3,8 @@
 
 #include "tests/store/rig.h"
 
+#include "core/base/memory.h"
+
 #include "core/store/metric_block.h"
 
 static int setup(void **state)
@@ -159,6 +161,47 @@ static void test_values_that_are_no_numbers(void **state)
     pool_free(&pool);
 }
 
+// However many evaluation metrics a run names, its summary stays small: lists of everybody's runs are made of them.
+static void test_many_finals(void **state)
+{
+    enum { MANY = 3 * 200 };
+    struct rig *rig = *state;
+    struct pool pool = {0};
+    struct error e;
+    Islr__RunSummary *s;
+    uint64_t run = rig_submit(rig, "r");
+    uint32_t attempt = rig_start(rig, run, 1);
+    for (uint64_t seq = 1; seq <= 3; seq++) {
+        Islr__Records *records = rig_records(run, attempt, 1, 1);
+        Islr__MetricPoint *m = records->records[0]->metric;
+        records->records[0]->seq = seq;
+        m->evaluation = 1;
+        for (size_t i = 0; i < m->n_names; i++)
+            free(m->names[i]);
+        m->n_names = m->n_values = MANY / 3;
+        m->names = xrealloc(m->names, m->n_names, sizeof *m->names);
+        m->values = xrealloc(m->values, m->n_values, sizeof *m->values);
+        for (size_t i = 0; i < m->n_names; i++) {
+            m->names[i] = xprintf("accuracy/%llu", (unsigned long long)(MANY / 3 * (seq - 1) + i) % (MANY - 1));
+            m->values[i] = (double)seq;
+        }
+        struct record_add r = {.records = records};
+        assert_int_equal(record_check(records, &e), 0);
+        record_add_prepare(&r);
+        rig_call(rig, &r.op, STORE_DONE);
+        rig_records_free(records);
+    }
+    struct store_reader *reader = store_reader_take(rig->store, NULL);
+    assert_int_equal(run_read_summary(reader, run, &pool, &s, &e), 0);
+    store_reader_give(rig->store, reader);
+    assert_int_equal(s->n_final, RUN_FINALS_MAX);
+    assert_string_equal(s->final[0]->name, "accuracy/0");
+    assert_true(s->final[0]->value == 3); // its own figures go on
+    assert_true(s->final[1]->value == 1);
+    assert_string_equal(s->final[RUN_FINALS_MAX - 1]->name, "accuracy/255");
+    pool_free(&pool);
+}
+
 static void test_check(void **state)
 {
     (void)state;
@@ -191,6 +234,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_blocks, setup, teardown),
         cmocka_unit_test_setup_teardown(test_kinds, setup, teardown),
         cmocka_unit_test_setup_teardown(test_values_that_are_no_numbers, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_many_finals, setup, teardown),
         cmocka_unit_test(test_check),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

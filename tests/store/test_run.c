@@ -419,6 +419,65 @@ static void test_detail(void **state)
     pool_free(&pool);
 }
 
+enum { ATTEMPTS = 150, GANG = 16 };
+
+// An attempt on hosts and with a reason of long names.
+static void attempt_at_length(struct rig *rig, uint64_t run)
+{
+    static char host[201], reason[1001];
+    struct run_rank gang[GANG];
+    memset(host, 'h', sizeof host - 1);
+    memset(reason, 'r', sizeof reason - 1);
+    for (uint32_t i = 0; i < GANG; i++)
+        gang[i] = (struct run_rank){i, host, "cpu", 100 + i};
+    struct run_start start = {.run = run, .world = "w1", .ranks = gang, .rank_count = GANG, .time_ms = 3000};
+    run_start_prepare(&start);
+    rig_call(rig, &start.op, STORE_DONE);
+    free(start.folds);
+    free(start.spec);
+    struct run_end end = {
+        .run = run, .attempt = start.now.attempt, .outcome = ATTEMPT_LOST, .reason = reason, .time_ms = 4000};
+    run_end_prepare(&end);
+    rig_call(rig, &end.op, STORE_DONE);
+    if (run_state_ended(end.now.state))
+        rig_verb(rig, run, RUN_RETRY, 0);
+}
+
+// What has no room in one message is left out: the oldest, and how many there are is said.
+static void test_long_detail(void **state)
+{
+    struct rig *rig = *state;
+    struct pool pool = {0};
+    struct error e;
+    Islr__RunDetail *d;
+    uint64_t run = rig_submit(rig, "often");
+    for (int i = 0; i < ATTEMPTS; i++)
+        attempt_at_length(rig, run);
+    struct store_reader *reader = store_reader_take(rig->store, &e);
+    assert_int_equal(run_read_detail(reader, run, &pool, &d, &e), 0);
+    store_reader_give(rig->store, reader);
+    assert_in_range(islr__run_detail__get_packed_size(d), 200 << 10, RUN_DETAIL_MAX / 2);
+    assert_int_equal(d->attempt_count, ATTEMPTS);
+    assert_in_range(d->n_attempts, 50, ATTEMPTS - 1);
+    size_t with_ranks = 0;
+    for (size_t i = 0; i < d->n_attempts; i++) {
+        const Islr__Attempt *a = d->attempts[i];
+        assert_int_equal(a->number, ATTEMPTS - d->n_attempts + 1 + i);
+        assert_int_equal(a->rank_count, GANG);
+        assert_true(!with_ranks || a->n_ranks == GANG); // only the oldest of them may have a part of its ranks
+        with_ranks += a->n_ranks > 0;
+        for (size_t k = 0; k < a->n_ranks; k++)
+            assert_int_equal(a->ranks[k]->rank, k);
+    }
+    assert_in_range(with_ranks, 20, d->n_attempts - 1);
+    assert_in_range(d->n_events, 50, d->event_count - 1);
+    assert_in_range(d->event_count, 2 * ATTEMPTS, 4 * ATTEMPTS);
+    const Islr__Event *last = d->events[d->n_events - 1], *lost = d->events[d->n_events - 2];
+    assert_int_equal(last->state, ISLR__RUN_STATE__RUN_QUEUED);
+    assert_true(strstr(last->text, "rrr") || strstr(lost->text, "rrr"));
+    pool_free(&pool);
+}
+
 static void test_live(void **state)
 {
     struct rig *rig = *state;
@@ -501,6 +560,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_start_needs_queued, setup, teardown),
         cmocka_unit_test_setup_teardown(test_list, setup, teardown),
         cmocka_unit_test_setup_teardown(test_detail, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_long_detail, setup, teardown),
         cmocka_unit_test_setup_teardown(test_live, setup, teardown),
         cmocka_unit_test_setup_teardown(test_clock_set_back, setup, teardown),
     };
