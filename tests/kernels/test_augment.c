@@ -305,6 +305,32 @@ static void test_neighbours_do_not_matter(struct harness *h)
     assert_memory_equal(out[0].value, out[1].value, MAX_FRAMES * COLUMNS * sizeof *out[0].value);
 }
 
+// The partner may be any clip of the set, its first one too.
+static void test_partner_is_first(struct harness *h)
+{
+    static const char *const names[] = {"clip", "partner"};
+    static const int frames[] = {9, 4};
+    struct tensor out[3];
+    for (int order = 0; order < 3; order++) { // the third: no partner
+        struct clips c = {0};
+        for (int i = 0; i < 2; i++) {
+            int which = order == 1 ? 1 - i : i;
+            struct tensor x = tensor_normal(h, DTYPE_F32, frames[which], COLUMNS, 70 + (uint32_t)which, 1);
+            float *v = harness_memory(h, (size_t)(frames[which] * COLUMNS), sizeof *v);
+            for (int k = 0; k < frames[which] * COLUMNS; k++)
+                v[k] = (float)x.value[k];
+            clips_add(&c, names[which], v, (size_t)(frames[which] * COLUMNS));
+        }
+        clips_upload(h, &c);
+        struct augment_plan plan = plain_plan(&c, clips_find(&c, "clip"));
+        plan.partner = order < 2 ? clips_find(&c, "partner") : -1;
+        out[order] = run(h, &c, &plan, 1);
+    }
+    size_t size = MAX_FRAMES * COLUMNS * sizeof *out[0].value;
+    assert_memory_equal(out[0].value, out[1].value, size);
+    assert_memory_not_equal(out[0].value, out[2].value, size);
+}
+
 // The mirrored landmarks are pairs.
 static void test_mirror(struct harness *h)
 {
@@ -321,6 +347,7 @@ static const struct kernel_test tests[] = {
     KERNEL_TEST(test_missing_values_stay),
     KERNEL_TEST(test_interpolation_of_long_clips),
     KERNEL_TEST(test_neighbours_do_not_matter),
+    KERNEL_TEST(test_partner_is_first),
     KERNEL_TEST(test_mirror),
 };
 

@@ -7,8 +7,8 @@
 static const double EPS = 1e-5, MOMENTUM = 0.1;
 
 struct shape {
-    int clips, frames, group_clips, columns, running, odd;
-    double p; // dropout
+    int clips, frames, group_clips, columns, running, odd; // the last group may be short
+    double p;                                              // dropout
     int mask; // 1: some frames are padding, one clip has none that are real
     double center;
 };
@@ -16,7 +16,7 @@ static const struct shape shapes[] = {
     {4, 5, 2, 64, 0, 0, 0, 0, 0},       {4, 5, 2, 37, 0, 1, 0.25, 1, 0.5}, {6, 7, 6, 192, 0, 0, 0.5, 1, -3},
     {3, 25, 1, 130, 0, 0, 0.1, 0, 0},   {8, 9, 4, 150, 0, 1, 0.05, 1, 1},  {4, 5, 2, 37, 1, 0, 0, 0, 0.5},
     {4, 5, 2, 136, 1, 0, 0.25, 1, 1},   {2, 1, 2, 5, 0, 0, 0, 0, 0},       {16, 40, 16, 24, 0, 0, 0.25, 1, 100},
-    {12, 40, 1, 25, 0, 1, 0.1, 1, 0.5},
+    {12, 40, 1, 25, 0, 1, 0.1, 1, 0.5}, {5, 30, 2, 33, 0, 1, 0.1, 1, 100}, {5, 4, 2, 12, 1, 0, 0.1, 1, 0},
 };
 enum { SHAPES = sizeof shapes / sizeof *shapes };
 
@@ -37,10 +37,17 @@ static double *at(double *matrix, const struct reference *f, int row, int column
     return matrix + (size_t)row * (size_t)f->shape.columns + (size_t)column;
 }
 
+// The rows of a group, from group*group_rows on.
+static int rows_of_group(const struct reference *f, int group)
+{
+    int left = f->rows - group * f->group_rows;
+    return left < f->group_rows ? left : f->group_rows;
+}
+
 static void find_statistics(struct reference *f, int group, int column)
 {
     double mean = 0, squares = 0;
-    int first = group * f->group_rows, n = f->group_rows;
+    int first = group * f->group_rows, n = rows_of_group(f, group);
     for (int r = first; r < first + n; r++)
         mean += *at(f->z, f, r, column) / n;
     for (int r = first; r < first + n; r++)
@@ -74,7 +81,7 @@ static void forward(struct reference *f)
 static void backward_column(struct reference *f, int c, double *dz, double *dweight, double *dbias)
 {
     for (int g = 0; g < f->groups; g++) {
-        int first = g * f->group_rows, n = f->group_rows;
+        int first = g * f->group_rows, n = rows_of_group(f, g);
         double mean = *at(f->mean, f, g, c), rstd = 1 / sqrt(*at(f->var, f, g, c) + EPS), sum = 0, product = 0;
         for (int r = first; r < first + n; r++) {
             int masked;
@@ -105,7 +112,7 @@ struct fixture {
 static struct fixture make_fixture(struct harness *h, enum dtype type, const struct shape *shape)
 {
     int rows = shape->clips * shape->frames, columns = shape->columns, group_rows = shape->group_clips * shape->frames;
-    int groups = rows / group_rows;
+    int groups = (rows + group_rows - 1) / group_rows;
     size_t count = (size_t)rows * (size_t)columns, statistics = (size_t)groups * (size_t)columns;
     struct fixture f = {0};
     h->odd = shape->odd;
