@@ -130,8 +130,8 @@ static void add_cpu(struct report *r, json_t *devices)
     struct device_info info = {0};
     struct backend *b = backend_cpu_open(0, &e);
     if (!b) {
-        add_missing(r, e.text, "computing anything", "a machine with an x86-64-v2 processor (SSE4.2, since 2009)",
-                    true);
+        add_missing(r, e.text, "computing anything",
+                    "unset ISLR_CPU_ISA if it is set; else another build of oneDNN (libdnnl)", true);
         return;
     }
     add_device(devices, b, &info);

@@ -1,6 +1,4 @@
-// The CPU backend: choice of the instruction set, memory, streams (which run at once). Operations: the other files.
-// Environment: ISLR_CPU_ISA=v2|v3|v4|v4bf16 takes a lower instruction set than the machine's best (for tests); v4bf16
-// multiplies bf16 matrices as such even where fp32 is faster.
+// The CPU backend: memory, streams (which run at once). Operations: the other files.
 #include "kernels/cpu/cpu.h"
 
 #include <omp.h>
@@ -8,84 +6,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/utsname.h>
 #include <unistd.h>
 
 #include "core/base/memory.h"
 #include "core/base/parallel.h"
+#include "kernels/cpu/choose_isa.h"
 #include "kernels/cpu/gemm.h"
-
-struct isa {
-    const char *name;
-    int (*supported)(void);
-    void (*fill)(struct backend_ops *op);
-};
-
-static int has_v2(void)
-{
-    return __builtin_cpu_supports("sse4.2") && __builtin_cpu_supports("popcnt");
-}
-
-static int has_v3(void)
-{
-    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2");
-}
-
-static int has_v4(void)
-{
-    return has_v3() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-           __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq") &&
-           __builtin_cpu_supports("avx512vl");
-}
-
-void cpu_fill_v2(struct backend_ops *op);
-void cpu_fill_v3(struct backend_ops *op);
-void cpu_fill_v4(struct backend_ops *op);
-
-#ifdef CPU_BUILT_V4BF16
-void cpu_fill_v4bf16(struct backend_ops *op);
-
-static int has_v4bf16(void)
-{
-    return has_v4() && __builtin_cpu_supports("avx512bf16");
-}
-#endif
-
-static const struct isa isas[] = {
-    // best last
-    {"v2", has_v2, cpu_fill_v2},
-    {"v3", has_v3, cpu_fill_v3},
-    {"v4", has_v4, cpu_fill_v4},
-#ifdef CPU_BUILT_V4BF16
-    {"v4bf16", has_v4bf16, cpu_fill_v4bf16},
-#endif
-};
-enum { ISAS = sizeof isas / sizeof *isas };
-
-// The instruction set that was asked for, or NULL.
-static const char *wanted_isa(void)
-{
-    const char *wanted = getenv("ISLR_CPU_ISA");
-    return wanted && *wanted ? wanted : NULL;
-}
-
-static const struct isa *choose_isa(struct error *e)
-{
-    const char *wanted = wanted_isa();
-    __builtin_cpu_init();
-    for (int i = ISAS - 1; i >= 0; i--) {
-        if (wanted ? !strcmp(wanted, isas[i].name) : isas[i].supported()) {
-            if (isas[i].supported())
-                return &isas[i];
-            error_set(e, ERR_FAILED, "ISLR_CPU_ISA=%s: this processor does not have these instructions", wanted);
-            return NULL;
-        }
-    }
-    if (wanted)
-        error_set(e, ERR_INVALID, "ISLR_CPU_ISA=%s: not one of v2, v3, v4, v4bf16", wanted);
-    else
-        error_set(e, ERR_FAILED, "this processor is too old: the CPU backend needs x86-64-v2 (SSE4.2, POPCNT)");
-    return NULL;
-}
 
 // ---- memory -------------------------------------------------------------------------------------------------------
 
@@ -217,10 +144,11 @@ static void zero(struct stream *s, void *p, size_t size)
 
 // ---- backend ------------------------------------------------------------------------------------------------------
 
-// The processor's name as the kernel prints it.
+// The processor's name as the kernel prints it; not all architectures' kernels do.
 static void read_processor_name(char *name, size_t size)
 {
-    snprintf(name, size, "x86-64 processor");
+    struct utsname machine;
+    snprintf(name, size, "%s processor", uname(&machine) ? "unknown" : machine.machine);
     FILE *f = fopen("/proc/cpuinfo", "r");
     if (!f)
         return;
@@ -263,12 +191,12 @@ static void close_backend(struct backend *b)
 
 struct backend *backend_cpu_open(int threads, struct error *e)
 {
-    const struct isa *isa = choose_isa(e);
+    const struct cpu_isa *isa = cpu_choose_isa(e);
     if (!isa)
         return NULL;
     struct cpu_backend *b = xcalloc(1, sizeof *b);
     b->isa = isa->name;
-    b->native_bf16 = !strcmp(isa->name, "v4bf16") && gemm_bf16() >= (wanted_isa() ? GEMM_BF16_SLOW : GEMM_BF16_FAST);
+    b->native_bf16 = isa->has_bf16 && gemm_bf16() >= (cpu_wanted_isa() ? GEMM_BF16_SLOW : GEMM_BF16_FAST);
     b->threads = threads > 0 ? threads : parallel_cores();
     if (b->threads > omp_get_thread_limit()) // $OMP_THREAD_LIMIT
         b->threads = omp_get_thread_limit();

@@ -1,12 +1,14 @@
 // Inside the CPU backend: what its files share. Nothing outside kernels/cpu includes this.
 //
 // How a file of operations is written (mish.c is the shortest example):
-//  * It is compiled once for each instruction set (CPU_ISA: v2 = SSE4.2, v3 = AVX2+FMA, v4 = AVX-512, v4bf16 = that with
-//    the bf16 instructions), with the compiler's own -march. A function that is not static is therefore named
-//    CPU_NAME(name), which becomes cpu_name_v4 and so on. An operation `name` of backend.h is
+//  * It is compiled once for each instruction set of the architecture (CPU_ISA). x86-64: generic = SSE2 without
+//    intrinsics, v2 = SSE4.2, v3 = AVX2+FMA, v4 = AVX-512, v4bf16 = that with the bf16 instructions, with the compiler's
+//    own -march; aarch64: neon; others: generic. A function that is not static is therefore named CPU_NAME(name), which
+//    becomes cpu_name_v4 and so on. An operation `name` of backend.h is
 //        void CPU_NAME(name)(struct stream *s, const struct name *a)
-//    and stands in BACKEND_OPERATIONS; the table of backend.h is filled from that list (isa.c), and cpu.c picks the
-//    instruction set at run time. Files that need no vector code (cpu.c, gemm.c) are compiled once, for x86-64-v2.
+//    and stands in BACKEND_OPERATIONS; the table of backend.h is filled from that list (isa.c), and choose_isa.c picks
+//    the instruction set at run time. Files that need no vector code (cpu.c, gemm.c) are compiled once, for all machines
+//    of the architecture.
 //  * Vectors: vector.h (`vf` is VLEN floats; vec_load and vec_store convert fp32 and bf16 and take care of the tail of a
 //    row), mish_vector.h, dropout.h. No function may read or write beyond a row's columns.
 //  * Threads: `#pragma omp parallel for num_threads(cpu_threads(s))`. What adds up over rows splits the work in chunks

@@ -52,31 +52,6 @@ VEC_INLINE void dropout_row_begin(struct dropout_row *row, const struct dropout_
     row->first_block = (uint32_t)first_column / 8;
 }
 
-// High and low halves of m * x, lane by lane.
-VEC_INLINE void philox_multiply(uint32_t m, vu x, vu *high, vu *low)
-{
-    vu even, odd; // 64-bit products of the even and odd lanes
-#if defined(__AVX512F__)
-    __m512i factor = _mm512_set1_epi32((int)m);
-    even = (vu)_mm512_mul_epu32((__m512i)x, factor);
-    odd = (vu)_mm512_mul_epu32(_mm512_srli_epi64((__m512i)x, 32), factor);
-    *high = (vu)_mm512_mask_blend_epi32(0xAAAA, _mm512_srli_epi64((__m512i)even, 32), (__m512i)odd);
-    *low = (vu)_mm512_mask_blend_epi32(0xAAAA, (__m512i)even, _mm512_slli_epi64((__m512i)odd, 32));
-#elif defined(__AVX2__)
-    __m256i factor = _mm256_set1_epi32((int)m);
-    even = (vu)_mm256_mul_epu32((__m256i)x, factor);
-    odd = (vu)_mm256_mul_epu32(_mm256_srli_epi64((__m256i)x, 32), factor);
-    *high = (vu)_mm256_blend_epi32(_mm256_srli_epi64((__m256i)even, 32), (__m256i)odd, 0xAA);
-    *low = (vu)_mm256_blend_epi32((__m256i)even, _mm256_slli_epi64((__m256i)odd, 32), 0xAA);
-#else
-    __m128i factor = _mm_set1_epi32((int)m);
-    even = (vu)_mm_mul_epu32((__m128i)x, factor);
-    odd = (vu)_mm_mul_epu32(_mm_srli_epi64((__m128i)x, 32), factor);
-    *high = (vu)_mm_blend_epi16(_mm_srli_epi64((__m128i)even, 32), (__m128i)odd, 0xCC);
-    *low = (vu)_mm_blend_epi16((__m128i)even, _mm_slli_epi64((__m128i)odd, 32), 0xCC);
-#endif
-}
-
 // The 8 elements of each of VLEN blocks, one after the other: block[i] of the row id[i].
 static __attribute__((noinline, unused)) void dropout_draw_blocks(const struct dropout_draw *d, vu block, vu id,
                                                                   uint16_t *bits)
@@ -91,8 +66,8 @@ static __attribute__((noinline, unused)) void dropout_draw_blocks(const struct d
     uint32_t k0 = (uint32_t)d->seed, k1 = (uint32_t)(d->seed >> 32);
     for (int round = 0; round < 10; round++) {
         vu high0, low0, high1, low1;
-        philox_multiply(0xD2511F53u, c0, &high0, &low0);
-        philox_multiply(0xCD9E8D57u, c2, &high1, &low1);
+        vec_multiply_wide(0xD2511F53u, c0, &high0, &low0);
+        vec_multiply_wide(0xCD9E8D57u, c2, &high1, &low1);
         c0 = high1 ^ c1 ^ k0;
         c2 = high0 ^ c3 ^ k1;
         c1 = low1;
@@ -115,12 +90,12 @@ static __attribute__((noinline, unused)) void dropout_draw_blocks(const struct d
     _mm256_storeu_si256((__m256i *)(bits + 32), _mm256_unpacklo_epi64(b, e));
     _mm256_storeu_si256((__m256i *)(bits + 48), _mm256_unpackhi_epi64(b, e));
 #else
-    __m128i a = _mm_unpacklo_epi32((__m128i)c0, (__m128i)c1), b = _mm_unpackhi_epi32((__m128i)c0, (__m128i)c1);
-    __m128i c = _mm_unpacklo_epi32((__m128i)c2, (__m128i)c3), e = _mm_unpackhi_epi32((__m128i)c2, (__m128i)c3);
-    _mm_storeu_si128((__m128i *)bits, _mm_unpacklo_epi64(a, c));
-    _mm_storeu_si128((__m128i *)(bits + 8), _mm_unpackhi_epi64(a, c));
-    _mm_storeu_si128((__m128i *)(bits + 16), _mm_unpacklo_epi64(b, e));
-    _mm_storeu_si128((__m128i *)(bits + 24), _mm_unpackhi_epi64(b, e));
+    const vi low = {0, 4, 1, 5}, high = {2, 6, 3, 7}, low_pair = {0, 1, 4, 5}, high_pair = {2, 3, 6, 7};
+    vu a = __builtin_shuffle(c0, c1, low), b = __builtin_shuffle(c0, c1, high);
+    vu c = __builtin_shuffle(c2, c3, low), e = __builtin_shuffle(c2, c3, high);
+    vu word[4] = {__builtin_shuffle(a, c, low_pair), __builtin_shuffle(a, c, high_pair),
+                  __builtin_shuffle(b, e, low_pair), __builtin_shuffle(b, e, high_pair)};
+    memcpy(bits, word, sizeof word);
 #endif
 }
 

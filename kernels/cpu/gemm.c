@@ -72,6 +72,7 @@ const char *gemm_library(char text[32])
 
 enum gemm_bf16 gemm_bf16(void)
 {
+#if defined(__x86_64__)
     int isa = (int)dnnl_get_effective_cpu_isa();
     if ((isa & dnnl_cpu_isa_avx512_core_bf16) != dnnl_cpu_isa_avx512_core_bf16)
         return GEMM_BF16_NONE;
@@ -79,6 +80,9 @@ enum gemm_bf16 gemm_bf16(void)
     return (isa & dnnl_cpu_isa_avx512_core_amx) == dnnl_cpu_isa_avx512_core_amx || __builtin_cpu_is("amd")
                ? GEMM_BF16_FAST
                : GEMM_BF16_SLOW;
+#else
+    return GEMM_BF16_NONE; // the same bits name other instructions there
+#endif
 }
 
 struct gemm *gemm_create(int threads, struct error *e)

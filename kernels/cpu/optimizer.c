@@ -68,17 +68,6 @@ struct update {
     float ema, ema_change; // alpha, 1 - alpha
 };
 
-VEC_INLINE vf vec_sqrt(vf x)
-{
-#if defined(__AVX512F__)
-    return (vf)_mm512_sqrt_ps((__m512)x);
-#elif defined(__AVX2__)
-    return (vf)_mm256_sqrt_ps((__m256)x);
-#else
-    return (vf)_mm_sqrt_ps((__m128)x);
-#endif
-}
-
 static void update_chunk(const struct adamw *a, const struct update *u, size_t first, int length)
 {
     for (size_t i = first; i < first + (size_t)length; i += VLEN) {

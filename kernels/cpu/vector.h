@@ -1,12 +1,23 @@
 // Vectors of the instruction set that the file is compiled for, in GCC's vector extension: `vf` is VLEN floats, `vi` and
 // `vu` as many 32-bit integers; + - * / and comparisons work lane by lane (a comparison gives -1 or 0 in vi).
+//
+// What the extension has no operator for has a branch of intrinsics for x86-64's instruction sets, and one for all other
+// machines that GCC makes good NEON of (fcmgt and bif, fsqrt, umull). Both give the same bits.
+//
+// The compiler may contract a * b + c to one rounding: v3, v4 and NEON have such an instruction, v2 and generic have none.
+// So floats differ by roundings between instruction sets, as they do by the order of sums, which follows VLEN; the tests'
+// tolerances hold for all of them. What is drawn (dropout.h) is integers, the same everywhere.
 #ifndef ISLR_KERNELS_CPU_VECTOR_H
 #define ISLR_KERNELS_CPU_VECTOR_H
 
 #include <assert.h>
-#include <immintrin.h>
+#include <math.h>
 #include <stdint.h>
 #include <string.h>
+
+#ifdef __SSE4_1__
+#include <immintrin.h>
+#endif
 
 #include "kernels/backend.h"
 
@@ -57,25 +68,72 @@ VEC_INLINE vf vec_select(vi mask, vf yes, vf no) // mask: -1 or 0 in each lane
     return (vf)((mask & (vi)yes) | (~mask & (vi)no));
 }
 
+// The lesser lanes; b where one of the two is NaN.
 VEC_INLINE vf vec_min(vf a, vf b)
 {
 #if defined(__AVX512F__)
     return (vf)_mm512_min_ps((__m512)a, (__m512)b);
 #elif defined(__AVX2__)
     return (vf)_mm256_min_ps((__m256)a, (__m256)b);
-#else
+#elif defined(__SSE4_1__)
     return (vf)_mm_min_ps((__m128)a, (__m128)b);
+#else
+    return vec_select(a < b, a, b);
 #endif
 }
 
+// The greater lanes; b where one of the two is NaN.
 VEC_INLINE vf vec_max(vf a, vf b)
 {
 #if defined(__AVX512F__)
     return (vf)_mm512_max_ps((__m512)a, (__m512)b);
 #elif defined(__AVX2__)
     return (vf)_mm256_max_ps((__m256)a, (__m256)b);
-#else
+#elif defined(__SSE4_1__)
     return (vf)_mm_max_ps((__m128)a, (__m128)b);
+#else
+    return vec_select(a > b, a, b);
+#endif
+}
+
+VEC_INLINE vf vec_sqrt(vf x)
+{
+#if defined(__AVX512F__)
+    return (vf)_mm512_sqrt_ps((__m512)x);
+#elif defined(__AVX2__)
+    return (vf)_mm256_sqrt_ps((__m256)x);
+#elif defined(__SSE4_1__)
+    return (vf)_mm_sqrt_ps((__m128)x);
+#else
+    vf root;
+    for (int i = 0; i < VLEN; i++)
+        root[i] = sqrtf(x[i]);
+    return root;
+#endif
+}
+
+// High and low halves of m * x.
+VEC_INLINE void vec_multiply_wide(uint32_t m, vu x, vu *high, vu *low)
+{
+#if defined(__AVX512F__)
+    __m512i factor = _mm512_set1_epi32((int)m), even = _mm512_mul_epu32((__m512i)x, factor);
+    __m512i odd = _mm512_mul_epu32(_mm512_srli_epi64((__m512i)x, 32), factor);
+    *high = (vu)_mm512_mask_blend_epi32(0xAAAA, _mm512_srli_epi64(even, 32), odd);
+    *low = (vu)_mm512_mask_blend_epi32(0xAAAA, even, _mm512_slli_epi64(odd, 32));
+#elif defined(__AVX2__)
+    __m256i factor = _mm256_set1_epi32((int)m), even = _mm256_mul_epu32((__m256i)x, factor);
+    __m256i odd = _mm256_mul_epu32(_mm256_srli_epi64((__m256i)x, 32), factor);
+    *high = (vu)_mm256_blend_epi32(_mm256_srli_epi64(even, 32), odd, 0xAA);
+    *low = (vu)_mm256_blend_epi32(even, _mm256_slli_epi64(odd, 32), 0xAA);
+#elif defined(__SSE4_1__)
+    __m128i factor = _mm_set1_epi32((int)m), even = _mm_mul_epu32((__m128i)x, factor);
+    __m128i odd = _mm_mul_epu32(_mm_srli_epi64((__m128i)x, 32), factor);
+    *high = (vu)_mm_blend_epi16(_mm_srli_epi64(even, 32), odd, 0xCC);
+    *low = (vu)_mm_blend_epi16(even, _mm_slli_epi64(odd, 32), 0xCC);
+#else
+    *low = x * m;
+    for (int i = 0; i < VLEN; i++)
+        (*high)[i] = (uint32_t)((uint64_t)x[i] * m >> 32);
 #endif
 }
 

@@ -8,6 +8,7 @@
 #include <cstdlib>
 
 #include <sys/mman.h>
+#include <unistd.h>
 
 #ifndef __x86_64__
 #include <ucontext.h>
@@ -28,7 +29,7 @@ enum { STACK_SIZE = 256 << 10 }; // its frames are larger
 #else
 enum { STACK_SIZE = 64 << 10 };
 #endif
-enum { PAGE = 4096 };
+static const size_t page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
 
 struct context {
 #ifdef __x86_64__
@@ -127,8 +128,8 @@ struct fiber *fiber_create()
 {
     struct fiber *f = new fiber();
     void *p =
-        mmap(nullptr, PAGE + STACK_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (p == MAP_FAILED || mprotect(p, PAGE, PROT_NONE)) {
+        mmap(nullptr, page + STACK_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (p == MAP_FAILED || mprotect(p, page, PROT_NONE)) {
         fprintf(stderr, "cudahost: no memory for the stack of a thread\n");
         abort();
     }
@@ -136,12 +137,12 @@ struct fiber *fiber_create()
     f->finished = 1;
 #ifdef __x86_64__
     // As cudahost_switch leaves a stack: six registers, then where to go; there the stack is 8 off from 16.
-    uintptr_t *top = reinterpret_cast<uintptr_t *>(f->memory + PAGE + STACK_SIZE) - 2;
+    uintptr_t *top = reinterpret_cast<uintptr_t *>(f->memory + page + STACK_SIZE) - 2;
     *top = reinterpret_cast<uintptr_t>(fiber_main);
     f->context.top = top - 6;
 #else
     getcontext(&f->context.registers);
-    f->context.registers.uc_stack.ss_sp = f->memory + PAGE;
+    f->context.registers.uc_stack.ss_sp = f->memory + page;
     f->context.registers.uc_stack.ss_size = STACK_SIZE;
     makecontext(&f->context.registers, fiber_main, 0);
 #endif
@@ -153,16 +154,16 @@ void fiber_destroy(struct fiber *f)
     if (!f)
         return;
 #ifdef FIBER_ASAN
-    __asan_unpoison_memory_region(f->memory + PAGE, STACK_SIZE);
+    __asan_unpoison_memory_region(f->memory + page, STACK_SIZE);
 #endif
-    munmap(f->memory, PAGE + STACK_SIZE);
+    munmap(f->memory, page + STACK_SIZE);
     delete f;
 }
 
 int fiber_resume(struct fiber *f)
 {
     running = f;
-    switch_context(&caller, &f->context, f->memory + PAGE, STACK_SIZE);
+    switch_context(&caller, &f->context, f->memory + page, STACK_SIZE);
     arrived(&caller, nullptr, nullptr);
     running = nullptr;
     return f->finished;

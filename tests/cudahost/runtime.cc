@@ -26,7 +26,10 @@
 #endif
 
 enum { PRIORITY_LEAST = 0, PRIORITY_GREATEST = -5 }; // the numbers of recent cards
-enum { POISON = 0xFF, ALIGN = 256, PAGE = 4096 };    // 0xFFFF and 0xFFFFFFFF are NaN in every type
+enum { POISON = 0xFF, ALIGN = 256 };                 // 0xFFFF and 0xFFFFFFFF are NaN in every type
+#ifndef RUNTIME_ASAN
+static const size_t page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
+#endif
 
 struct cudahost_stream {
     std::deque<std::function<cudaError_t()>> queue;
@@ -307,13 +310,16 @@ cudaError_t cudaMalloc(void **p, size_t size)
     b.mapping = static_cast<char *>(data);
     memset(data, POISON, size);
 #else
-    size_t room = (size + PAGE - 1) / PAGE * PAGE;
-    b.mapped = room + PAGE;
+    size_t room = (size + page - 1) / page * page;
+    b.mapped = room + page;
     void *mapping = mmap(nullptr, b.mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (mapping == MAP_FAILED)
         return result(cudaErrorMemoryAllocation);
     b.mapping = static_cast<char *>(mapping);
-    mprotect(b.mapping + room, PAGE, PROT_NONE);
+    if (mprotect(b.mapping + room, page, PROT_NONE)) {
+        munmap(mapping, b.mapped);
+        return result(cudaErrorMemoryAllocation);
+    }
     memset(b.mapping, POISON, room);
     char *data = b.mapping + room - (size + ALIGN - 1) / ALIGN * ALIGN;
 #endif
@@ -340,7 +346,7 @@ static void check_guards(const char *data, const struct block &b)
 {
 #ifndef RUNTIME_ASAN
     check_poison(b.mapping, data, data, b.size);
-    check_poison(data + b.size, b.mapping + b.mapped - PAGE, data, b.size);
+    check_poison(data + b.size, b.mapping + b.mapped - page, data, b.size);
 #else
     (void)data, (void)b;
 #endif

@@ -3,8 +3,14 @@
 #ifndef ISLR_TESTS_CUDAHOST_CUDA_FP16_H
 #define ISLR_TESTS_CUDAHOST_CUDA_FP16_H
 
+#ifdef __aarch64__
+typedef __fp16 cudahost_fp16; // g++ knows _Float16 there from 13 on
+#else
+typedef _Float16 cudahost_fp16;
+#endif
+
 struct __half {
-    _Float16 value;
+    cudahost_fp16 value;
 };
 
 static inline float __half2float(__half x)
@@ -14,7 +20,7 @@ static inline float __half2float(__half x)
 
 static inline __half __float2half_rn(float x)
 {
-    return {static_cast<_Float16>(x)};
+    return {static_cast<cudahost_fp16>(x)};
 }
 
 #endif
