@@ -25,6 +25,7 @@ struct upload {
     struct upload *next;
     struct server *server;
     struct hash hash;
+    uint64_t run;
     uint64_t total, have;
     struct piece *pieces; // the first one is being dealt with while `busy`
     int busy;
@@ -117,7 +118,7 @@ static struct upload *upload_of(struct store_op *op)
 static void open_part(uv_work_t *w)
 {
     struct upload *u = w->data;
-    u->part = artifact_upload_open(&u->server->artifacts, &u->hash, u->total, &u->error);
+    u->part = artifact_upload_open(&u->server->artifacts, &u->hash, u->run, u->total, &u->error);
     u->failed = !u->part;
 }
 
@@ -166,7 +167,8 @@ static void published(uv_work_t *w, int status)
         u->busy = 0;
         fail(u, &u->error);
     } else {
-        u->request.add = (struct artifact_add){.hash = u->hash, .size = u->total, .time_ms = server_now_ms()};
+        u->request.add =
+            (struct artifact_add){.hash = u->hash, .size = u->total, .run = u->run, .time_ms = server_now_ms()};
         u->request.add.op.done = added;
         artifact_add_prepare(&u->request.add);
         server_queue(s, &u->request.add.op);
@@ -241,7 +243,7 @@ static void next_step(struct upload *u)
 static void begin(struct upload *u)
 {
     u->busy = 1;
-    u->request.touch = (struct artifact_touch){.hash = u->hash, .time_ms = server_now_ms()};
+    u->request.touch = (struct artifact_touch){.hash = u->hash, .run = u->run, .time_ms = server_now_ms()};
     u->request.touch.op.done = asked;
     artifact_touch_prepare(&u->request.touch);
     server_queue(u->server, &u->request.touch.op);
@@ -249,16 +251,17 @@ static void begin(struct upload *u)
 
 // ---- messages -------------------------------------------------------------------------------------------------------
 
-// Only the first rank of a gang uploads. What one whose run has just been taken from it still has on its way is not held
-// against it.
-static int check_rank(struct session *session, const Islr__Envelope *m)
+// The run that it is for, 0: it is refused. Only the first rank of a gang uploads. What one whose run has just been taken
+// from it still has on its way is not held against it.
+static uint64_t find_run(struct session *session, const Islr__Envelope *m)
 {
     struct worker *w = session->worker;
     struct error e;
     if (!w)
-        return -1; // its connection is closing
-    if (worker_reports_on(w))
-        return 0;
+        return 0; // its connection is closing
+    const struct run *r = worker_reports_on(w);
+    if (r)
+        return r->id;
     error_set(&e, w->has_reported ? ERR_NOT_FOUND : ERR_DENIED,
               "rank %u of world %.8s is not the first rank of a run: it has nothing to upload", w->rank,
               w->world->name);
@@ -266,7 +269,7 @@ static int check_rank(struct session *session, const Islr__Envelope *m)
         session_reply_fault(session, m->id, &e);
     else
         session_refuse(session, m, &e);
-    return -1;
+    return 0;
 }
 
 static int check(const Islr__Put *q, const struct upload *u, struct error *e)
@@ -283,18 +286,20 @@ static int check(const Islr__Put *q, const struct upload *u, struct error *e)
     return 0;
 }
 
-static struct upload *find(struct server *s, const Islr__Put *q)
+static struct upload *find(struct server *s, const Islr__Put *q, uint64_t run)
 {
     struct upload *u = s->uploads.first;
-    while (u && (q->sha256.len != sizeof u->hash.bytes || memcmp(u->hash.bytes, q->sha256.data, q->sha256.len)))
+    while (u && (u->run != run || q->sha256.len != sizeof u->hash.bytes ||
+                 memcmp(u->hash.bytes, q->sha256.data, q->sha256.len)))
         u = u->next;
     return u;
 }
 
-static struct upload *add(struct server *s, const Islr__Put *q)
+static struct upload *add(struct server *s, const Islr__Put *q, uint64_t run)
 {
     struct upload *u = xcalloc(1, sizeof *u);
     u->server = s;
+    u->run = run;
     memcpy(u->hash.bytes, q->sha256.data, sizeof u->hash.bytes);
     u->total = q->total;
     u->next = s->uploads.first;
@@ -305,17 +310,18 @@ static struct upload *add(struct server *s, const Islr__Put *q)
 void handle_put(struct session *session, Islr__Envelope *m)
 {
     struct server *s = session->server;
-    struct upload *u = find(s, m->put);
     struct error e;
-    if (check_rank(session, m))
+    uint64_t run = find_run(session, m);
+    if (!run)
         return;
+    struct upload *u = find(s, m->put, run);
     if (check(m->put, u, &e)) {
         session_reply_fault(session, m->id, &e);
         return;
     }
     int fresh = !u;
     if (fresh)
-        u = add(s, m->put);
+        u = add(s, m->put, run);
     struct piece *p = xcalloc(1, sizeof *p), **last = &u->pieces;
     p->session = session_hold(session);
     p->m = session_keep_message(session);

@@ -134,8 +134,8 @@ static int take_up(struct artifact_upload *u, struct error *e)
     return n < 0 ? error_set_errno(e, ERR_FAILED, "cannot read %s", u->path) : 0;
 }
 
-struct artifact_upload *artifact_upload_open(const struct artifact_store *s, const struct hash *hash, uint64_t total,
-                                             struct error *e)
+struct artifact_upload *artifact_upload_open(const struct artifact_store *s, const struct hash *hash, uint64_t run,
+                                             uint64_t total, struct error *e)
 {
     char hex[65];
     hash_to_hex(hash, hex);
@@ -143,7 +143,7 @@ struct artifact_upload *artifact_upload_open(const struct artifact_store *s, con
     u->store = s;
     u->hash = *hash;
     u->total = total;
-    u->path = xprintf("%s/%s.part", s->incoming, hex);
+    u->path = xprintf("%s/%s-%llu.part", s->incoming, hex, (unsigned long long)run);
     u->hasher = hasher_create();
     u->fd = open(u->path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (u->fd < 0)

@@ -1,6 +1,6 @@
 // Artifacts: files by the SHA-256 of their content, below the server's directory:
 //     artifacts/ab/abcdef..   complete, verified, durable, never changed
-//     incoming/abcdef...part  being uploaded; a broken upload goes on where it stopped
+//     incoming/abcdef..-7.part being uploaded by run 7; a broken upload goes on where it stopped
 //     trash/                  about to be removed
 //     quarantine/             taken out of the store by `islrd fsck --repair`, kept for a person to look at
 // Knows no database (artifact_row.h) and no loop: everything here blocks for as long as the disk takes.
@@ -34,21 +34,22 @@ int artifact_store_hold(const struct artifact_store *s, enum artifact_hold hold)
 
 // ---- uploads --------------------------------------------------------------------------------------------------------
 
-// One upload under way, used by one thread at a time. There must be no second one of the same hash.
+// One upload under way, used by one thread at a time. There must be no second one of the same hash and run. Each run brings
+// all of a file's bytes, those too that another run has brought already: what it cannot bring is not its own.
 struct artifact_upload;
 
 // Begins or takes up again: what is there already is read and hashed anew, so a part that a crash has damaged is found
 // out at the end, never believed.
-struct artifact_upload *artifact_upload_open(const struct artifact_store *s, const struct hash *hash, uint64_t total,
-                                             struct error *e);
+struct artifact_upload *artifact_upload_open(const struct artifact_store *s, const struct hash *hash, uint64_t run,
+                                             uint64_t total, struct error *e);
 uint64_t artifact_upload_have(const struct artifact_upload *u);
 
 // Data that begins at `offset`. What is there already is passed over; data beyond a gap is not taken (have() says where
 // to go on). ERR_INVALID when it goes beyond the total.
 int artifact_upload_write(struct artifact_upload *u, uint64_t offset, const void *data, size_t size, struct error *e);
 
-// All bytes are there: verifies the hash, syncs, moves into place, syncs the directory. Frees u. ERR_DAMAGED: the
-// content is not what the hash says (the part is removed).
+// All bytes are there: verifies the hash, syncs, moves into place (also of a file that is there, which has the same content
+// or was damaged), syncs the directory. Frees u. ERR_DAMAGED: the content is not what the hash says (the part is removed).
 int artifact_upload_commit(struct artifact_upload *u, struct error *e);
 void artifact_upload_suspend(struct artifact_upload *u); // frees u, the part stays; NULL is fine
 

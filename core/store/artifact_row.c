@@ -10,8 +10,14 @@
 static const char SQL_ADD[] =
     "INSERT INTO artifacts (sha256, size_bytes, created_ms, touched_ms) VALUES (?1, ?2, ?3, ?3)"
     " ON CONFLICT (sha256) DO UPDATE SET touched_ms = excluded.touched_ms, lost_ms = 0";
-static const char SQL_TOUCH[] = "UPDATE artifacts SET touched_ms = ? WHERE sha256 = ? AND lost_ms = 0"
-                                " RETURNING size_bytes";
+static const char SQL_BROUGHT[] = "INSERT OR IGNORE INTO uploads (run_id, artifact_id)"
+                                  " SELECT ?, id FROM artifacts WHERE sha256 = ?";
+static const char SQL_OF_RUN[] =
+    "SELECT id FROM artifacts a WHERE sha256 = ?1 AND lost_ms = 0 AND (?2 = 0"
+    " OR EXISTS (SELECT 1 FROM uploads u WHERE u.artifact_id = a.id AND u.run_id = ?2)"
+    " OR EXISTS (SELECT 1 FROM checkpoints c WHERE c.artifact_id = a.id AND c.run_id = ?2))";
+static const char SQL_NAMED[] = "DELETE FROM uploads WHERE artifact_id = ? AND run_id = ?";
+static const char SQL_TOUCH[] = "UPDATE artifacts SET touched_ms = ? WHERE id = ? RETURNING size_bytes";
 static const char SQL_LOST[] = "UPDATE artifacts SET lost_ms = ? WHERE sha256 = ? AND lost_ms = 0";
 static const char SQL_FIND[] = "SELECT size_bytes, lost_ms <> 0 FROM artifacts WHERE sha256 = ?";
 static const char SQL_TOTAL[] = "SELECT sum(size_bytes) FROM artifacts WHERE lost_ms = 0";
@@ -27,7 +33,9 @@ static struct db_value hash_value(const struct hash *h)
 static int apply_add(struct db *db, struct store_op *op, struct error *e)
 {
     struct artifact_add *r = (struct artifact_add *)op;
-    return db_run(db, e, SQL_ADD, hash_value(&r->hash), db_uint(r->size), db_int(r->time_ms));
+    if (db_run(db, e, SQL_ADD, hash_value(&r->hash), db_uint(r->size), db_int(r->time_ms)))
+        return -1;
+    return r->run ? db_run(db, e, SQL_BROUGHT, db_uint(r->run), hash_value(&r->hash)) : 0;
 }
 
 void artifact_add_prepare(struct artifact_add *r)
@@ -35,11 +43,22 @@ void artifact_add_prepare(struct artifact_add *r)
     r->op.apply = apply_add;
 }
 
+int artifact_of_run(struct db *db, const struct hash *hash, uint64_t run, int64_t *id, struct error *e)
+{
+    return db_number(db, e, SQL_OF_RUN, 0, id, hash_value(hash), db_uint(run));
+}
+
+int artifact_named(struct db *db, uint64_t run, int64_t id, struct error *e)
+{
+    return db_run(db, e, SQL_NAMED, db_int(id), db_uint(run));
+}
+
 static int apply_touch(struct db *db, struct store_op *op, struct error *e)
 {
     struct artifact_touch *r = (struct artifact_touch *)op;
-    int64_t size;
-    if (db_number(db, e, SQL_TOUCH, -1, &size, db_int(r->time_ms), hash_value(&r->hash)))
+    int64_t id, size;
+    if (artifact_of_run(db, &r->hash, r->run, &id, e) ||
+        db_number(db, e, SQL_TOUCH, -1, &size, db_int(r->time_ms), db_int(id)))
         return -1;
     r->exists = size >= 0;
     r->size = size >= 0 ? (uint64_t)size : 0;

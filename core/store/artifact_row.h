@@ -15,19 +15,23 @@
 
 enum { ARTIFACT_GRACE_MS = 15 * 60 * 1000 }; // how long an artifact may wait for a checkpoint to refer to it
 
-// The file is durable: it is an artifact from now on. Knowing it already is fine.
+// The file is durable: it is an artifact from now on. Knowing it already is fine. `run` has brought all of it (0: no run
+// has): from now on it may name it as its checkpoint.
 struct artifact_add {
     struct store_op op;
     struct hash hash;
-    uint64_t size;
+    uint64_t size, run;
     int64_t time_ms;
 };
 void artifact_add_prepare(struct artifact_add *r);
 
-// Somebody is about to refer to an artifact: is it there, and not lost? Then it stays for ARTIFACT_GRACE_MS at least.
+// A run is about to refer to an artifact: is it there, and not lost, and one that the run has brought or named before?
+// Then it stays for ARTIFACT_GRACE_MS at least. To know a hash alone does not make one a run's: who has the content brings
+// it once more.
 struct artifact_touch {
     struct store_op op;
     struct hash hash;
+    uint64_t run;
     int64_t time_ms;
     // results
     int exists;
@@ -54,6 +58,11 @@ struct artifact_collect {
     uint64_t bytes;
 };
 void artifact_collect_prepare(struct artifact_collect *r);
+
+// Private to core/store: an artifact that is not lost, and that a run (0: any) has brought or named. Its number, 0: none.
+struct db;
+int artifact_of_run(struct db *db, const struct hash *hash, uint64_t run, int64_t *id, struct error *e);
+int artifact_named(struct db *db, uint64_t run, int64_t id, struct error *e); // the run has, as its checkpoint
 
 // Reading. 1: known, though its file may be lost; 0: not; -1.
 int artifact_find(struct store_reader *reader, const struct hash *hash, uint64_t *size, int *lost, struct error *e);

@@ -5,6 +5,7 @@
 
 #include "core/base/hash.h"
 #include "core/spec/bounds.h"
+#include "core/store/artifact_row.h"
 #include "core/store/db.h"
 #include "core/store/record.h"
 #include "core/store/retention.h"
@@ -15,7 +16,6 @@ enum { CHECKPOINT_FRAME_BYTES = 8 }; // what a CheckpointInfo in a message has b
 _Static_assert((int)BOUND_LIST_MAX <= (int)BOUND_SOUP_MAX, "a soup of all models that a job may name can be kept");
 
 static const char SQL_OPEN[] = "SELECT ended_ms = 0 FROM attempts WHERE run_id = ? AND number = ?";
-static const char SQL_ARTIFACT[] = "SELECT id FROM artifacts WHERE sha256 = ? AND lost_ms = 0";
 static const char SQL_FIND[] = "SELECT id FROM checkpoints WHERE run_id = ? AND attempt = ? AND what = ? AND epoch = ?"
                                " AND step = ? AND artifact_id = ?";
 static const char SQL_ADD[] = "INSERT INTO checkpoints (run_id, attempt, what, epoch, step, time_ms, artifact_id)"
@@ -36,8 +36,9 @@ static const char SQL_PIN[] = "UPDATE checkpoints SET pinned = ? WHERE id = ?";
 static const char SQL_LIST[] = LISTED " AND c.id > ?2 ORDER BY c.id";
 static const char SQL_NEWEST[] = LISTED " ORDER BY c.id DESC";
 static const char SQL_COUNT[] = "SELECT count(*) FROM checkpoints WHERE run_id = ?";
-static const char SQL_KINDS[] = "SELECT DISTINCT c.what, c.epoch FROM artifacts a JOIN checkpoints c"
-                                " ON c.artifact_id = a.id WHERE a.sha256 = ? AND c.run_id = ?";
+static const char SQL_KINDS[] = "SELECT DISTINCT c.what, c.epoch FROM artifacts a"
+                                " JOIN checkpoints c INDEXED BY checkpoints_by_artifact ON c.artifact_id = a.id"
+                                " WHERE a.sha256 = ? AND c.run_id = ?"; // or all of the run's would be gone through
 static const char SQL_OF_RUN[] = "SELECT 1 FROM artifacts a JOIN checkpoints c ON c.artifact_id = a.id"
                                  " WHERE a.sha256 = ?1 AND c.run_id = ?2 LIMIT 1";
 static const char SQL_BELOW[] = "SELECT 1 FROM artifacts a JOIN checkpoints c ON c.artifact_id = a.id"
@@ -110,11 +111,14 @@ static int apply_add(struct db *db, struct store_op *op, struct error *e)
     struct checkpoint_add *r = (struct checkpoint_add *)op;
     const Islr__AddCheckpoint *m = r->message;
     const Islr__CheckpointInfo *c = m->checkpoint;
+    struct hash hash;
+    char hex[65];
     int64_t open, artifact, id;
+    memcpy(hash.bytes, c->sha256.data, sizeof hash.bytes);
     r->existed = 0;
     if (reporter_check(db, r->by, m->run, m->attempt, e) ||
         db_number(db, e, SQL_OPEN, -1, &open, db_uint(m->run), db_uint(m->attempt)) ||
-        db_number(db, e, SQL_ARTIFACT, 0, &artifact, db_blob(c->sha256.data, c->sha256.len)) ||
+        artifact_of_run(db, &hash, r->by ? m->run : 0, &artifact, e) ||
         db_number(db, e, SQL_FIND, 0, &id, db_uint(m->run), db_uint(m->attempt), db_text(c->what), db_uint(c->epoch),
                   db_uint(c->step), db_int(artifact)))
         return -1;
@@ -125,10 +129,11 @@ static int apply_add(struct db *db, struct store_op *op, struct error *e)
     if (open != 1)
         return error_set(e, ERR_NOT_FOUND, "attempt %u of run %llu %s", m->attempt, (unsigned long long)m->run,
                          open < 0 ? "is not known" : "has ended");
+    hash_to_hex(&hash, hex);
     if (!artifact)
-        return error_set(e, ERR_NOT_FOUND, "the file of a checkpoint (%s) of run %llu has not been uploaded", c->what,
-                         (unsigned long long)m->run);
-    return add_new(db, r, artifact, e);
+        return error_set(e, ERR_NOT_FOUND, "the file of a checkpoint (%s) of run %llu, %s, has not been uploaded by it",
+                         c->what, (unsigned long long)m->run, hex);
+    return add_new(db, r, artifact, e) || artifact_named(db, m->run, artifact, e) ? -1 : 0;
 }
 
 void checkpoint_add_prepare(struct checkpoint_add *r)

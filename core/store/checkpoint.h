@@ -15,7 +15,8 @@ int checkpoint_check(const Islr__AddCheckpoint *m, struct error *e);
 
 // Names an artifact as a run's checkpoint; of resume points only the newest stay (retention.h). The same checkpoint of
 // the same attempt again is `existed`. REFUSED: another rank reports on the attempt (ERR_DENIED), it has ended or is none
-// (ERR_NOT_FOUND), the artifact or a soup's ingredient is not there (ERR_NOT_FOUND).
+// (ERR_NOT_FOUND), the artifact is not there or not this run's (artifact_row.h; the server itself names any), or a soup's
+// ingredient is not there (ERR_NOT_FOUND).
 struct checkpoint_add {
     struct store_op op;
     const Islr__AddCheckpoint *message; // checked

@@ -163,7 +163,14 @@ static const char MIGRATION_4[] =
     ") STRICT;";
 
 // A run may have tens of thousands of checkpoints: a piece of them in their order, and its few resume points among them.
+// uploads: what a run has brought and not named yet. A run names as its own what it has brought or has named before.
 static const char MIGRATION_5[] =
+    "CREATE TABLE uploads ("
+    "  artifact_id INTEGER NOT NULL REFERENCES artifacts ON DELETE CASCADE, run_id INTEGER NOT NULL REFERENCES runs,"
+    "  PRIMARY KEY (artifact_id, run_id)"
+    ") STRICT, WITHOUT ROWID;"
+    "DROP INDEX checkpoints_by_artifact;"
+    "CREATE INDEX checkpoints_by_artifact ON checkpoints (artifact_id, run_id);"
     "CREATE INDEX checkpoints_by_run ON checkpoints (run_id);"
     "CREATE INDEX checkpoints_to_resume ON checkpoints (run_id, what) WHERE what = 'resume';";
 

@@ -198,7 +198,7 @@ struct hash rig_file(struct rig *rig, const char *content)
     struct hash hash = hash_memory(content, strlen(content));
     struct error e;
     assert_int_equal(artifact_store_open(&artifacts, rig->directory, &e), 0);
-    struct artifact_upload *u = artifact_upload_open(&artifacts, &hash, strlen(content), &e);
+    struct artifact_upload *u = artifact_upload_open(&artifacts, &hash, 0, strlen(content), &e);
     assert_non_null(u);
     assert_int_equal(artifact_upload_write(u, 0, content, strlen(content), &e), 0);
     assert_int_equal(artifact_upload_commit(u, &e), 0);

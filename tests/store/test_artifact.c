@@ -45,7 +45,7 @@ static void test_upload_in_pieces(void **state)
 {
     (void)state;
     struct error e;
-    struct artifact_upload *u = artifact_upload_open(&store, &hash, SIZE, &e);
+    struct artifact_upload *u = artifact_upload_open(&store, &hash, 7, SIZE, &e);
     size_t at = 0;
     while (at < SIZE) {
         size_t size = 1 + at * 7919 % 300000;
@@ -56,7 +56,7 @@ static void test_upload_in_pieces(void **state)
         assert_int_equal(artifact_upload_have(u), at);
         if (at % 3 == 0) { // broken off here
             artifact_upload_suspend(u);
-            u = artifact_upload_open(&store, &hash, SIZE, &e);
+            u = artifact_upload_open(&store, &hash, 7, SIZE, &e);
             assert_int_equal(artifact_upload_have(u), at);
         }
     }
@@ -75,7 +75,7 @@ static void test_gap_and_short(void **state)
 {
     (void)state;
     struct error e;
-    struct artifact_upload *u = artifact_upload_open(&store, &hash, SIZE, &e);
+    struct artifact_upload *u = artifact_upload_open(&store, &hash, 7, SIZE, &e);
     assert_int_equal(artifact_upload_write(u, 100, content + 100, 50, &e), 0);
     assert_int_equal(artifact_upload_have(u), 0);
     assert_int_equal(artifact_upload_write(u, 0, content, 100, &e), 0);
@@ -89,21 +89,21 @@ static void test_wrong_content(void **state)
     struct error e;
     char part[200], hex[65];
     hash_to_hex(&hash, hex);
-    snprintf(part, sizeof part, "%s/incoming/%s.part", directory, hex);
+    snprintf(part, sizeof part, "%s/incoming/%s-7.part", directory, hex);
     // what a crash has left is damaged: found out at the end, and begun anew
     assert_int_equal(file_write_atomic(part, "not the beginning", 17, NULL), 0);
-    struct artifact_upload *u = artifact_upload_open(&store, &hash, SIZE, &e);
+    struct artifact_upload *u = artifact_upload_open(&store, &hash, 7, SIZE, &e);
     assert_int_equal(artifact_upload_have(u), 17);
     assert_int_equal(artifact_upload_write(u, 17, content + 17, SIZE - 17, &e), 0);
     assert_int_equal(artifact_upload_commit(u, &e), -1);
     assert_int_equal(e.code, ERR_DAMAGED);
     assert_false(file_exists(part));
-    u = artifact_upload_open(&store, &hash, SIZE, &e);
+    u = artifact_upload_open(&store, &hash, 7, SIZE, &e);
     assert_int_equal(artifact_upload_have(u), 0);
     artifact_upload_suspend(u);
     // longer than the whole: no part of it
     assert_int_equal(file_write_atomic(part, content, SIZE, NULL), 0);
-    u = artifact_upload_open(&store, &hash, 100, &e);
+    u = artifact_upload_open(&store, &hash, 7, 100, &e);
     assert_int_equal(artifact_upload_have(u), 0);
     artifact_upload_suspend(u);
 }
@@ -111,7 +111,7 @@ static void test_wrong_content(void **state)
 static void put(const void *data, size_t size, struct hash *h)
 {
     *h = hash_memory(data, size);
-    struct artifact_upload *u = artifact_upload_open(&store, h, size, NULL);
+    struct artifact_upload *u = artifact_upload_open(&store, h, 7, size, NULL);
     assert_int_equal(artifact_upload_write(u, 0, data, size, NULL), 0);
     assert_int_equal(artifact_upload_commit(u, NULL), 0);
 }

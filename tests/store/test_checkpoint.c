@@ -222,19 +222,86 @@ static void test_pin(void **state)
     pool_free(&pool);
 }
 
+static struct hash bring(struct rig *rig, uint64_t run, const char *content, int64_t time_ms)
+{
+    struct artifact_add r = {
+        .hash = hash_memory(content, strlen(content)), .size = strlen(content), .run = run, .time_ms = time_ms};
+    artifact_add_prepare(&r);
+    rig_call(rig, &r.op, STORE_DONE);
+    return r.hash;
+}
+
+static int touch(struct rig *rig, uint64_t run, const struct hash *hash, int64_t time_ms)
+{
+    struct artifact_touch t = {.hash = *hash, .run = run, .time_ms = time_ms};
+    artifact_touch_prepare(&t);
+    rig_call(rig, &t.op, STORE_DONE);
+    assert_int_equal(t.size, t.exists ? 7 : 0);
+    return t.exists;
+}
+
 static void test_touch(void **state)
 {
     struct rig *rig = *state;
-    struct hash hash = rig_artifact(rig, "content"); // offered at 5000
-    struct artifact_touch t = {.hash = hash, .time_ms = 9000};
-    artifact_touch_prepare(&t);
-    rig_call(rig, &t.op, STORE_DONE);
-    assert_true(t.exists);
-    assert_int_equal(t.size, 7);
+    uint64_t run = rig_submit(rig, "r"), other = rig_submit(rig, "o");
+    struct hash hash = bring(rig, run, "content", 5000);
+    assert_true(touch(rig, run, &hash, 9000));
+    assert_false(touch(rig, other, &hash, 20000)); // it has not brought it, and its word counts for nothing
     expect_collected(rig, 8000, 0);
     expect_collected(rig, 9001, 1);
-    rig_call(rig, &t.op, STORE_DONE);
-    assert_false(t.exists);
+    assert_false(touch(rig, run, &hash, 9000));
+}
+
+static void name(struct rig *rig, uint64_t run, const struct hash *hash, uint64_t step, enum store_status wanted)
+{
+    static const struct reporter first = {(char *)"w1", 0};
+    Islr__CheckpointInfo info = ISLR__CHECKPOINT_INFO__INIT;
+    Islr__AddCheckpoint message = ISLR__ADD_CHECKPOINT__INIT;
+    info.what = (char *)"resume";
+    info.step = step;
+    info.sha256 = (ProtobufCBinaryData){sizeof hash->bytes, (uint8_t *)hash->bytes};
+    message.run = run;
+    message.attempt = 1;
+    message.checkpoint = &info;
+    struct checkpoint_add r = {.message = &message, .by = &first, .time_ms = 6000};
+    char hex[65];
+    checkpoint_add_prepare(&r);
+    rig_call(rig, &r.op, wanted);
+    hash_to_hex(hash, hex);
+    if (wanted == STORE_REFUSED)
+        assert_true(r.op.error.code == ERR_NOT_FOUND && strstr(r.op.error.text, hex));
+}
+
+// A run names what it has brought, or has named before; not what it knows the hash of alone.
+static void test_own(void **state)
+{
+    struct rig *rig = *state;
+    uint64_t run = rig_submit(rig, "r"), other = rig_submit(rig, "o");
+    rig_start(rig, run, 1);
+    rig_start(rig, other, 1);
+    struct hash hash = bring(rig, run, "content", 5000), next = bring(rig, run, "another", 5000);
+    name(rig, other, &hash, 1, STORE_REFUSED);
+    rig_reopen(rig); // it is remembered who has brought what
+    name(rig, other, &hash, 1, STORE_REFUSED);
+    name(rig, run, &hash, 1, STORE_DONE);
+    name(rig, run, &hash, 1, STORE_DONE); // again, and as something else
+    name(rig, run, &hash, 2, STORE_DONE);
+    name(rig, other, &hash, 1, STORE_REFUSED);
+    assert_true(touch(rig, run, &hash, 9000));
+    assert_false(touch(rig, other, &hash, 9000));
+    bring(rig, other, "content", 5000); // has it after all
+    name(rig, other, &hash, 1, STORE_DONE);
+    name(rig, run, &next, 3, STORE_DONE); // two newer resume points: the first ones go, and with them the word for them
+    struct hash last = bring(rig, run, "the last", 5000);
+    name(rig, run, &last, 4, STORE_DONE);
+    name(rig, run, &hash, 5, STORE_REFUSED);
+    name(rig, other, &hash, 2, STORE_DONE);
+    // what is lost has to be brought anew
+    struct artifact_lost lost = {.hash = hash, .time_ms = 7000};
+    artifact_lost_prepare(&lost);
+    rig_call(rig, &lost.op, STORE_DONE);
+    assert_false(touch(rig, other, &hash, 9000));
+    name(rig, other, &hash, 3, STORE_REFUSED);
 }
 
 int main(void)
@@ -246,6 +313,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(test_pin, setup, teardown),
         cmocka_unit_test_setup_teardown(test_touch, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_own, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -135,7 +135,7 @@ static void test_artifacts(void **state)
     rig_call(&rig, &s.op, STORE_DONE);
     assert_true(s.resumes && hash_equal(&s.resume_hash, &older));
     free(s.spec);
-    struct artifact_touch t = {.hash = soup, .time_ms = 1};
+    struct artifact_touch t = {.hash = soup, .run = run, .time_ms = 1};
     artifact_touch_prepare(&t);
     rig_call(&rig, &t.op, STORE_DONE);
     assert_false(t.exists); // so it may be uploaded again, which heals it
