@@ -18,6 +18,8 @@
 // What bounds the wait for the other ranks at the end, which may still be saving: the launcher kills who takes too long.
 enum { CLOSE_SECONDS = 600 };
 
+enum { RETRY_MS = 5000 }; // a full disk at the server, say
+
 struct trainer {
     struct backend *backend;
     int threads;
@@ -126,6 +128,7 @@ static int work(const struct work_arguments *a, struct comm *world, struct error
                              .runner = {&trainer, train, check_device},
                              .catch_signals = 1,
                              .alone_ms = (uint64_t)(a->alone_minutes * 60e3),
+                             .retry_ms = RETRY_MS,
                              .spool_max = (uint64_t)a->spool_mib << 20};
     char *token = NULL;
     if (share < 0)

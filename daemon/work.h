@@ -38,6 +38,7 @@ struct work_options {
     int catch_signals;
     struct work_allowed allowed;
     uint64_t alone_ms;  // work_net.h
+    unsigned retry_ms;  // work_net.h
     uint64_t spool_max; // work_sink.h
 };
 

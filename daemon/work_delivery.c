@@ -84,7 +84,7 @@ static void on_finished(struct peer *p, void *context, const Islr__Envelope *m, 
                  why->text);
         let_go(n, 0);
     } else {
-        work_delivery_later(d, RETRY_MS);
+        work_delivery_later(d, d->net->options.retry_ms);
     }
 }
 

@@ -6,8 +6,6 @@
 #include "core/rpc/upload.h"
 #include "daemon/work_delivery.h"
 
-enum { RETRY_MS = 5000 }; // after the server could not do its part (a full disk)
-
 struct work_known {
     char *path;
     struct hash sha256;

@@ -146,7 +146,7 @@ static void take_refusal(struct work_delivery *d, const struct error *why)
     int hopeless = why->code == ERR_INVALID || (again && ++d->tries >= TRIES_MAX);
     if (hopeless)
         give_up_first(d, why);
-    work_delivery_later(d, hopeless ? 0 : RETRY_MS); // not at once: this may be a pump's doing
+    work_delivery_later(d, hopeless ? 0 : d->net->options.retry_ms); // not at once: this may be a pump's doing
 }
 
 static void on_uploaded(void *context, const struct error *why)

@@ -47,6 +47,8 @@ struct work_net_options {
     // With the server away for so long, what it is in the middle of is stopped and saved; 0: never. The rank itself goes
     // on looking for the server.
     uint64_t alone_ms;
+    // After so long what the server could not do (its disk is full) is asked again.
+    unsigned retry_ms;
 };
 
 // Something for the network thread to do: deliver() is called there, and the mail is its from then on.

@@ -40,6 +40,7 @@ int work_serve(const struct work_options *o, struct error *e)
         .address = o->address, .token = o->token, .facts = &facts, .log = o->log, .catch_signals = o->catch_signals};
     net.pulse = comm_pulse(o->world);
     net.alone_ms = o->alone_ms;
+    net.retry_ms = o->retry_ms;
     struct work_net *n = work_net_start(&net, e);
     if (!n)
         return -1;

@@ -18,9 +18,10 @@ enum error_code file_error_code(int number);
 // Reads a whole file of at most `limit` bytes; *data is malloc'ed with a NUL behind the last byte.
 int file_read(const char *path, size_t limit, char **data, size_t *size, struct error *e);
 
-// Writes beside the target under a temporary name, fsyncs, renames over it and fsyncs the directory: a reader and a
-// crash see the old file or the new one, whole. Links stay: what they lead to is replaced. The mode is 0666 less the
-// umask. What is no regular file (a pipe, a terminal, /dev/stdout) is written to as it is, but not secrets.
+// Writes a file in the target's directory, fsyncs, renames it over the target and fsyncs the directory: a reader and a
+// crash see the old file or the new one, whole. It has no name until it is whole, so that a kill leaves nothing; where
+// the file system cannot do that, TARGET.tmp-XXXXXXXX. Links stay: what they lead to is replaced. The mode is 0666 less
+// the umask. What is no regular file (a pipe, a terminal, /dev/stdout) is written to as it is, but not secrets.
 int file_write_atomic(const char *path, const void *data, size_t size, struct error *e);
 int file_write_secret(const char *path, const void *data, size_t size, struct error *e); // for its owner alone: 0600
 
@@ -31,7 +32,7 @@ struct file_writer *file_writer_open(const char *path, struct error *e);
 FILE *file_writer_stream(struct file_writer *w);
 int file_writer_commit(struct file_writer *w,
                        struct error *e);         // frees w, also on failure (then the target is untouched)
-void file_writer_abandon(struct file_writer *w); // removes the temporary; NULL is fine
+void file_writer_abandon(struct file_writer *w); // leaves nothing of it; NULL is fine
 
 // A read-only mapping of a whole file.
 struct file_map {

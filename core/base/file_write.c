@@ -14,7 +14,8 @@
 
 struct file_writer {
     FILE *stream;
-    char *path, *temporary; // path: where links lead to
+    char *path;      // where links lead to
+    char *temporary; // the file's name until it has that one; NULL: it has none
 };
 
 // Nothing can be put in its place: a pipe, a terminal, a device, or a descriptor that somebody else writes to as well.
@@ -45,19 +46,69 @@ static char *follow(const char *path, struct error *e)
     return NULL;
 }
 
-// A new file beside `path`; the kernel takes the process's umask off its mode.
-static int create_beside(const char *path, mode_t mode, char **name)
+static char *parent_of(const char *path)
 {
-    for (;;) {
-        uint32_t random;
-        if (getrandom(&random, sizeof random, 0) != sizeof random)
-            return -1;
-        *name = xprintf("%s.tmp-%08x", path, random);
+    const char *slash = strrchr(path, '/');
+    return !slash ? xstrdup(".") : slash == path ? xstrdup("/") : xprintf("%.*s", (int)(slash - path), path);
+}
+
+// A name beside `path` that nobody else has taken; malloc'ed, or NULL.
+static char *name_beside(const char *path)
+{
+    uint32_t random;
+    return getrandom(&random, sizeof random, 0) == sizeof random ? xprintf("%s.tmp-%08x", path, random) : NULL;
+}
+
+// A file in the directory of `path` without a name: whatever ends this process, nothing is left of it. -1: not every
+// file system has such, and it is given its name by way of /proc.
+static int create_nameless(const char *path, mode_t mode)
+{
+    int fd = -1;
+#ifdef O_TMPFILE
+    char *parent = parent_of(path);
+    if (file_exists("/proc/self/fd"))
+        fd = open(parent, O_RDWR | O_TMPFILE | O_CLOEXEC, mode);
+    free(parent);
+#else
+    (void)path, (void)mode;
+#endif
+    return fd;
+}
+
+static int name_it(int fd, const char *path, char **name)
+{
+    char here[40];
+    snprintf(here, sizeof here, "/proc/self/fd/%d", fd);
+    while ((*name = name_beside(path))) {
+        if (!linkat(AT_FDCWD, here, AT_FDCWD, *name, AT_SYMLINK_FOLLOW))
+            return 0;
+        free(*name);
+        *name = NULL;
+        if (errno != EEXIST)
+            break;
+    }
+    return -1;
+}
+
+// One that has a name from the beginning.
+static int create_named(const char *path, mode_t mode, char **name)
+{
+    while ((*name = name_beside(path))) {
         int fd = open(*name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, mode);
-        if (fd >= 0 || errno != EEXIST)
+        if (fd >= 0)
             return fd;
         free(*name);
+        *name = NULL;
+        if (errno != EEXIST)
+            break;
     }
+    return -1;
+}
+
+static void remove_temporary(const struct file_writer *w)
+{
+    if (w->temporary)
+        unlink(w->temporary);
 }
 
 static void writer_free(struct file_writer *w)
@@ -65,6 +116,21 @@ static void writer_free(struct file_writer *w)
     free(w->path);
     free(w->temporary);
     free(w);
+}
+
+// The kernel takes the process's umask off the mode.
+static int open_temporary(struct file_writer *w, mode_t mode, struct error *e)
+{
+    int fd = create_nameless(w->path, mode);
+    if (fd < 0)
+        fd = create_named(w->path, mode, &w->temporary);
+    if (fd >= 0 && (w->stream = fdopen(fd, "w+")))
+        return 0;
+    error_set_errno(e, file_error_code(errno), "cannot create a file beside %s", w->path);
+    if (fd >= 0)
+        close(fd);
+    remove_temporary(w);
+    return -1;
 }
 
 static struct file_writer *open_writer(const char *path, mode_t mode, struct error *e)
@@ -77,21 +143,12 @@ static struct file_writer *open_writer(const char *path, mode_t mode, struct err
         return NULL;
     struct file_writer *w = xcalloc(1, sizeof *w);
     w->path = target;
-    int fd = -1;
-    if (!stat(target, &st) && S_ISDIR(st.st_mode)) {
-        error_set(e, ERR_INVALID, "%s is a directory", path);
-    } else if ((fd = create_beside(target, mode, &w->temporary)) < 0 || !(w->stream = fdopen(fd, "w+"))) {
-        error_set_errno(e, file_error_code(errno), "cannot create a file beside %s", target);
-        if (fd >= 0) {
-            close(fd);
-            unlink(w->temporary);
-        }
-    }
-    if (!w->stream) {
-        writer_free(w);
-        return NULL;
-    }
-    return w;
+    int rc = !stat(target, &st) && S_ISDIR(st.st_mode) ? error_set(e, ERR_INVALID, "%s is a directory", path)
+                                                       : open_temporary(w, mode, e);
+    if (!rc)
+        return w;
+    writer_free(w);
+    return NULL;
 }
 
 struct file_writer *file_writer_open(const char *path, struct error *e)
@@ -106,23 +163,24 @@ FILE *file_writer_stream(struct file_writer *w)
 
 static int sync_parent(const char *path, struct error *e)
 {
-    char *copy = xstrdup(path), *slash = strrchr(copy, '/');
-    const char *parent = !slash ? "." : slash == copy ? "/" : (*slash = 0, copy);
+    char *parent = parent_of(path);
     int rc = file_sync_dir(parent, e);
-    free(copy);
+    free(parent);
     return rc;
 }
 
 int file_writer_commit(struct file_writer *w, struct error *e)
 {
-    int failed = fflush(w->stream) || ferror(w->stream) || fsync(fileno(w->stream));
+    int fd = fileno(w->stream);
+    int failed =
+        fflush(w->stream) || ferror(w->stream) || fsync(fd) || (!w->temporary && name_it(fd, w->path, &w->temporary));
     int saved = errno;
     if (fclose(w->stream) && !failed)
         failed = 1, saved = errno;
     errno = saved;
     if (failed || rename(w->temporary, w->path)) {
         error_set_errno(e, ERR_FAILED, "cannot write %s", w->path);
-        unlink(w->temporary);
+        remove_temporary(w);
         writer_free(w);
         return -1;
     }
@@ -136,7 +194,7 @@ void file_writer_abandon(struct file_writer *w)
     if (!w)
         return;
     fclose(w->stream);
-    unlink(w->temporary);
+    remove_temporary(w);
     writer_free(w);
 }
 

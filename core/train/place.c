@@ -2,6 +2,7 @@
 #include "core/train/place.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <fnmatch.h>
 #include <stdlib.h>
 #include <string.h>
@@ -163,21 +164,38 @@ int place_check(const char *dir, const Islr__JobSpec *job, int resume, int *ende
     return rc;
 }
 
+// Also what a kill has left of such a file under the name that it had until it was whole (core/base/file.h).
+static int is_left(const char *name, const char *pattern)
+{
+    char *unfinished = xprintf("%s.tmp-????????", pattern);
+    int left = !fnmatch(pattern, name, 0) || !fnmatch(unfinished, name, 0);
+    free(unfinished);
+    return left;
+}
+
+static int remove_left(const char *dir, const char *pattern, struct error *e)
+{
+    int rc = 0;
+    DIR *d = opendir(dir);
+    if (!d)
+        return errno == ENOENT ? 0 : error_set_errno(e, file_error_code(errno), "cannot read the directory %s", dir);
+    for (struct dirent *entry; !rc && (entry = readdir(d));) {
+        if (!is_left(entry->d_name, pattern))
+            continue;
+        char *path = file_join(dir, entry->d_name);
+        rc = file_remove_tree(path, e);
+        free(path);
+    }
+    closedir(d);
+    return rc;
+}
+
 int place_clear(const char *dir, struct error *e)
 {
     int rc = 0;
     for (size_t i = 0; i < sizeof left_by_run / sizeof *left_by_run && !rc; i++) {
-        DIR *d = opendir(dir);
-        for (struct dirent *entry; d && !rc && (entry = readdir(d));) {
-            if (fnmatch(left_by_run[i], entry->d_name, 0))
-                continue;
-            char *path = file_join(dir, entry->d_name);
-            rc = file_remove_tree(path, e);
-            free(path);
-        }
-        if (d)
-            closedir(d);
-        if (i == 0 && !rc && d)
+        rc = remove_left(dir, left_by_run[i], e);
+        if (i == 0 && !rc && file_exists(dir))
             rc = file_sync_dir(dir, e);
     }
     return rc;

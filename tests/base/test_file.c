@@ -119,12 +119,56 @@ static void modes_obey_the_umask(void **state)
     free(secret);
 }
 
+static void reads_are_bounded(void **state)
+{
+    (void)state;
+    struct error e = {0};
+    char *file = path_of("ten"), *text = NULL;
+    size_t size = 0;
+    assert_int_equal(file_write_atomic(file, "0123456789", 10, &e), 0);
+    assert_int_equal(file_read(file, 10, &text, &size, &e), 0);
+    assert_int_equal(size, 10);
+    free(text);
+    assert_int_equal(file_read(file, 9, &text, &size, &e), -1);
+    assert_int_equal(e.code, ERR_INVALID);
+    assert_true(strstr(e.text, file) && strstr(e.text, "larger than the 9 bytes"));
+    free(file);
+}
+
+static void trees_are_removed_without_what_links_lead_to(void **state)
+{
+    (void)state;
+    struct error e = {0};
+    char *kept = path_of("kept"), *inside = path_of("kept/file"), *tree = path_of("tree"), *deep = path_of("tree/a/b");
+    char *link = path_of("tree/a/link"), *outer = path_of("outer");
+    assert_int_equal(file_make_dirs(kept, &e), 0);
+    assert_int_equal(file_make_dirs(deep, &e), 0);
+    assert_int_equal(file_write_atomic(inside, "x", 1, &e), 0);
+    assert_int_equal(symlink(kept, link), 0);
+    assert_int_equal(symlink("kept", outer), 0);
+    assert_int_equal(file_remove_tree(tree, &e), 0);
+    assert_false(file_exists(tree));
+    assert_int_equal(file_remove_tree(outer, &e), 0); // the link itself
+    assert_int_equal(access(outer, F_OK), -1);
+    assert_holds(inside, "x");
+    assert_int_equal(file_remove_tree(tree, &e), 0); // nothing is there
+    free(kept);
+    free(inside);
+    free(tree);
+    free(deep);
+    free(link);
+    free(outer);
+}
+
 int main(void)
 {
     struct error e;
-    const struct CMUnitTest tests[] = {cmocka_unit_test(links_stay), cmocka_unit_test(what_is_no_file_stays),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(links_stay),
+                                       cmocka_unit_test(what_is_no_file_stays),
                                        cmocka_unit_test(descriptors_are_written_to),
-                                       cmocka_unit_test(modes_obey_the_umask)};
+                                       cmocka_unit_test(modes_obey_the_umask),
+                                       cmocka_unit_test(reads_are_bounded),
+                                       cmocka_unit_test(trees_are_removed_without_what_links_lead_to)};
     if (!mkdtemp(dir))
         return 1;
     int failed = cmocka_run_group_tests(tests, NULL, NULL);

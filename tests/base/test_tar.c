@@ -109,6 +109,15 @@ static void test_name(void **state)
     name[TAR_NAME_MAX] = 0;
     assert_int_equal(tar_begin_entry(f, name, 0, 0, &e), 0);
     fclose(f);
+    // One byte more fills the field, without an end.
+    struct tar_entry entry;
+    char *path = file_join(directory, "d.tar");
+    run("n=$(printf '%0100d' 0) && : >$n && tar -cf d.tar --format=ustar $n");
+    f = fopen(path, "rb");
+    assert_int_equal(tar_next(f, &entry, &e), -1);
+    assert_int_equal(e.code, ERR_DAMAGED);
+    fclose(f);
+    free(path);
 }
 
 static int teardown(void **state)

@@ -223,6 +223,23 @@ static void test_falls_back(void **state)
     free(path);
 }
 
+// What cannot be read just now, unlike what is damaged, is no reason to lose the steps since the point before it.
+static void test_does_not_fall_back_past_what_is_not_read(void **state)
+{
+    (void)state;
+    save(7, 300);
+    char *path = point_path(8);
+    assert_int_equal(file_make_dirs(path, NULL), 0);
+    struct resume_point p;
+    struct error e;
+    assert_int_equal(resume_open(dir, NULL, &p, &e), -1);
+    assert_int_not_equal(e.code, ERR_DAMAGED);
+    assert_non_null(strstr(e.text, "point-8.islr-resume"));
+    assert_int_equal(rmdir(path), 0);
+    expect_newest(7, 300);
+    free(path);
+}
+
 // Every truncation and every single flipped bit of a point is noticed.
 static void test_every_bit(void **state)
 {
@@ -352,8 +369,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         IN_FRESH(test_save_and_open),     IN_FRESH(test_passed_over_points_take_no_place),
         IN_FRESH(test_read_checks_sizes), IN_FRESH(test_refused_sections),
-        IN_FRESH(test_falls_back),        IN_FRESH(test_every_bit),
-        IN_FRESH(test_hostile_sizes),     IN_FRESH(test_temporaries),
-        IN_FRESH(test_killed_writer)};
+        IN_FRESH(test_falls_back),        IN_FRESH(test_does_not_fall_back_past_what_is_not_read),
+        IN_FRESH(test_every_bit),         IN_FRESH(test_hostile_sizes),
+        IN_FRESH(test_temporaries),       IN_FRESH(test_killed_writer)};
     return cmocka_run_group_tests(tests, make_top, remove_top);
 }

@@ -289,6 +289,37 @@ static void test_no_place_to_write(void **state)
     free(directory);
 }
 
+// A member's own directory, as of a file system that is not the same everywhere.
+static int run_in_own(void *context, const struct prepare_team *team, struct error *e)
+{
+    const struct job *j = context;
+    char *directory = xprintf("%s%d", j->directory, team->rank);
+    int rc = prepare_set(directory, j->out, &j->o, team, e);
+    free(directory);
+    return rc;
+}
+
+static void test_members_see_different_data(void **state)
+{
+    char *first = data_make(state, "data-0"), *second = data_make(state, "data-1");
+    char *data = scratch_path(state, "data-"), *out = scratch_path(state, "different.islr");
+    struct job j = {data, out, data_usual};
+    int results[TEAM_MAX];
+    struct error errors[TEAM_MAX];
+    data_break_clip(second, 3, "another recording");
+    team_run(2, run_in_own, &j, results, errors);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(results[i], -1);
+        if (!strstr(errors[i].text, "the members do not see the same data"))
+            fail_msg("%s", errors[i].text);
+    }
+    assert_int_equal(data_count_files(*state, "different.islr"), 0);
+    free(first);
+    free(second);
+    free(data);
+    free(out);
+}
+
 // ---- interruption ---------------------------------------------------------------------------------------------------
 
 static bool stop_after_twenty(void *context)
@@ -386,6 +417,7 @@ int main(void)
                                        cmocka_unit_test(test_out_of_descriptors),
                                        cmocka_unit_test(test_unreadable),
                                        cmocka_unit_test(test_no_place_to_write),
+                                       cmocka_unit_test(test_members_see_different_data),
                                        cmocka_unit_test(test_interrupted),
                                        cmocka_unit_test(test_killed),
                                        cmocka_unit_test(test_two_at_once)};

@@ -11,6 +11,8 @@
 
 #include <cmocka.h>
 
+#include "core/base/clock.h"
+#include "core/base/lock.h"
 #include "core/base/memory.h"
 #include "core/data/recordings.h"
 #include "core/data/set_format.h"
@@ -101,6 +103,23 @@ static void test_cache(void **state)
     free(directory);
 }
 
+// Another recording in the place of one, of as many bytes: its time tells.
+static void test_changed_recording(void **state)
+{
+    char *directory = data_make(state, "data"), *cache = scratch_path(state, "changed");
+    struct cached c = {directory, cache, data_usual, {0}};
+    data_break_clip(directory, 0, "one text");
+    char *first = cached_or_fail(&c);
+    clock_sleep(0.02); // longer than a tick of the file system's clock
+    data_break_clip(directory, 0, "another!");
+    char *second = cached_or_fail(&c);
+    assert_string_not_equal(first, second);
+    free(first);
+    free(second);
+    free(cache);
+    free(directory);
+}
+
 static void test_damaged_set(void **state)
 {
     char *directory = data_make(state, "data"), *out = scratch_path(state, "set.islr");
@@ -163,6 +182,32 @@ static void test_cache_is_shared(void **state)
         assert_int_equal(status, 0);
     }
     assert_int_equal(data_count_files(cache, ""), 2 + 1);
+    free(cache);
+    free(directory);
+}
+
+static bool stop_soon(void *context)
+{
+    return ++*(int *)context > 3;
+}
+
+// Who waits for a set that another process makes can be interrupted.
+static void test_waiting_is_interrupted(void **state)
+{
+    char *directory = data_make(state, "data"), *cache = scratch_path(state, "waiting");
+    struct cached c = {directory, cache, data_usual, {0}};
+    char *path = cached_or_fail(&c), *lock_path = xprintf("%s.lock", path);
+    struct file_lock lock;
+    struct error e;
+    int asked = 0;
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(file_lock_try(&lock, lock_path, &e), 0);
+    c.o.watch = (struct prepare_watch){.context = &asked, .stopped = stop_soon};
+    assert_int_equal(run_cached(&c, NULL, &e), -1);
+    assert_int_equal(e.code, ERR_INTERRUPTED);
+    file_lock_release(&lock);
+    free(lock_path);
+    free(path);
     free(cache);
     free(directory);
 }
@@ -260,8 +305,9 @@ static void test_fold_file(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_cache),           cmocka_unit_test(test_damaged_set),
-        cmocka_unit_test(test_cache_in_a_team), cmocka_unit_test(test_cache_is_shared),
+        cmocka_unit_test(test_cache),           cmocka_unit_test(test_changed_recording),
+        cmocka_unit_test(test_damaged_set),     cmocka_unit_test(test_cache_in_a_team),
+        cmocka_unit_test(test_cache_is_shared), cmocka_unit_test(test_waiting_is_interrupted),
         cmocka_unit_test(test_ready_made_set),  cmocka_unit_test(test_too_few_participants),
         cmocka_unit_test(test_fold_file)};
     return cmocka_run_group_tests(tests, scratch_setup, scratch_teardown);

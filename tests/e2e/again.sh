@@ -29,6 +29,7 @@ expect 3 "${run[@]}" "$scratch/one" --replace data.path="$scratch/nowhere"
 
 # Of fewer epochs, in its place: nothing of the one before stays, all else does.
 echo mine >"$scratch/one/notes.txt"
+: >"$scratch/one/summary.json.tmp-0123abcd" # left by a kill
 expect 0 "${run[@]}" "$scratch/one" --replace train.epochs=2
 expect 0 "${run[@]}" "$scratch/two" train.epochs=2
 same_models "$scratch/two" "$scratch/one" "a run in the place of another"

@@ -2,26 +2,15 @@
 // when there is room again, each record once. Needs a small file system of its own, which takes root.
 #include "tests/serve/rig.h"
 
-#include <fcntl.h>
 #include <stdio.h>
-#include <sys/mount.h>
 #include <unistd.h>
 
 #include "core/base/memory.h"
 #include "core/spec/spec.h"
+#include "tests/base/small_disk.h"
 
 static struct rig rig;
 static char ballast[100];
-
-static void fill_disk(void)
-{
-    char block[4096];
-    int fd = open(ballast, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
-    memset(block, 1, sizeof block);
-    while (write(fd, block, sizeof block) > 0)
-        ;
-    close(fd);
-}
 
 // Records without waiting for their acknowledgement.
 static void send_lines(struct actor *rank, uint64_t run, uint64_t first, size_t count, char *line)
@@ -88,7 +77,7 @@ static void test_full(void **state)
     client_submit(&client, job_tiny(0, 1));
     rank_open(&other, &rig, "v", 0, 1);
     envelope_free(rank_take(&other, 1));
-    fill_disk();
+    small_disk_fill(ballast);
     // enough to overflow what the log still has room for; several messages, to see that their order is kept
     for (uint64_t i = 0; i < 20; i++)
         send_lines(&rank, run, 1 + i * 200, 200, line);
@@ -129,7 +118,7 @@ static void test_full_sweep(void **state)
     struct actor client;
     actor_open(&client, &rig, ISLR__HELLO__ROLE__ROLE_CLIENT);
     uint64_t before = client_submit(&client, job_tiny(0, 1));
-    fill_disk();
+    small_disk_fill(ballast);
     assert_int_equal(truncate(ballast, 43 << 20), 0); // the row and what the runs are made from fit in, they do not
     uint64_t group = client_sweep(&client, RUNS);
     size_t shown = client_count_members(&client, group);
@@ -195,12 +184,9 @@ static int setup(void **state)
     (void)state;
     memset(&rig, 0, sizeof rig);
     strcpy(rig.directory, "/tmp/islr-full-XXXXXX");
-    snprintf(ballast, sizeof ballast, "%s", mkdtemp(rig.directory));
-    if (mount("none", rig.directory, "tmpfs", 0, "size=48m")) {
-        print_message("no small file system can be mounted here: not tested\n");
+    if (small_disk_mount(rig.directory, "48m"))
         exit(77);
-    }
-    strcat(ballast, "/ballast");
+    snprintf(ballast, sizeof ballast, "%s/ballast", rig.directory);
     rig.log = (struct log){getenv("ISLR_TEST_LOG") ? stderr : NULL, LOG_DEBUG, NULL};
     uv_loop_init(&rig.loop);
     rig_start_server(&rig);
@@ -211,7 +197,7 @@ static int teardown(void **state)
 {
     (void)state;
     rig_stop_server(&rig);
-    umount2(rig.directory, MNT_DETACH);
+    small_disk_unmount(rig.directory);
     rig_close(&rig);
     return 0;
 }

@@ -2,20 +2,10 @@
 // a small file system of its own, which takes root.
 #include "tests/store/rig.h"
 
-#include <fcntl.h>
 #include <stdio.h>
-#include <sys/mount.h>
 #include <unistd.h>
 
-static void fill(const char *path)
-{
-    char block[4096];
-    int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
-    memset(block, 1, sizeof block);
-    while (write(fd, block, sizeof block) > 0)
-        ;
-    close(fd);
-}
+#include "tests/base/small_disk.h"
 
 static enum store_status submit(struct rig *rig, struct error *e)
 {
@@ -34,19 +24,15 @@ static void test_full_disk(void **state)
     struct pool pool = {0};
     char ballast[100];
     strcpy(rig.directory, "/tmp/islr-full-XXXXXX");
-    assert_non_null(mkdtemp(rig.directory));
-    if (mount("none", rig.directory, "tmpfs", 0, "size=8m")) {
-        rmdir(rig.directory);
-        print_message("no small file system can be mounted here: not tested\n");
+    if (small_disk_mount(rig.directory, "8m"))
         skip();
-    }
     rig.store = NULL;
     rig_reopen(&rig);
     uint64_t run = rig_submit(&rig, "before");
     uint32_t attempt = rig_start(&rig, run, 1);
     rig_add_records(&rig, run, attempt, 1, 100);
     snprintf(ballast, sizeof ballast, "%s/ballast", rig.directory);
-    fill(ballast);
+    small_disk_fill(ballast);
     enum store_status status = STORE_DONE;
     for (int i = 0; i < 100 && status == STORE_DONE; i++) // the log may have some room left
         status = submit(&rig, &e);
@@ -68,8 +54,7 @@ static void test_full_disk(void **state)
     rig_records_free(records);
     pool_free(&pool);
     store_close(rig.store);
-    umount2(rig.directory, MNT_DETACH);
-    rmdir(rig.directory);
+    small_disk_unmount(rig.directory);
 }
 
 int main(void)

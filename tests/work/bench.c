@@ -68,6 +68,10 @@ static void take_records(struct bench *b, struct peer *p, const Islr__Records *r
 {
     if (records->run != b->records_run || records->attempt != b->records_attempt)
         return; // of an attempt that was given up
+    if (b->deaf) {
+        b->passed_over += records->n_records;
+        return;
+    }
     for (size_t i = 0; i < records->n_records; i++)
         take_record(b, records->records[i]);
     if (!answered)
@@ -136,7 +140,8 @@ static void take_checkpoint(struct bench *b, struct peer *p, const Islr__Envelop
     struct bench_artifact *a = artifact_of(b, &info->sha256, info->size_bytes);
     assert_int_equal(a->have, a->total); // named only when it is there
     if (b->refuse_what && !strcmp(b->refuse_what, info->what)) {
-        fault(p, m->id, ERR_INVALID, "it has too many ingredients");
+        b->refused_files++;
+        fault(p, m->id, b->refuse_code ? b->refuse_code : ERR_INVALID, "it has too many ingredients");
         return;
     }
     int known = 0;
@@ -402,6 +407,7 @@ static void rank(void *context)
                              .allowed = b->allowed,
                              .alone_ms = b->alone_ms ? b->alone_ms : BENCH_ALONE_MS,
                              .spool_max = b->spool_max,
+                             .retry_ms = BENCH_RETRY_MS,
                              .runner = {b, run_job}};
     b->rc = work_serve(&o, &b->why);
     atomic_store(&b->ended, 1);

@@ -8,7 +8,7 @@
 #include "daemon/work.h"
 #include "tests/rpc/rig.h"
 
-enum { BENCH_RANKS = 4, BENCH_ARTIFACTS = 64, BENCH_CHECKPOINTS = 64, BENCH_ALONE_MS = 2000 };
+enum { BENCH_RANKS = 4, BENCH_ARTIFACTS = 64, BENCH_CHECKPOINTS = 64, BENCH_ALONE_MS = 2000, BENCH_RETRY_MS = 50 };
 
 struct bench_artifact {
     struct hash sha256;
@@ -70,10 +70,14 @@ struct bench {
     // its moods
     unsigned hang_up_every; // at every n-th message of these kinds, before or after it was made durable in turns
     unsigned messages;
-    int refused;             // Hellos, at the end
-    int abandon;             // says so to Register
-    const char *refuse_what; // AddCheckpoint of this kind is ERR_INVALID; NULL: none is
-    int refuse_files;        // so many AddCheckpoint and Put fail with "the disk is full"
+    int refused;                 // Hellos, at the end
+    int abandon;                 // says so to Register
+    const char *refuse_what;     // AddCheckpoint of this kind is ..; NULL: none is
+    enum error_code refuse_code; // .. this; ERR_NONE: ERR_INVALID
+    int refused_files;           // so often
+    int deaf;                    // takes no records until they are sent again
+    uint64_t passed_over;        // records, meanwhile
+    int refuse_files;            // so many AddCheckpoint and Put fail with "the disk is full"
 };
 
 void bench_open(struct bench *b, int (*job)(struct bench *b, const struct work_job *j, struct error *e));

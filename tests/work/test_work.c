@@ -13,6 +13,7 @@
 
 #include "core/base/clock.h"
 #include "core/base/file.h"
+#include "core/rpc/protocol.h"
 #include "tests/work/jobs.h"
 
 static int hundred_steps(struct bench *b, const struct work_job *j, struct error *e)
@@ -161,6 +162,25 @@ static void alone_for_too_long(void **state)
     struct bench b = {0};
     (void)state;
     ends_without_server(&b, 20 * BENCH_ALONE_MS);
+}
+
+// Back in time, it is not held against the server.
+static void alone_for_a_moment(void **state)
+{
+    struct bench b = {.alone_ms = 1000};
+    (void)state;
+    bench_open(&b, job_until_stopped);
+    bench_assign(&b, 1, 1, NULL, 0);
+    while (!atomic_load(&b.running))
+        rig_run_for(&b.rig, 1);
+    b.registered = 0;
+    peer_close(b.rank[0], NULL);
+    rig_run_until(&b.rig, &b.registered);
+    rig_run_for(&b.rig, 1500);
+    assert_int_equal(atomic_load(&b.running), 1);
+    bench_stop(&b, 1, 1, ISLR__STOP__WHY__WHY_CANCEL);
+    rig_run_until(&b.rig, &b.finished);
+    bench_close(&b);
 }
 
 static void too_much_to_deliver(void **state)
@@ -323,6 +343,110 @@ static void assignments_are_taken_once(void **state)
     bench_close(&b);
 }
 
+// One that waits for its turn is begun all the same, for the other ranks' sake, and leaves at the first step.
+static void a_waiting_task_is_stopped(void **state)
+{
+    struct bench b = {0};
+    (void)state;
+    bench_open(&b, lingers);
+    bench_assign(&b, 1, 1, NULL, 0);
+    while (!atomic_load(&b.running))
+        rig_run_for(&b.rig, 1);
+    bench_stop(&b, 1, 1, ISLR__STOP__WHY__WHY_ABANDON);
+    bench_assign(&b, 2, 1, NULL, 0);
+    while (b.assign_ok < 2)
+        uv_run(&b.rig.loop, UV_RUN_ONCE);
+    bench_stop(&b, 2, 1, ISLR__STOP__WHY__WHY_CANCEL);
+    rig_run_for(&b.rig, 50);
+    assert_int_equal(atomic_load(&b.jobs), 1);
+    atomic_store(&b.go_on, 1);
+    rig_run_until(&b.rig, &b.finished);
+    assert_int_equal(b.outcome, ISLR__FINISHED__OUTCOME__OUTCOME_STOPPED);
+    assert_string_equal(b.reason, "stopped after step 0");
+    bench_close(&b);
+}
+
+// ---- what comes and goes is kept within bounds ----------------------------------------------------------------------
+
+static int says_much(struct bench *b, const struct work_job *j, struct error *e)
+{
+    (void)e;
+    for (uint64_t step = 1; step <= 20000; step++)
+        job_say(j->sink, step);
+    job_wait(b);
+    return 0;
+}
+
+static void records_on_the_way_are_bounded(void **state)
+{
+    enum { MOST = 9000 }; // and one message; of 22,000
+    struct bench b = {.deaf = 1};
+    (void)state;
+    bench_open(&b, says_much);
+    bench_assign(&b, 1, 1, NULL, 0);
+    for (uint64_t before = 0, same = 0; same < 100; before = b.passed_over) { // until no more come
+        rig_run_for(&b.rig, 2);
+        same = b.passed_over && b.passed_over == before ? same + 1 : 0;
+    }
+    assert_in_range(b.passed_over, 1000, MOST);
+    b.deaf = 0;
+    peer_close(b.rank[0], NULL);
+    atomic_store(&b.go_on, 1);
+    rig_run_until(&b.rig, &b.finished);
+    job_check_records(&b, 20000);
+    bench_close(&b);
+}
+
+// A server that acknowledges what was never said is not believed.
+static void acknowledgements_of_the_future(void **state)
+{
+    struct bench b = {0};
+    Islr__RecordsAck ack = ISLR__RECORDS_ACK__INIT;
+    Islr__Envelope m = ENVELOPE(RECORDS_ACK, records_ack, &ack);
+    (void)state;
+    bench_open(&b, job_until_stopped);
+    bench_assign(&b, 1, 1, NULL, 0);
+    while (b.records < 10)
+        uv_run(&b.rig.loop, UV_RUN_ONCE);
+    ack.has_run = ack.has_attempt = ack.has_seq = 1;
+    ack.run = ack.attempt = 1;
+    ack.seq = 1000000;
+    assert_int_equal(peer_send(b.rank[0], &m, NULL), 0);
+    for (uint64_t until = b.records + 20; b.records < until;)
+        uv_run(&b.rig.loop, UV_RUN_ONCE);
+    bench_stop(&b, 1, 1, ISLR__STOP__WHY__WHY_CANCEL);
+    rig_run_until(&b.rig, &b.finished);
+    assert_int_equal(b.outcome, ISLR__FINISHED__OUTCOME__OUTCOME_STOPPED);
+    job_check_records(&b, strtoull(b.reason + strlen("stopped after step "), NULL, 10));
+    bench_close(&b);
+}
+
+static int says_odd_lines(struct bench *b, const struct work_job *j, struct error *e)
+{
+    static char line[2 * RPC_LINE_MAX];
+    (void)b;
+    (void)e;
+    memset(line, 'x', sizeof line - 1);
+    j->sink->log(j->sink->context, LOG_WARN, line);
+    j->sink->log(j->sink->context, LOG_ERROR, "no \xff text");
+    j->sink->log(j->sink->context, LOG_DEBUG, "not for the server");
+    return 0;
+}
+
+static void lines_are_made_fit(void **state)
+{
+    struct bench b = {0};
+    (void)state;
+    bench_open(&b, says_odd_lines);
+    bench_assign(&b, 1, 1, NULL, 0);
+    rig_run_until(&b.rig, &b.finished);
+    assert_int_equal(b.records, 2);
+    assert_int_equal(strncmp(b.lines[0], "warning: xxx", strlen("warning: xxx")), 0);
+    assert_in_range(strlen(b.lines[0]), RPC_LINE_MAX - 16, RPC_LINE_MAX);
+    assert_string_equal(b.lines[1], "error: no ? text");
+    bench_close(&b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -331,12 +455,17 @@ int main(void)
         cmocka_unit_test(server_away_for_long),
         cmocka_unit_test(stops_when_asked),
         cmocka_unit_test(alone_for_too_long),
+        cmocka_unit_test(alone_for_a_moment),
         cmocka_unit_test(too_much_to_deliver),
         cmocka_unit_test(failure_is_told),
         cmocka_unit_test(no_place_for_a_run),
         cmocka_unit_test(jobs_read_what_is_allowed),
         cmocka_unit_test(abandoned_when_it_comes_back),
         cmocka_unit_test(assignments_are_taken_once),
+        cmocka_unit_test(a_waiting_task_is_stopped),
+        cmocka_unit_test(records_on_the_way_are_bounded),
+        cmocka_unit_test(acknowledgements_of_the_future),
+        cmocka_unit_test(lines_are_made_fit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

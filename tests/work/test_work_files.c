@@ -6,8 +6,11 @@
 #include <cmocka.h>
 
 #include <stdio.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "core/base/file.h"
@@ -15,6 +18,7 @@
 #include "core/base/memory.h"
 #include "core/ckpt/resume.h"
 #include "core/rpc/protocol.h"
+#include "daemon/work_scratch.h"
 #include "tests/work/jobs.h"
 
 // ---- files ----------------------------------------------------------------------------------------------------------
@@ -111,6 +115,54 @@ static void a_file_that_is_refused_fails_the_run(void **state)
     char *directory = bench_directory(&b, 1);
     assert_int_equal(access(directory, F_OK), 0);
     free(directory);
+    bench_close(&b);
+}
+
+// What the server cannot find or finds damaged is sent anew, but not for ever.
+static void a_file_that_is_never_found_fails_the_run(void **state)
+{
+    struct bench b = {.refuse_what = "soup", .refuse_code = ERR_NOT_FOUND};
+    (void)state;
+    bench_open(&b, saves);
+    bench_assign(&b, 1, 1, NULL, 0);
+    rig_run_until(&b.rig, &b.finished);
+    assert_int_equal(b.outcome, ISLR__FINISHED__OUTCOME__OUTCOME_FAILED);
+    assert_string_equal(b.reason, "the server has not got the run's soup: it has too many ingredients");
+    assert_int_equal(b.refused_files, 3);
+    bench_close(&b);
+}
+
+static int saves_and_waits(struct bench *b, const struct work_job *j, struct error *e)
+{
+    (void)e;
+    for (uint64_t step = 1; step <= 50; step++)
+        job_say(j->sink, step);
+    char *path = job_save(j, "one", 1000, 'a');
+    job_tell_file(j, "distilled", path, 1, 50);
+    free(path);
+    job_wait(b);
+    return 0;
+}
+
+// It is there, but not named before the records that it stands on are.
+static void a_file_waits_for_the_records_before_it(void **state)
+{
+    struct bench b = {.deaf = 1};
+    (void)state;
+    bench_open(&b, saves_and_waits);
+    bench_assign(&b, 1, 1, NULL, 0);
+    for (int i = 0; !b.artifact_count || b.artifacts[0].have < b.artifacts[0].total || b.passed_over < 55; i++) {
+        assert_true(i < 10000);
+        rig_run_for(&b.rig, 1);
+    }
+    rig_run_for(&b.rig, 100);
+    assert_int_equal(b.checkpoint_count, 0);
+    b.deaf = 0;
+    peer_close(b.rank[0], NULL); // records without an answer are sent again
+    atomic_store(&b.go_on, 1);
+    rig_run_until(&b.rig, &b.finished);
+    assert_int_equal(b.checkpoint_count, 1);
+    assert_int_equal(b.checkpoints[0].records, 55);
     bench_close(&b);
 }
 
@@ -369,11 +421,56 @@ static void place_in_use_is_left_alone(void **state)
     bench_close(&b);
 }
 
+static void make_old(const char *path)
+{
+    time_t then = time(NULL) - (SCRATCH_DAYS * 24 + 1) * 3600;
+    const struct timespec times[2] = {{.tv_sec = then}, {.tv_sec = then}};
+    assert_int_equal(utimensat(AT_FDCWD, path, times, 0), 0);
+}
+
+// A run's directory with a file in it; both, one or none has not been touched for days.
+static char *make_left(const struct bench *b, uint64_t run, int old, int old_file)
+{
+    char *directory = bench_directory(b, run), *file = file_join(directory, "x");
+    assert_int_equal(file_make_dirs(directory, NULL), 0);
+    assert_int_equal(file_write_atomic(file, "x", 1, NULL), 0);
+    if (old_file)
+        make_old(file);
+    if (old)
+        make_old(directory);
+    free(file);
+    return directory;
+}
+
+// What earlier runs left is removed after some days, unless it goes on or somebody is at it.
+static void what_is_left_goes_after_days(void **state)
+{
+    struct bench b = {0};
+    struct file_lock lock;
+    (void)state;
+    bench_open(&b, checks_fresh);
+    char *left[] = {make_left(&b, 2, 1, 1), make_left(&b, 3, 0, 0), make_left(&b, 4, 1, 0), make_left(&b, 5, 1, 1)};
+    char *name = xprintf("%s.lock", left[3]);
+    assert_int_equal(file_lock_try(&lock, name, NULL), 0);
+    bench_assign(&b, 1, 1, NULL, 0);
+    rig_run_until(&b.rig, &b.finished);
+    assert_int_equal(b.outcome, ISLR__FINISHED__OUTCOME__OUTCOME_SUCCEEDED);
+    for (int i = 0; i < 4; i++) {
+        assert_int_equal(file_exists(left[i]), i > 0);
+        free(left[i]);
+    }
+    file_lock_release(&lock);
+    free(name);
+    bench_close(&b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(files_are_delivered),
         cmocka_unit_test(a_file_that_is_refused_fails_the_run),
+        cmocka_unit_test(a_file_that_is_never_found_fails_the_run),
+        cmocka_unit_test(a_file_waits_for_the_records_before_it),
         cmocka_unit_test(only_the_newest_resume_point_waits),
         cmocka_unit_test(files_over_broken_connections),
         cmocka_unit_test(full_disk_at_the_server_is_waited_out),
@@ -382,6 +479,7 @@ int main(void)
         cmocka_unit_test(leftovers_are_not_gone_on_with),
         cmocka_unit_test(inputs_are_fetched),
         cmocka_unit_test(place_in_use_is_left_alone),
+        cmocka_unit_test(what_is_left_goes_after_days),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
