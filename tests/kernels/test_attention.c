@@ -26,6 +26,7 @@ static const struct shape {
     {128, 1, 32, 0, {128, 100, 128, 0}, {127, 100, 64, 0}, 0, 0.1},
     {131, 1, 8, 0, {131, 5, 0, 130}, {131, 5, 0, 129}, 3, 0.1}, // beyond what the devices' fast ways take
     {7, 1, 104, 0, {7, 7, 3, 1}, {7, 6, 3, 1}, 0, 0.1},
+    {512, 1, 4, 0, {512, 1, 0, 3}, {511, 1, 0, 2}, 0, 0.1}, // the most that job files allow
     // Scores far apart. Those of rows that are not real must not be taken for probabilities: fp16 does not hold them.
     {33, 2, 16, 0, {33, 25, 12, 33}, {32, 20, 9, 0}, 0, 0.1, 4},
 };
