@@ -87,6 +87,15 @@ int harness_types(const struct harness *h, enum dtype types[3])
     return n;
 }
 
+int harness_has_type(const struct harness *h, enum dtype type)
+{
+    enum dtype types[3];
+    for (int n = harness_types(h, types); n > 0; n--)
+        if (types[n - 1] == type)
+            return 1;
+    return 0;
+}
+
 const char *harness_type_name(enum dtype type)
 {
     return type == DTYPE_F32 ? "fp32" : type == DTYPE_BF16 ? "bf16" : "fp16";

@@ -43,6 +43,7 @@ int harness_main(const char *group, const struct kernel_test *tests, size_t coun
 
 // The types of activations that the device has: writes at most three, returns how many.
 int harness_types(const struct harness *h, enum dtype types[3]);
+int harness_has_type(const struct harness *h, enum dtype type);
 const char *harness_type_name(enum dtype type);
 
 // Host memory of the test, zeroed, released after it.
