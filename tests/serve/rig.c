@@ -130,6 +130,7 @@ static void put_in_inbox(struct actor *a, Islr__Envelope *m)
         last = &(*last)->next;
     *last = xcalloc(1, sizeof **last);
     (*last)->m = m;
+    a->come |= m->body_case == a->awaited;
 }
 
 static void on_up(struct link *l, struct peer *p, const Islr__Welcome *welcome)
@@ -326,10 +327,10 @@ int actor_has(struct actor *a, Islr__Envelope__BodyCase kind)
 Islr__Envelope *actor_next(struct actor *a, Islr__Envelope__BodyCase kind)
 {
     int late = 0;
-    for (unsigned waited = 0; !actor_has(a, kind) && !late; waited += 5) {
-        rig_for(a->rig, 5);
-        late = waited > PATIENCE_MS;
-    }
+    a->awaited = kind;
+    a->come = actor_has(a, kind);
+    if (!a->come)
+        with_timer(a->rig, PATIENCE_MS, &a->come, &late);
     for (struct message **at = &a->inbox; *at; at = &(*at)->next) {
         if ((*at)->m->body_case != kind)
             continue;

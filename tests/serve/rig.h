@@ -62,6 +62,8 @@ struct actor {
     struct error why;      // of the last time that it went down
     char role[16];         // as the server says
     struct message *inbox; // pushed messages, oldest first
+    Islr__Envelope__BodyCase awaited;
+    int come; // one of them is in the inbox
     // of a rank: what it registers with
     Islr__Register facts;
     char world[32];
