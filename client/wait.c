@@ -14,13 +14,22 @@
 #include "core/rpc/protocol.h"
 
 struct waiting {
+    const struct server *server;
+    double until; // 0: for ever
     struct wait_end *ends;
     size_t count;
-    struct caller *caller; // while a request is under way
-    struct error stopped;  // by a signal or the time; ERR_NONE: not
-    int64_t seconds;
-    double until;
+    struct caller *caller;
+    struct error stopped; // by a signal or the time; ERR_NONE: not
+    // handles of the caller's loop, which closes them with it
+    uv_signal_t interrupt, terminate;
+    uv_timer_t limit;
 };
+
+static double seconds_left(const struct waiting *w)
+{
+    double left = w->until ? w->until - clock_seconds() : 1e9;
+    return left > 0 ? left : 0;
+}
 
 static int take(void *context, const Islr__Envelope *m, struct error *e)
 {
@@ -56,21 +65,41 @@ static void timed_out(uv_timer_t *timer)
     stop(timer->data, ERR_TIMEOUT, "the runs have not ended in time");
 }
 
+// For timers, which count whole milliseconds and may be early by one: when they ring nothing is left.
+static uint64_t ms_left(const struct waiting *w)
+{
+    return (uint64_t)(seconds_left(w) * 1e3) + 2;
+}
+
+// A connection that the time and signals end the requests of. Whatever the server does, it takes no longer than is left.
+static int connect_within(struct waiting *w, struct error *e)
+{
+    uint64_t left = ms_left(w);
+    w->caller =
+        caller_open_within(&w->server->address, w->server->token, left < RPC_HANDSHAKE_MS ? left : RPC_HANDSHAKE_MS, e);
+    if (!w->caller)
+        return -1;
+    uv_loop_t *loop = caller_loop(w->caller);
+    uv_signal_init(loop, &w->interrupt);
+    uv_signal_init(loop, &w->terminate);
+    uv_timer_init(loop, &w->limit);
+    w->interrupt.data = w->terminate.data = w->limit.data = w;
+    uv_signal_start(&w->interrupt, interrupted, SIGINT);
+    uv_signal_start(&w->terminate, interrupted, SIGTERM);
+    if (w->until)
+        uv_timer_start(&w->limit, timed_out, ms_left(w), 0);
+    return 0;
+}
+
+static void disconnect(struct waiting *w)
+{
+    caller_close(w->caller);
+    w->caller = NULL;
+}
+
 // One connection's worth of waiting. 0: all have ended.
 static int wait_connected(struct waiting *w, struct error *e)
 {
-    uv_signal_t interrupt, terminate;
-    uv_timer_t limit;
-    uv_loop_t *loop = caller_loop(w->caller);
-    uv_signal_init(loop, &interrupt);
-    uv_signal_init(loop, &terminate);
-    uv_timer_init(loop, &limit);
-    interrupt.data = terminate.data = limit.data = w;
-    uv_signal_start(&interrupt, interrupted, SIGINT);
-    uv_signal_start(&terminate, interrupted, SIGTERM);
-    double left = w->until - clock_seconds();
-    if (w->seconds)
-        uv_timer_start(&limit, timed_out, left > 0 ? (uint64_t)(left * 1000) : 0, 0);
     uint64_t *runs = xcalloc(w->count, sizeof *runs);
     Islr__Wait wait = ISLR__WAIT__INIT;
     wait.runs = runs;
@@ -80,8 +109,7 @@ static int wait_connected(struct waiting *w, struct error *e)
     Islr__Envelope m = ENVELOPE(WAIT, wait, &wait);
     int rc = rpc_stream(w->caller, &m, 0, take, w, e);
     free(runs);
-    caller_close(w->caller); // and these handles with it
-    w->caller = NULL;
+    disconnect(w);
     return rc;
 }
 
@@ -93,15 +121,13 @@ static bool all_ended(const struct waiting *w)
     return true;
 }
 
-int wait_runs(const struct server *s, struct wait_end *ends, size_t count, int64_t seconds, bool patient,
-              struct error *e)
+int wait_runs(const struct server *s, struct wait_end *ends, size_t count, double until, bool patient, struct error *e)
 {
-    struct waiting w = {.ends = ends, .count = count, .seconds = seconds, .until = clock_seconds() + (double)seconds};
+    struct waiting w = {.server = s, .ends = ends, .count = count, .until = until};
     double pause = RPC_BACKOFF_FIRST_MS / 1e3;
     bool away = false;
     while (!all_ended(&w)) {
-        w.caller = caller_open(&s->address, s->token, e);
-        if (w.caller) {
+        if (!connect_within(&w, e)) {
             if (away)
                 fprintf(stderr, "islrctl: the server is back\n");
             away = false;
@@ -112,14 +138,16 @@ int wait_runs(const struct server *s, struct wait_end *ends, size_t count, int64
         }
         if (w.stopped.code != ERR_NONE)
             return error_set(e, w.stopped.code, "%s", w.stopped.text);
-        if (!link_is_break(e) || !patient)
+        if (!link_is_break(e))
             return -1;
-        if (seconds && clock_seconds() >= w.until)
+        if (!seconds_left(&w))
             return error_set(e, ERR_TIMEOUT, "the runs have not ended in time, and the server is away");
+        if (!patient)
+            return -1;
         if (!away)
             text_say("islrctl: the server is away (%s); trying again, ctrl-c stops", e->text);
         away = true;
-        clock_sleep(pause);
+        clock_sleep(pause < seconds_left(&w) ? pause : seconds_left(&w));
         pause = pause * 2 < RPC_BACKOFF_LAST_MS / 1e3 ? pause * 2 : RPC_BACKOFF_LAST_MS / 1e3;
     }
     return all_ended(&w) ? 0 : error_set(e, ERR_DAMAGED, "the server ended the waiting before the runs had ended");
@@ -127,13 +155,14 @@ int wait_runs(const struct server *s, struct wait_end *ends, size_t count, int64
 
 // ---- the command ----------------------------------------------------------------------------------------------------
 
-static int find_runs(const struct server *s, const struct option_list *names, struct wait_end *ends, struct error *e)
+static int find_runs(const struct server *s, const struct option_list *names, double until, struct wait_end *ends,
+                     struct error *e)
 {
-    struct caller *c = caller_open(&s->address, s->token, e);
-    int rc = c ? 0 : -1;
+    struct waiting w = {.server = s, .until = until};
+    int rc = connect_within(&w, e);
     for (size_t i = 0; i < names->count && !rc; i++)
-        rc = run_find(c, names->items[i], &ends[i].run, e);
-    caller_close(c);
+        rc = run_find(w.caller, names->items[i], &ends[i].run, e);
+    disconnect(&w);
     return rc;
 }
 
@@ -169,10 +198,11 @@ static int wait_named(const char *address, const struct option_list *names, int6
     struct error e = {ERR_NONE, ""};
     if (server_find(address, &s, &e))
         return client_fail(&e);
+    double until = seconds ? clock_seconds() + (double)seconds : 0;
     struct wait_end *ends = xcalloc(names->count, sizeof *ends);
-    int code = find_runs(&s, names, ends, &e);
+    int code = find_runs(&s, names, until, ends, &e);
     if (!code) {
-        code = wait_runs(&s, ends, names->count, seconds, false, &e);
+        code = wait_runs(&s, ends, names->count, until, false, &e);
         if (!code || e.code == ERR_TIMEOUT)
             print_ends(ends, names->count, json);
     }

@@ -13,9 +13,8 @@ struct wait_end {
     char reason[400];
 };
 
-// Fills in the ends of all runs. seconds: ERR_TIMEOUT after so long, 0: never. patient: the first connection too is
-// tried until it stands. SIGINT and SIGTERM: ERR_INTERRUPTED.
-int wait_runs(const struct server *s, struct wait_end *ends, size_t count, int64_t seconds, bool patient,
-              struct error *e);
+// Fills in the ends of all runs. until: ERR_TIMEOUT at that time (clock_seconds()), 0: never. patient: the first connection
+// too is tried until it stands. SIGINT and SIGTERM: ERR_INTERRUPTED.
+int wait_runs(const struct server *s, struct wait_end *ends, size_t count, double until, bool patient, struct error *e);
 
 #endif

@@ -59,6 +59,11 @@ static void on_closed(struct link *l)
 
 struct caller *caller_open(const struct address *address, const char *token, struct error *e)
 {
+    return caller_open_within(address, token, RPC_HANDSHAKE_MS, e);
+}
+
+struct caller *caller_open_within(const struct address *address, const char *token, uint64_t ms, struct error *e)
+{
     static const struct link_events events = {on_up, on_message, NULL, on_down, on_closed};
     struct caller *c = xcalloc(1, sizeof *c);
     int rc = uv_loop_init(&c->loop);
@@ -67,7 +72,8 @@ struct caller *caller_open(const struct address *address, const char *token, str
         error_set(e, ERR_FAILED, "cannot make an event loop: %s", uv_strerror(rc));
         return NULL;
     }
-    struct link_options options = {.address = *address, .role = ISLR__HELLO__ROLE__ROLE_CLIENT, .token = token};
+    struct link_options options = {
+        .address = *address, .role = ISLR__HELLO__ROLE__ROLE_CLIENT, .token = token, .dial_ms = ms ? ms : 1};
     c->link = link_open(&c->loop, &options, &events, c);
     while (!c->up && !c->failed)
         uv_run(&c->loop, UV_RUN_ONCE);

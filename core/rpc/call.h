@@ -8,8 +8,10 @@
 
 struct caller;
 
-// Connects and greets; NULL with ERR_UNREACHABLE (no server), ERR_DENIED or ERR_INVALID (another protocol).
+// Connects and greets; NULL with ERR_UNREACHABLE (no server), ERR_TIMEOUT (it says nothing for RPC_HANDSHAKE_MS, or for as
+// long as may be waited here), ERR_DENIED or ERR_INVALID (another protocol).
 struct caller *caller_open(const struct address *address, const char *token, struct error *e);
+struct caller *caller_open_within(const struct address *address, const char *token, uint64_t ms, struct error *e);
 void caller_close(struct caller *c);      // NULL is fine
 uv_loop_t *caller_loop(struct caller *c); // for signals and timers of the command's own
 const Islr__Welcome *caller_welcome(const struct caller *c);

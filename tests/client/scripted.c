@@ -123,7 +123,7 @@ static void answer_watch(struct scripted *s, struct peer *p, const Islr__Envelop
 static void answer_get(struct scripted *s, struct peer *p, const Islr__Envelope *m)
 {
     uint64_t run = m->get_run->run ? m->get_run->run : (uint64_t)s->runs;
-    if (breaks_here(s, p))
+    if (s->mute_get || breaks_here(s, p))
         return;
     if (run == 0 || run > (uint64_t)s->runs) {
         fault(p, m->id, ERR_NOT_FOUND, "there is no such run");

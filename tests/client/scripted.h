@@ -49,6 +49,7 @@ struct scripted {
     int corrupt_fetch;     // a wrong byte in this many of the next chunks
     int end_after_follows; // FollowEnd and Wait answers only from this connection on
     int mute_hello;        // this connection, counted from 1, is taken and gets no answer, to Hello neither; 0: none
+    int mute_get;          // GetRun is not answered
     int silent;            // follows get what there is, and no end
     int untold;            // Watch is not known, as to an older server
     int news;              // so many more are answered at once; the others never

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "core/base/clock.h"
 #include "core/base/file.h"
 #include "tests/client/scripted.h"
 
@@ -227,6 +228,35 @@ static void waits_for_a_server_that_is_mute(void **state)
     scripted_close(&s);
 }
 
+// .. and no longer than it was told to: neither for a greeting nor for an answer, with the first connection or a later one.
+static void gives_up_on_a_mute_server_in_time(void **state)
+{
+    static const struct {
+        int mute_hello, mute_get, silent, end_after;
+        const char *run, *says;
+    } rows[] = {
+        {.mute_hello = 1, .run = "1", .says = "does not answer"},
+        {.mute_hello = 2, .run = "1", .says = "in time, and the server is away"},
+        {.mute_get = 1, .run = "@last", .says = "in time"},
+        {.silent = 1, .run = "1", .says = "in time"},
+        {.mute_hello = 3, .end_after = 4, .run = "1", .says = "in time, and the server is away"},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct scripted s = {.runs = 3,
+                             .mute_hello = rows[i].mute_hello,
+                             .mute_get = rows[i].mute_get,
+                             .silent = rows[i].silent,
+                             .end_after_follows = rows[i].end_after};
+        scripted_open(&s);
+        double begun = clock_seconds();
+        expect(RUN(&s, "wait", rows[i].run, "--timeout", "1"), 6, NULL, rows[i].says);
+        double took = clock_seconds() - begun;
+        assert_true(took > 0.9 && took < 9.5); // a greeting is waited for ten seconds else, an answer thirty
+        scripted_close(&s);
+    }
+}
+
 static void submit_and_follow(void **state)
 {
     struct scripted s = {.state = ISLR__RUN_STATE__RUN_SUCCEEDED, .records = 301, .break_follow = 40};
@@ -284,6 +314,7 @@ int main(void)
         cmocka_unit_test(unknown_run),
         cmocka_unit_test(waits_across_breaks_and_gives_up_in_time),
         cmocka_unit_test(waits_for_a_server_that_is_mute),
+        cmocka_unit_test(gives_up_on_a_mute_server_in_time),
         cmocka_unit_test(submit_and_follow),
         cmocka_unit_test(terminal_shows_one_line_and_safe_text),
     };
