@@ -21,8 +21,9 @@ static const char SQL_TOUCH[] = "UPDATE artifacts SET touched_ms = ? WHERE id = 
 static const char SQL_LOST[] = "UPDATE artifacts SET lost_ms = ? WHERE sha256 = ? AND lost_ms = 0";
 static const char SQL_FIND[] = "SELECT size_bytes, lost_ms <> 0 FROM artifacts WHERE sha256 = ?";
 static const char SQL_TOTAL[] = "SELECT sum(size_bytes) FROM artifacts WHERE lost_ms = 0";
-static const char SQL_COLLECT[] = "DELETE FROM artifacts WHERE touched_ms < ?"
-                                  " AND NOT EXISTS (SELECT 1 FROM checkpoints c WHERE c.artifact_id = artifacts.id)"
+static const char SQL_FASTEN[] =
+    "DELETE FROM loose WHERE EXISTS (SELECT 1 FROM checkpoints c WHERE c.artifact_id = loose.artifact_id)";
+static const char SQL_COLLECT[] = "DELETE FROM artifacts WHERE id IN (SELECT artifact_id FROM loose) AND touched_ms < ?"
                                   " RETURNING sha256, size_bytes";
 
 static struct db_value hash_value(const struct hash *h)
@@ -89,6 +90,8 @@ static int apply_collect(struct db *db, struct store_op *op, struct error *e)
     int rc;
     r->count = 0;
     r->bytes = 0;
+    if (db_run(db, e, SQL_FASTEN))
+        return -1;
     sqlite3_stmt *q = db_query(db, e, SQL_COLLECT, db_int(r->before_ms));
     if (!q)
         return -1;

@@ -169,6 +169,14 @@ static const char MIGRATION_5[] =
     "  artifact_id INTEGER NOT NULL REFERENCES artifacts ON DELETE CASCADE, run_id INTEGER NOT NULL REFERENCES runs,"
     "  PRIMARY KEY (artifact_id, run_id)"
     ") STRICT, WITHOUT ROWID;"
+    // Artifacts that may be without a checkpoint: new ones, and those of checkpoints that went. What has one leaves when
+    // somebody looks (artifact_collect), so that a look takes no longer for all those that are needed.
+    "CREATE TABLE loose (artifact_id INTEGER PRIMARY KEY REFERENCES artifacts ON DELETE CASCADE) STRICT;"
+    "INSERT INTO loose SELECT id FROM artifacts;"
+    "CREATE TRIGGER artifact_comes AFTER INSERT ON artifacts"
+    " BEGIN INSERT OR IGNORE INTO loose VALUES (new.id); END;"
+    "CREATE TRIGGER checkpoint_goes AFTER DELETE ON checkpoints"
+    " BEGIN INSERT OR IGNORE INTO loose VALUES (old.artifact_id); END;"
     "DROP INDEX checkpoints_by_artifact;"
     "CREATE INDEX checkpoints_by_artifact ON checkpoints (artifact_id, run_id);"
     "CREATE INDEX checkpoints_by_run ON checkpoints (run_id);"
