@@ -16,9 +16,12 @@ static void print_help(const char *program, const char *about, const struct comm
 {
     printf("%s: %s\n\nusage: %s COMMAND [OPTION..]   (%s COMMAND --help: its options and an example)\n\n", program,
            about, program, program);
+    size_t width = strlen("--version");
     for (const struct command *c = commands; c->name; c++)
-        printf("  %-14s %s\n", c->name, c->summary);
-    printf("\n  %-14s %s\n  %-14s %s\n", "--help", "this text", "--version", "the program's version");
+        width = strlen(c->name) > width ? strlen(c->name) : width;
+    for (const struct command *c = commands; c->name; c++)
+        printf("  %-*s  %s\n", (int)width, c->name, c->summary);
+    printf("\n  %-*s  this text\n  %-*s  the program's version\n", (int)width, "--help", (int)width, "--version");
     printf("\nExit codes: 0 done; 1 the work failed; 2 bad usage or an invalid job; 3 no such thing; 4 server not\n"
            "reachable; 5 not permitted; 6 timed out; 7 damaged data; 130 interrupted.\n");
 }

@@ -302,22 +302,37 @@ static void add_default(struct strbuf *b, const struct option_row *o)
         strbuf_printf(b, " (default %s)", text);
 }
 
-// Words from HELP_COLUMN to HELP_WIDTH, and a newline.
-static void print_right(FILE *f, const char *text)
+// The words of a line from column `left` to HELP_WIDTH, and a newline. Returns where the line ends.
+static const char *print_words(FILE *f, int left, const char *text)
 {
-    size_t column = HELP_COLUMN;
-    while (*text) {
-        size_t n = strcspn(text, " "), blanks = strspn(text + n, " ");
-        bool first = column == HELP_COLUMN;
+    int column = left;
+    while (*text && *text != '\n') {
+        int n = (int)strcspn(text, " \n");
+        bool first = column == left;
         if (!first && column + 1 + n > HELP_WIDTH) {
-            fprintf(f, "\n%*s", HELP_COLUMN, "");
-            column = HELP_COLUMN;
+            fprintf(f, "\n%*s", left, "");
+            column = left;
             first = true;
         }
-        column += (size_t)fprintf(f, "%s%.*s", first ? "" : " ", (int)n, text);
-        text += n + blanks;
+        column += fprintf(f, "%s%.*s", first ? "" : " ", n, text);
+        text += n;
+        text += strspn(text, " ");
     }
     fputc('\n', f);
+    return text;
+}
+
+static void print_right(FILE *f, const char *text)
+{
+    print_words(f, HELP_COLUMN, text);
+}
+
+static void print_paragraphs(FILE *f, const char *text)
+{
+    while (*text) {
+        text = print_words(f, 0, text);
+        text += *text == '\n';
+    }
 }
 
 static void print_left(FILE *f, const char *left)
@@ -372,8 +387,10 @@ void options_print_help(const struct usage *u, FILE *f)
         print_option(o, f);
     print_left(f, "-h, --help");
     fputs("this text\n", f);
-    if (u->notes)
-        fprintf(f, "\n%s\n", u->notes);
+    if (u->notes) {
+        fputc('\n', f);
+        print_paragraphs(f, u->notes);
+    }
     fputs("\nexample:\n", f);
     print_indented(u->example, f);
 }

@@ -162,6 +162,8 @@ static void test_help(void **state)
     char *text = NULL;
     size_t size = 0;
     FILE *f = open_memstream(&text, &size);
+    v.usage.notes = "A paragraph that is longer than a line of help may be, and so goes on in the next line, where "
+                    "what is left of it fits.\nAnother.";
     options_print_help(&v.usage, f);
     fclose(f);
     assert_string_equal(text, "islrd try: an attempt\n\n"
@@ -177,6 +179,8 @@ static void test_help(void **state)
                               "  --fill F                    share (default 0.5)\n"
                               "  --model FILE                a model (may be given several times)\n"
                               "  -h, --help                  this text\n\n"
+                              "A paragraph that is longer than a line of help may be, and so goes on in the next "
+                              "line, where what is left of\nit fits.\nAnother.\n\n"
                               "example:\n  islrd try a\n  islrd try b\n");
     free(text);
 }
