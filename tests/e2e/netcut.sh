@@ -30,7 +30,7 @@ cat >"$scratch/world" <<WORLD
 hostname nodea
 exec ${mpirun[*]} --mca plm_rsh_agent $scratch/agent --mca btl tcp,self --mca btl_tcp_if_include 10.99.7.0/24 \
     --mca oob_tcp_if_include 10.99.7.0/24 -host 10.99.7.1:1,10.99.7.2:1 -np 2 -x ISLR_SERVER -x XDG_CACHE_HOME \
-    $ISLRD work --threads 1
+    "$ISLRD" work --threads 1
 WORLD
 chmod +x "$scratch/agent" "$scratch/world"
 
