@@ -195,7 +195,7 @@ static void make_ranks(struct server *s)
     for (facts.rank = 0; facts.rank < RANKS; facts.rank++) {
         struct worker *w = worker_add(s, &facts, &e);
         assert_non_null(w);
-        w->deadline = UINT64_MAX / 2; // it is away, and never given up
+        w->deadline = uv_now(s->loop) + UINT32_MAX; // it is away for weeks
     }
 }
 
