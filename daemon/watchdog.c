@@ -12,7 +12,6 @@
 #include "core/base/stack.h"
 
 static const double LOOK_SECONDS = 1;
-static const double ABSENCE_SECONDS = 3; // a look that is late by so much: this process itself was not running
 
 struct watchdog {
     struct watchdog_options options;
@@ -34,7 +33,7 @@ static void observe(struct watchdog *w)
     unsigned long long beats = atomic_load(&p->beats), signs = beats + atomic_load(&p->polls);
     double now = clock_seconds(), passed = now - w->looked;
     w->looked = now;
-    if (passed > ABSENCE_SECONDS)
+    if (passed > LOOK_SECONDS) // a look that is late: this process itself was not running
         passed = LOOK_SECONDS;
     w->quiet = beats == w->beats ? w->quiet + passed : 0;
     w->silent = signs == w->signs ? w->silent + passed : 0;

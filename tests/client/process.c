@@ -17,7 +17,7 @@
 
 #include "core/base/memory.h"
 
-enum { PATIENCE_MS = 60000, ARGUMENTS_MAX = 32 };
+enum { PATIENCE_MS = 100000, LOOK_MS = 10, ARGUMENTS_MAX = 32 };
 
 struct capture {
     uv_pipe_t pipe;
@@ -27,7 +27,9 @@ struct capture {
 
 struct process {
     uv_process_t handle;
-    uv_timer_t patience, interrupt;
+    uv_timer_t patience, look;
+    struct scripted *server;
+    int (*until)(const struct scripted *s, const char *out);
     struct capture out, err;
     int open; // captures and the process itself
     int code;
@@ -68,7 +70,12 @@ static void too_long(uv_timer_t *timer)
 static void interrupt(uv_timer_t *timer)
 {
     struct process *p = timer->data;
-    uv_process_kill(&p->handle, SIGINT);
+    char *shown = xprintf("%.*s", (int)p->out.text.length, p->out.text.text ? p->out.text.text : "");
+    if (p->until(p->server, shown)) {
+        uv_timer_stop(timer);
+        uv_process_kill(&p->handle, SIGINT);
+    }
+    free(shown);
 }
 
 static void start_capture(struct process *p, struct capture *c, uv_loop_t *loop, int fd)
@@ -105,19 +112,20 @@ static void spawn(struct process *p, struct scripted *s, int out, int err, const
         fail_msg("%s: %s", argv[0], uv_strerror(rc));
 }
 
-static void run(struct process *p, struct scripted *s, int signal_after_ms)
+static void run(struct process *p, struct scripted *s)
 {
+    p->server = s;
     uv_timer_init(&s->rig.loop, &p->patience);
-    uv_timer_init(&s->rig.loop, &p->interrupt);
-    p->patience.data = p->interrupt.data = p;
+    uv_timer_init(&s->rig.loop, &p->look);
+    p->patience.data = p->look.data = p;
     uv_update_time(&s->rig.loop);
     uv_timer_start(&p->patience, too_long, PATIENCE_MS, 0);
-    if (signal_after_ms)
-        uv_timer_start(&p->interrupt, interrupt, (uint64_t)signal_after_ms, 0);
+    if (p->until)
+        uv_timer_start(&p->look, interrupt, LOOK_MS, LOOK_MS);
     while (p->open)
         uv_run(&s->rig.loop, UV_RUN_ONCE);
     uv_close((uv_handle_t *)&p->patience, NULL);
-    uv_close((uv_handle_t *)&p->interrupt, NULL);
+    uv_close((uv_handle_t *)&p->look, NULL);
     uv_close((uv_handle_t *)&p->handle, NULL);
     uv_run(&s->rig.loop, UV_RUN_NOWAIT);
     strbuf_add(&p->out.text, "", 1);
@@ -135,20 +143,21 @@ struct outcome scripted_run(struct scripted *s, const char *const *arguments)
     spawn(&p, s, out[1], err[1], arguments);
     close(out[1]);
     close(err[1]);
-    run(&p, s, 0);
+    run(&p, s);
     return (struct outcome){p.code, p.out.text.text, p.err.text.text};
 }
 
-struct outcome scripted_run_on_terminal(struct scripted *s, int signal_after_ms, const char *const *arguments)
+struct outcome scripted_run_on_terminal(struct scripted *s, int (*until)(const struct scripted *s, const char *out),
+                                        const char *const *arguments)
 {
-    struct process p = {.open = 0};
+    struct process p = {.until = until};
     struct winsize size = {.ws_row = 24, .ws_col = 100};
     int master, slave;
     assert_int_equal(openpty(&master, &slave, NULL, NULL, &size), 0);
     start_capture(&p, &p.out, &s->rig.loop, master);
     spawn(&p, s, slave, slave, arguments);
     close(slave);
-    run(&p, s, signal_after_ms);
+    run(&p, s);
     return (struct outcome){p.code, p.out.text.text, p.err.text.text};
 }
 

@@ -76,7 +76,9 @@ struct outcome scripted_run(struct scripted *s, const char *const *arguments);
 #define RUN(s, ...) scripted_run(s, (const char *const[]){__VA_ARGS__, NULL})
 void outcome_free(struct outcome *o);
 
-// The same with its output on a terminal; `signal_after_ms` > 0: it then gets a SIGINT. Everything is in out.
-struct outcome scripted_run_on_terminal(struct scripted *s, int signal_after_ms, const char *const *arguments);
+// The same with its output on a terminal; when `until` says so (NULL: never) of what it has shown, it gets a SIGINT.
+// Everything is in out.
+struct outcome scripted_run_on_terminal(struct scripted *s, int (*until)(const struct scripted *s, const char *out),
+                                        const char *const *arguments);
 
 #endif

@@ -84,7 +84,7 @@ static void list_shows_and_filters(void **state)
     expect(RUN(&s, "list", "--parent", "x"), 2, NULL, "'x'");
     expect(RUN(&s, "list", "--state", "queued,dead"), 2, NULL, "'dead'");
     expect(RUN(&s, "list", "--since", "yesterday"), 2, NULL, "'yesterday'");
-    o = scripted_run_on_terminal(&s, 0, (const char *const[]){"list", NULL});
+    o = scripted_run_on_terminal(&s, NULL, (const char *const[]){"list", NULL});
     assert_null(strstr(o.out, "\x1b[31m")); // a run's name does not paint the terminal
     assert_non_null(strstr(o.out, "name ?[31mred"));
     outcome_free(&o);
@@ -362,6 +362,18 @@ static void plots_show_curves(void **state)
     scripted_close(&s);
 }
 
+static int is_quiet(const struct scripted *s, const char *out)
+{
+    static int looks;
+    looks = s->watches == 5 && strstr(out, "\x1b[H\x1b[J") ? looks + 1 : 0; // the last one is not answered
+    return looks > 30;                                                      // and nothing is asked meanwhile
+}
+
+static int is_asked_often(const struct scripted *s, const char *out)
+{
+    return s->lists >= 2 * 3 && strstr(out, "\x1b[H\x1b[J");
+}
+
 static void watch_shows_all(void **state)
 {
     struct scripted s = {.runs = 3, .records = 400, .state = ISLR__RUN_STATE__RUN_RUNNING, .silent = 0};
@@ -373,16 +385,16 @@ static void watch_shows_all(void **state)
     expect(RUN(&s, "watch"), 0, "3.25 ", NULL); // the loss, and its curve
     assert_true(s.follows >= 3);
     // On one it is drawn again when the server has news, and not before.
-    s.lists = 0;
+    s.lists = s.watches = 0;
     s.news = 3;
-    struct outcome o = scripted_run_on_terminal(&s, 1500, (const char *const[]){"watch", NULL});
+    struct outcome o = scripted_run_on_terminal(&s, is_quiet, (const char *const[]){"watch", NULL});
     assert_true(s.lists <= 2 * 4);
     assert_non_null(strstr(o.out, "\x1b[H\x1b[J"));
     assert_null(strstr(o.out, "\x1b[31m")); // a run's name does not paint the screen
     outcome_free(&o);
     s.lists = s.watches = 0; // an older server is asked every second
     s.untold = 1;
-    o = scripted_run_on_terminal(&s, 3500, (const char *const[]){"watch", NULL});
+    o = scripted_run_on_terminal(&s, is_asked_often, (const char *const[]){"watch", NULL});
     assert_int_equal(s.watches, 1);
     assert_non_null(strstr(o.out, "\x1b[H\x1b[J"));
     outcome_free(&o);

@@ -91,12 +91,12 @@ static void terminals_get_harmless_text(void **state)
     assert_int_equal(file_write_atomic(path, "data: {path: x}\n", 16, NULL), 0);
     for (size_t i = 0; i < sizeof waits / sizeof *waits; i++) {
         const char *arguments[] = {waits[i][0], waits[i][1] ? waits[i][1] : path, waits[i][2], NULL};
-        struct outcome o = scripted_run_on_terminal(&s, 0, arguments);
+        struct outcome o = scripted_run_on_terminal(&s, NULL, arguments);
         if (!strstr(o.out, "lost ?[2J?gpj.??? \xe2\x80\x8d\xc3\xa9") || strchr(o.out, 0x1b))
             fail_msg("%s: %s", waits[i][0], o.out);
         outcome_free(&o);
     }
-    struct outcome o = scripted_run_on_terminal(&s, 0, (const char *const[]){"show", "\x1b]0;title\a", NULL});
+    struct outcome o = scripted_run_on_terminal(&s, NULL, (const char *const[]){"show", "\x1b]0;title\a", NULL});
     assert_int_equal(o.code, 2);
     assert_non_null(strstr(o.out, "islrctl: '?]0;title?' does not name a run"));
     outcome_free(&o);

@@ -285,12 +285,18 @@ static void submit_and_follow(void **state)
     scripted_close(&s);
 }
 
+static int shows_progress(const struct scripted *s, const char *out)
+{
+    (void)s;
+    return strstr(out, " left") != NULL;
+}
+
 static void terminal_shows_one_line_and_safe_text(void **state)
 {
     struct scripted s = {.runs = 1, .state = ISLR__RUN_STATE__RUN_RUNNING, .records = 250, .silent = 1};
     (void)state;
     scripted_open(&s);
-    struct outcome o = scripted_run_on_terminal(&s, 1000, (const char *const[]){"watch", "1", NULL});
+    struct outcome o = scripted_run_on_terminal(&s, shows_progress, (const char *const[]){"watch", "1", NULL});
     assert_int_equal(o.code, 130); // ctrl-c
     assert_non_null(strstr(o.out, "run 1 goes on without you"));
     assert_non_null(strstr(o.out, "islrctl watch 1"));

@@ -30,7 +30,7 @@ static void give_up(struct rank *r, const struct error *e, double began)
     if (r->device && (comm_device_wait(r->device, r->stream, &again) == 0 || strcmp(again.text, e->text)))
         fprintf(stderr, "rank %d: the communicator is not broken\n", comm_rank(r->world));
     comm_device_close(r->device);
-    if (clock_seconds() - later > 3)
+    if (clock_seconds() - later > comm_timeout(r->world) + 1)
         fprintf(stderr, "rank %d: giving up took too long\n", comm_rank(r->world));
     usleep(500000); // let the others say theirs
     comm_abort(r->world, e->code);

@@ -12,7 +12,7 @@ ISLRD, TOOL = sys.argv[1:3]
 
 
 def run(*args, code=0):
-    done = subprocess.run([ISLRD, *args], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([ISLRD, *args], capture_output=True, text=True, timeout=300)
     assert done.returncode == code, (args, done)
     return done
 

@@ -375,7 +375,7 @@ static void test_killed(void **state)
             team_run(2, run_job, &j, results, errors);
             _exit(0);
         }
-        clock_sleep(0.02 + 0.02 * (i % 8));
+        clock_sleep((0.02 + 0.02 * (i % 8)) * (1 + i / 8)); // later, where it is begun later
         kill(child, SIGKILL);
         waitpid(child, NULL, 0);
         litter += data_count_files(*state, "killed.islr.");

@@ -29,12 +29,12 @@ said "lacks 3 broken clips"
 start up "$ISLRD" up -n 2 --threads 1 --dir "$scratch/server" --socket "$scratch/socket"
 until_true 30 "two workers" workers_up 2
 submit
-expect 0 ctl wait "$run" --timeout "$(bound 60)"
+expect 0 ctl wait "$run" --timeout "$(within 60)"
 ctl logs "$run" >"$scratch/logs.log" || fail "logs $run"
 named "$scratch/logs.log" "left out" 3
 rm -r "$scratch/cache"
 submit data.strict=true
-expect 1 ctl wait "$run" --timeout "$(bound 60)"
+expect 1 ctl wait "$run" --timeout "$(within 60)"
 ctl logs "$run" >"$scratch/logs.log" || fail "logs $run"
 named "$scratch/logs.log" "broken" 3
 

@@ -51,7 +51,7 @@ submit train.steps=12
 until_true 90 "a few steps" eval '[ "$(ctl metrics "$run" --csv -m lr | wc -l)" -gt 3 ]'
 touch "$scratch/fault"
 until_true 60 "the fault" eval '[ ! -e "$scratch/fault" ]'
-expect 0 ctl wait "$run" --timeout "$(bound 200)"
+expect 0 ctl wait "$run" --timeout "$(within 200)"
 [ "$(state_of "$run")" = succeeded ] || fail "run $run is $(state_of "$run")"
 ctl show "$run" >"$scratch/last.log"
 said 'CUDA device 0 \(host model\): .*this rank.s device can do no more'

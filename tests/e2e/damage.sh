@@ -10,7 +10,7 @@ start_server
 start_workers
 until_true 30 "two workers" workers_up 2
 submit
-expect 0 ctl wait "$run" --timeout "$(bound 120)"
+expect 0 ctl wait "$run" --timeout "$(within 120)"
 expect 0 ctl pull "$run:soup" -o "$scratch/whole"
 
 # A token that is revoked when the backup has been made.

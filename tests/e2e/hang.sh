@@ -8,7 +8,7 @@ host=$(uname -n)
 
 start_up() {
     start up "$ISLRD" up -n 2 --threads 1 --dir "$scratch/server" --socket "$scratch/socket" \
-        --lease-seconds "$(bound 3)" --hang-seconds "$(bound 4)"
+        --lease-seconds "$(bound 6)" --hang-seconds "$(bound 6)"
     up=$pid
 }
 ranks() { pgrep -P "$(pgrep -P "$up" | head -n 1)" -f "$ISLRD"; }
@@ -55,12 +55,12 @@ mkdir "$scratch/blocked"
 cp "$scratch/recordings/sign_to_prediction_index_map.json" "$scratch/blocked"
 mkfifo "$scratch/blocked/train.csv"
 submit data.path="$scratch/blocked" retry.max_attempts=1
-expect 1 ctl wait "$run" --timeout "$(bound 60)"
+expect 1 ctl wait "$run" --timeout "$(within 60)"
 ctl show "$run" --json | json reason | grep -qE "$stuck" ||
     fail "a blocked rank is not named: $(ctl show "$run" --json | json reason)"
 until_true 60 "the workers are back" workers_up 2
 
 # Without a server it is the same.
-expect 6 timeout "$(bound 60)" "${mpirun[@]}" -np 2 "$ISLRD" run "$scratch/job.yaml" data.path="$scratch/blocked" --threads 1 --hang-seconds "$(bound 3)" --out "$scratch/direct"
+expect 6 timeout "$(within 60)" "${mpirun[@]}" -np 2 "$ISLRD" run "$scratch/job.yaml" data.path="$scratch/blocked" --threads 1 --hang-seconds "$(bound 3)" --out "$scratch/direct"
 said "rank [01] on $host \(pid [0-9]+\) $stuck"
 [ -n "${ISLR_E2E_LATE_SIGNALS:-}" ] || said "#[0-9]+ recordings_read "

@@ -38,6 +38,19 @@ for k in 1 2 3 4 5; do
         fi
     fi
 done
+# However the moments were drawn, one run goes on from a resume point.
+points() { compgen -G "$scratch/early/resume/*.islr-resume" >/dev/null; }
+for ((k = 6; resumed == 0 && k < 30; k++)); do
+    rm -rf "$scratch/early"
+    start "early-$k" "$ISLRD" run "$scratch/job.yaml" --out "$scratch/early"
+    while ! points && alive "$pid"; do :; done
+    kill -9 "$pid" 2>/dev/null
+    wait "$pid" 2>/dev/null
+    start "early-again-$k" "$ISLRD" run "$scratch/job.yaml" --out "$scratch/early" --resume
+    wait "$pid" || fail "a run that goes on after an early kill ended with $?"
+    count_resumed "early-again-$k"
+    same_models "$scratch/whole" "$scratch/early" "a run that was killed early"
+done
 expect 0 "$ISLRD" run "$scratch/job.yaml" --out "$scratch/alone" --resume
 same_models "$scratch/whole" "$scratch/alone" "a killed run"
 cmp -s "$scratch/whole/predictions.npy" "$scratch/alone/predictions.npy" || fail "a killed run: other predictions"

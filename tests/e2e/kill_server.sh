@@ -36,14 +36,14 @@ for k in 1 2 3 4; do
     until_true 20 "the server is back" ctl status
     kills=$((kills + 1))
 done
-expect 0 ctl wait "$run" --timeout "$(bound 120)"
+expect 0 ctl wait "$run" --timeout "$(within 120)"
 check_run "after $kills kills of the server"
 check_metrics "$run" "$steps"
 [ "$(ctl show "$run" --json | json attempts | grep -o "'number'" | wc -l)" -eq 1 ] ||
     fail "the workers did not train on while the server was away"
 
 # Everything: a rank, mpirun, the server, or all at once; and a client that follows from beginning to end.
-submit
+submit retry.max_attempts=100
 # shellcheck disable=SC2016 # expanded by the inner shell
 start follower bash -c 'exec "$ISLRCTL" logs "$0" -f --numbers 2>/dev/null' "$run"
 follower=$pid
@@ -68,7 +68,7 @@ for what in rank mpirun server all rank; do
     esac
     until_true 60 "the workers are back after the kill of $what" workers_up 2
 done
-expect 0 ctl wait "$run" --timeout "$(bound 120)"
+expect 0 ctl wait "$run" --timeout "$(within 120)"
 check_run "after kills of everything"
 wait "$follower"
 status=$?

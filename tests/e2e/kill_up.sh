@@ -12,7 +12,7 @@ launched_again() { [ -n "$(child_of "$up")" ] && [ "$(child_of "$up")" != "$laun
 
 start_up
 until_true 30 "two workers" workers_up 2
-submit
+submit retry.max_attempts=100
 for what in rank mpirun up; do
     pause 900
     launcher=$(child_of "$up")
@@ -29,7 +29,7 @@ for what in rank mpirun up; do
     until_true 30 "kill of $what: mpirun is started again" launched_again
     until_true 60 "kill of $what: two workers again" workers_up 2
 done
-expect 0 ctl wait "$run" --timeout "$(bound 120)"
+expect 0 ctl wait "$run" --timeout "$(within 120)"
 [ "$(state_of "$run")" = succeeded ] || fail "run $run is $(state_of "$run")"
 expect 0 ctl pull "$run:all" -o "$scratch/pulled"
 for model in student teacher distilled soup; do

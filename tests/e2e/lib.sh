@@ -68,13 +68,16 @@ start() {
     started+=("$pid")
 }
 
-# How many times as long as on a quiet machine things may take: under sanitizers, or beside other work.
+# How many times as long as they take otherwise leases and limits have to be: under sanitizers.
 patience=${ISLR_E2E_PATIENCE:-1}
 bound() { echo $(($1 * patience)); }
+# How long is waited for what takes so many seconds at most on a quiet machine. On a slow or loaded one it takes many times
+# as long; only in vain is it waited to the end.
+within() { echo $((60 + 4 * $(bound "$1"))); }
 
-# until_true SECONDS WHAT COMMAND..: polls, for bound SECONDS.
+# until_true SECONDS WHAT COMMAND..: polls, for as long as is within SECONDS.
 until_true() {
-    local deadline=$((SECONDS + $(bound "$1"))) what=$2
+    local deadline=$((SECONDS + $(within "$1"))) what=$2
     shift 2
     until "$@" >/dev/null 2>&1; do
         [ $SECONDS -lt $deadline ] || fail "waited in vain: $what"
@@ -148,7 +151,8 @@ submit() {
     [[ $run =~ ^[0-9]+$ ]] || fail "submit printed '$run'"
 }
 
-start_server() { start server "$ISLRD" serve --dir "$scratch/server" --socket "$scratch/socket" && server=$pid; }
+# start_server OPTIONS..
+start_server() { start server "$ISLRD" serve --dir "$scratch/server" --socket "$scratch/socket" "$@" && server=$pid; }
 start_workers() { start workers "${mpirun[@]}" -np 2 "$ISLRD" work --threads 1 && workers=$pid; }
 
 # Every training step's figures are there exactly once, in order.

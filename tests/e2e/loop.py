@@ -23,7 +23,7 @@ def stop():
     return libc.ptrace(PEEKUSER, process, RIP, None) & (1 << 64) - 1
 
 
-for _ in range(500):
+for _ in range(6000):
     at = stop()
     inside = any(low <= at < high for low, high in own)
     failed = inside and libc.ptrace(POKETEXT, process, at, int.from_bytes(b"\xeb\xfe" + b"\x90" * 6, "little"))

@@ -8,7 +8,7 @@ make_recordings
 write_job 40
 expect 0 "${mpirun[@]}" -np 1 "$ISLRD" run "$scratch/job.yaml" --threads 1 --out "$scratch/whole"
 
-start server "$ISLRD" serve --dir "$scratch/server" --socket "$scratch/socket" --lease-seconds "$(bound 3)"
+start server "$ISLRD" serve --dir "$scratch/server" --socket "$scratch/socket" --lease-seconds "$(bound 6)"
 until_true 20 "the server" ctl status
 start proxy "$here/partition.py" "$scratch/far" "$scratch/socket" && proxy=$pid
 until_true 20 "the proxy" test -S "$scratch/far"
@@ -19,7 +19,7 @@ until_true 30 "a worker" workers_up 1
 attempt() { ctl show "$run" --json | json attempts "$@"; }
 at_step() { [ "$(ctl show "$run" --json | json step)" -ge "$1" ]; }
 check() {
-    expect 0 ctl wait "$run" --timeout "$(bound 120)"
+    expect 0 ctl wait "$run" --timeout "$(within 120)"
     ctl metrics "$run" --csv -m loss/student >"$scratch/metrics.csv" || fail "metrics $run"
     python3 - "$scratch/metrics.csv" "$steps" "$(ctl show "$run" --json | json attempts)" <<'PYTHON' || fail "$1: figures"
 import ast, csv, sys

@@ -20,7 +20,7 @@ low=$run
 until_true 60 "the first run trains" has_trained "$low" 3
 submit resources.ranks=2 train.epochs=2 --priority 5 --name urgent
 urgent=$run
-expect 0 ctl wait "$urgent" --timeout "$(bound 120)"
+expect 0 ctl wait "$urgent" --timeout "$(within 120)"
 [ "$(state_of "$low")" != succeeded ] || fail "the first run was not in the way"
 [ "$(outcome_of "$low" 0)" = stopped ] || fail "the first run's attempt: $(outcome_of "$low" 0)"
 
@@ -32,7 +32,7 @@ reason_of "$low" | grep -q 'scheduling is paused: drained by' || fail "it waits 
 ctl status | grep -q 'no more runs are started: drained by' || fail "status does not tell of the drain"
 submit resources.ranks=1 train.epochs=2 --hold # taken all the while
 expect 0 ctl resume-scheduling
-expect 0 ctl wait "$low" --timeout "$(bound 120)"
+expect 0 ctl wait "$low" --timeout "$(within 120)"
 
 [ "$(attempts_of "$low")" = 3 ] || fail "$(attempts_of "$low") attempts instead of 3"
 check_metrics "$low" "$steps"

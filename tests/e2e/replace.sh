@@ -21,12 +21,13 @@ expect 0 "${run[@]}" "$scratch/old"
 
 # ---- kills ----------------------------------------------------------------------------------------------------------
 
-# So many files to remove that a kill comes in time.
+# lay_old FILES: with so many files to remove that a kill comes in time.
 lay_old() {
     rm -rf "$dir"
     cp -a "$scratch/old" "$dir"
-    (cd "$dir/checkpoints" && seq -f 'filler-%g' 20000 | xargs touch)
+    (cd "$dir/checkpoints" && seq -f 'filler-%g' "$1" | xargs touch)
 }
+fillers() { find "$dir/checkpoints" -name 'filler-*' 2>/dev/null | wc -l; }
 replace() { start replace "${run[@]}" "$dir" --replace "${new[@]}"; }
 end_it() {
     kill -9 "$pid" 2>/dev/null
@@ -34,12 +35,14 @@ end_it() {
 }
 
 for then in old new; do
-    lay_old
-    replace
-    while [ -e "$dir/summary.json" ] && alive "$pid"; do :; done
-    end_it
-    [ ! -e "$dir/summary.json" ] && [ -e "$dir/checkpoints/filler-20000" ] ||
-        fail "the kill did not come while the files were removed: $(tail -n 3 "$scratch/replace.log")"
+    for files in 10000 40000 160000 0; do
+        [ $files != 0 ] || fail "the kill did not come while the files were removed: $(tail -n 3 "$scratch/replace.log")"
+        lay_old $files
+        replace
+        while [ -e "$dir/summary.json" ] && alive "$pid"; do :; done
+        end_it
+        [ -e "$dir/summary.json" ] || [ "$(fillers)" = 0 ] || break
+    done
     expect 2 "${run[@]}" "$dir"
     said 'holds a run already'
     if [ $then = old ]; then

@@ -36,8 +36,8 @@ showers=0
 while alive "$pid"; do
     # Its handler is there by then; before, the signal would end the process.
     if [ "$showers" -gt 0 ] || trains showered 2>/dev/null; then
-        kill -s RTMIN+6 "$pid" 2>/dev/null
-        showers=$((showers + 1))
+        for _ in {1..20}; do kill -s RTMIN+6 "$pid" 2>/dev/null; done
+        showers=$((showers + 20))
     fi
 done
 wait "$pid" || fail "a run that is showered with signals ended with $?"

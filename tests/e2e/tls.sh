@@ -42,12 +42,12 @@ fi
 python3 - "$host" <<'PYTHON' || fail "an outsider got something"
 import socket, ssl, sys
 host, port = sys.argv[1].split(":")
-plain = socket.create_connection((host, int(port)), timeout=15)
+plain = socket.create_connection((host, int(port)), timeout=100)
 plain.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
 assert b"HTTP" not in plain.recv(4096)
 context = ssl.create_default_context()
 context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-with context.wrap_socket(socket.create_connection((host, int(port)), timeout=15)) as s:
+with context.wrap_socket(socket.create_connection((host, int(port)), timeout=100)) as s:
     assert s.version() == "TLSv1.3", s.version()
     s.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
     answer = s.recv(65536)
@@ -120,14 +120,14 @@ start workers "${mpirun[@]}" -np 2 "$ISLRD" work --server "$at" --threads 1 --sc
     --fingerprint "$fingerprint" --token-file "$scratch/node.token"
 until_true 30 "two workers" workers_up 2
 submit
-expect 0 ctl wait "$run" --timeout "$(bound 120)"
+expect 0 ctl wait "$run" --timeout "$(within 120)"
 check_metrics "$run" "$steps"
 expect 0 ctl pull "$run:soup" -o "$scratch/pulled"
 # They read what their own run needs, and with their token nobody reads anything else.
 ISLR_TOKEN=$(cat "$scratch/node.token") expect 5 ctl pull "$run:soup" -o "$scratch/stolen"
 [ ! -e "$scratch/stolen" ] || fail "a worker's token pulls"
 submit "init.student=$run:student" "init.teacher=$run:teacher" "init.distilled=$run:distilled"
-expect 0 ctl wait "$run" --timeout "$(bound 120)"
+expect 0 ctl wait "$run" --timeout "$(within 120)"
 
 # SIGHUP: a new certificate, for new connections; the workers stay, clients notice.
 mkdir "$scratch/other"
@@ -149,7 +149,7 @@ submit train.epochs=2000
 until_true 30 "the long run runs" eval '[ "$(state_of $run)" = running ]'
 start follower "$ISLRCTL" logs "$run" -f
 follower=$pid
-sleep 0.5
+until_true 30 "the follower is told something" test -s "$scratch/follower.log"
 expect 0 local_admin token revoke 1
 until_true 10 "the follower is hung up on" eval "! alive $follower"
 wait "$follower"

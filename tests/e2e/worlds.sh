@@ -5,12 +5,12 @@
 export XDG_CACHE_HOME=$scratch/cache
 make_recordings
 write_job
-# Worlds come and go meanwhile, so it has to train for some fifteen seconds, however fast this machine is: 30 epochs tell.
+# Worlds come and go meanwhile, so it has to train for some seconds, however fast this machine is: 30 epochs tell.
 set_epochs() { sed -i -E "s/^train: \\{(precision: fp32, )?epochs: [0-9]+/train: {precision: fp32, epochs: $1/" "$scratch/job.yaml"; }
 set_epochs 30
 began=$(date +%s%N)
 expect 0 "${mpirun[@]}" -np 2 "$ISLRD" run "$scratch/job.yaml" --threads 1 --out "$scratch/trial"
-epochs=$((15 * 1000000000 * 30 / ($(date +%s%N) - began)))
+epochs=$((6 * 1000000000 * 30 / ($(date +%s%N) - began)))
 if [ $epochs -gt 30 ]; then
     set_epochs $epochs
     expect 0 "${mpirun[@]}" -np 2 "$ISLRD" run "$scratch/job.yaml" --threads 1 --out "$scratch/whole"
@@ -20,7 +20,7 @@ else
 fi
 steps=$((epochs * 3))
 
-start_server
+start_server --lease-seconds 300
 # start_world NAME RANKS: sets $pid.
 start_world() {
     start "$1" env ISLR_HOST="$1" "${mpirun[@]}" --mca odls_base_sigkill_timeout "$(bound 2)" -np "$2" "$ISLRD" work --threads 1
@@ -36,13 +36,18 @@ done
 ran() { cat /proc/"$1"/task/*/schedstat | awk '{ sum += $1 } END { print sum }'; }
 idle=$(pgrep -f "$ISLRD work" -P "$alpha,$beta" | tr '\n' ' ')
 declare -A before=()
-for rank in $idle; do before[$rank]=$(ran "$rank"); done
-sleep 4
-for rank in $idle; do
-    spent=$(($(ran "$rank") - before[$rank]))
-    echo "idle rank $rank: $((spent / 4000)) millionths of a core"
-    [ $spent -lt 20000000 ] || fail "an idle rank has used $((spent / 1000000)) ms in 4 s: more than 0.5%"
+for try in 1 2 3 4; do # they may have begun just now
+    most=0
+    for rank in $idle; do before[$rank]=$(ran "$rank"); done
+    sleep 2
+    for rank in $idle; do
+        spent=$(($(ran "$rank") - before[$rank]))
+        echo "idle rank $rank: $((spent / 2000)) millionths of a core"
+        [ $spent -le $most ] || most=$spent
+    done
+    [ $most -ge 10000000 ] || break
 done
+[ $most -lt 10000000 ] || fail "an idle rank has used $((most / 1000000)) ms in 2 s: more than 0.5%"
 
 attempts() { ctl show "$run" --json | json attempts; }
 at_step() { [ "$(ctl show "$run" --json | json step)" -ge "$1" ]; }
@@ -60,16 +65,20 @@ until_true 60 "it goes on in beta" eval '[ "$(attempt 1 resumed_from_step)" -ge 
 first=$(attempt 1 resumed_from_step)
 [ "$(attempt 1 ranks | grep -o beta | wc -l)" = 1 ] || fail "the run is not on the one rank of beta"
 
-# A third world joins while it trains; beta is terminated, with time to save (see islrd work --help).
-start_world gamma 2 && gamma=$pid
+# A third world joins while it trains, which stands still for so long that it does not end meanwhile; beta is terminated,
+# with time to save (see islrd work --help).
 until_true 60 "it trains in beta" at_step $((first + 5))
+rank=$(pgrep -P "$beta" -f "$ISLRD work")
+kill -STOP "$rank"
+start_world gamma 2 && gamma=$pid
 both_there() { [ "$(ctl workers | grep -c " gamma ")" = 2 ]; }
 until_true 60 "gamma is there" both_there
+kill -CONT "$rank"
 kill -TERM "$beta"
 until_true 60 "beta ends" eval "! alive $beta"
 until_true 60 "it goes on in gamma" eval '[ "$(attempt 2 resumed_from_step)" -gt $first ]'
 second=$(attempt 2 resumed_from_step)
-expect 0 ctl wait "$run" --timeout "$(bound 120)"
+expect 0 ctl wait "$run" --timeout "$(within 120)"
 [ "$(state_of "$run")" = succeeded ] || fail "run $run is $(state_of "$run")"
 [ "$(attempts | grep -o "'number'" | wc -l)" = 3 ] || fail "there are other than three attempts"
 check_metrics "$run" "$steps"

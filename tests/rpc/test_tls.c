@@ -77,7 +77,7 @@ static void expect_refused(struct rig *r, const struct address *a, enum error_co
 {
     struct client c;
     dial(r, &c, a);
-    for (int waited = 0; !c.down && waited < 5000; waited++)
+    for (int waited = 0; !c.down && waited < 60000; waited++)
         rig_run_for(r, 1); // it may be refused before anything is dialled
     if (c.why.code != code || !strstr(c.why.text, text))
         fail_msg("code %d: %s", (int)c.why.code, c.why.text);

@@ -63,20 +63,41 @@ static void set_flag(void *context)
     *(int *)context = 1;
 }
 
+static int is_any_up(const struct rig *rig)
+{
+    for (const struct ear *i = rig->ears; i; i = i->next)
+        if (i->actor && i->actor->up)
+            return 1;
+    return 0;
+}
+
 void rig_stop_server(struct rig *rig)
 {
     int stopped = 0;
     server_stop(rig->server, set_flag, &stopped);
     rig_until(rig, &stopped, "the server's end");
     rig->server = NULL;
+    for (unsigned ms = 0; is_any_up(rig);) // or one would be taken for connected to the next server
+        rig_wait(rig, &ms, "the connections' end");
+}
+
+void rig_hang_up(struct rig *rig)
+{
+    for (struct ear *i = rig->ears; i; i = i->next) {
+        i->actor = NULL;
+        link_close(i->link);
+    }
+    for (unsigned ms = 0; rig->ears;)
+        rig_wait(rig, &ms, "the connections' end");
 }
 
 void rig_close(struct rig *rig)
 {
+    rig_hang_up(rig);
     if (rig->server)
         rig_stop_server(rig);
-    for (int i = 0; i < 200 && uv_loop_alive(&rig->loop); i++) // a test that failed leaves its actors behind
-        rig_for(rig, 5);
+    for (unsigned ms = 0; uv_loop_alive(&rig->loop);)
+        rig_wait(rig, &ms, "the loop's end");
     assert_int_equal(uv_loop_close(&rig->loop), 0);
     file_remove_tree(rig->directory, NULL);
 }
@@ -121,45 +142,73 @@ void rig_for(struct rig *rig, unsigned ms)
     with_timer(rig, ms, &never, &late);
 }
 
+void rig_wait(struct rig *rig, unsigned *waited_ms, const char *what)
+{
+    if (*waited_ms >= PATIENCE_MS)
+        fail_msg("waited in vain for %s", what);
+    rig_for(rig, 2);
+    *waited_ms += 2;
+}
+
 // ---- actors ---------------------------------------------------------------------------------------------------------
 
-static void put_in_inbox(struct actor *a, Islr__Envelope *m)
+static void put_in_inbox(struct ear *ear, Islr__Envelope *m)
 {
-    struct message **last = &a->inbox;
+    struct message **last = &ear->inbox;
     while (*last)
         last = &(*last)->next;
     *last = xcalloc(1, sizeof **last);
     (*last)->m = m;
-    a->come |= m->body_case == a->awaited;
+    ear->come |= m->body_case == ear->awaited;
 }
 
 static void on_up(struct link *l, struct peer *p, const Islr__Welcome *welcome)
 {
-    struct actor *a = link_context(l);
+    struct actor *a = ((struct ear *)link_context(l))->actor;
     (void)p;
+    if (!a)
+        return;
     snprintf(a->role, sizeof a->role, "%s", welcome->role);
     a->up = 1;
 }
 
 static void on_message(struct link *l, Islr__Envelope *m)
 {
-    struct actor *a = link_context(l);
     (void)m;
-    put_in_inbox(a, peer_keep_message(link_peer(l)));
+    put_in_inbox(link_context(l), peer_keep_message(link_peer(l)));
 }
 
 static void on_down(struct link *l, const struct error *why, int again_ms)
 {
-    struct actor *a = link_context(l);
+    struct actor *a = ((struct ear *)link_context(l))->actor;
+    if (!a)
+        return;
     a->why = *why;
     a->refused = again_ms < 0;
     a->up = 0;
 }
 
+static void free_ear(struct ear *ear)
+{
+    struct ear **at = &ear->rig->ears;
+    while (*at != ear)
+        at = &(*at)->next;
+    *at = ear->next;
+    while (ear->inbox) {
+        struct message *next = ear->inbox->next;
+        envelope_free(ear->inbox->m);
+        free(ear->inbox);
+        ear->inbox = next;
+    }
+    free(ear);
+}
+
 static void on_closed(struct link *l)
 {
-    struct actor *a = link_context(l);
-    a->closed = 1;
+    struct ear *ear = link_context(l);
+    if (ear->actor)
+        ear->actor->closed = 1;
+    free_ear(ear);
 }
 
 static void open_link(struct actor *a, struct rig *rig, const struct link_options *options)
@@ -167,7 +216,10 @@ static void open_link(struct actor *a, struct rig *rig, const struct link_option
     static const struct link_events events = {on_up, on_message, NULL, on_down, on_closed};
     memset(a, 0, sizeof *a);
     a->rig = rig;
-    a->link = link_open(&rig->loop, options, &events, a);
+    a->ear = xcalloc(1, sizeof *a->ear);
+    *a->ear = (struct ear){.next = rig->ears, .rig = rig, .actor = a};
+    rig->ears = a->ear;
+    a->ear->link = a->link = link_open(&rig->loop, options, &events, a->ear);
 }
 
 void actor_open(struct actor *a, struct rig *rig, Islr__Hello__Role role)
@@ -201,12 +253,6 @@ void actor_close(struct actor *a)
 {
     link_close(a->link);
     rig_until(a->rig, &a->closed, "a connection's end");
-    while (a->inbox) {
-        struct message *next = a->inbox->next;
-        envelope_free(a->inbox->m);
-        free(a->inbox);
-        a->inbox = next;
-    }
 }
 
 static Islr__Envelope *copy(const Islr__Envelope *m)
@@ -228,7 +274,7 @@ static struct peer *peer_of(struct actor *a)
 }
 
 struct call {
-    struct actor *actor;
+    struct ear *ear;
     int done;
     Islr__Envelope *last;
     struct error why;
@@ -243,18 +289,25 @@ static void on_reply(struct peer *p, void *context, const Islr__Envelope *m, con
     else if (envelope_is_last_reply(m))
         c->last = copy(m);
     else
-        put_in_inbox(c->actor, copy(m));
+        put_in_inbox(c->ear, copy(m));
     c->done = !m || c->last;
+    if (c->done && !c->ear->actor) { // whoever asked has failed meanwhile
+        envelope_free(c->last);
+        free(c);
+    }
 }
 
 static struct call call(struct actor *a, Islr__Envelope *m)
 {
-    struct call c = {.actor = a};
+    struct call *c = xcalloc(1, sizeof *c), result;
     struct error e;
-    if (!peer_request(peer_of(a), m, 0, on_reply, &c, &e))
+    c->ear = a->ear;
+    if (!peer_request(peer_of(a), m, 0, on_reply, c, &e))
         fail_msg("%s", e.text);
-    rig_until(a->rig, &c.done, envelope_name(m));
-    return c;
+    rig_until(a->rig, &c->done, envelope_name(m));
+    result = *c;
+    free(c);
+    return result;
 }
 
 Islr__Envelope *actor_call(struct actor *a, Islr__Envelope *m, Islr__Envelope__BodyCase expect)
@@ -283,6 +336,16 @@ const char *actor_call_fault(struct actor *a, Islr__Envelope *m, enum error_code
     return why.text;
 }
 
+enum error_code actor_try(struct actor *a, Islr__Envelope *m, struct error *why)
+{
+    struct call c = call(a, m);
+    *why = c.why;
+    if (c.last)
+        why->code = ERR_NONE;
+    envelope_free(c.last);
+    return why->code;
+}
+
 void actor_send(struct actor *a, Islr__Envelope *m)
 {
     struct error e;
@@ -293,10 +356,10 @@ void actor_send(struct actor *a, Islr__Envelope *m)
 // Everything to the inbox, a Fault as a Fault.
 static void to_inbox(struct peer *p, void *context, const Islr__Envelope *m, const struct error *why)
 {
-    struct actor *a = context;
+    struct ear *ear = context;
     (void)p;
     if (m) {
-        put_in_inbox(a, copy(m));
+        put_in_inbox(ear, copy(m));
         return;
     }
     Islr__Fault fault = ISLR__FAULT__INIT;
@@ -304,13 +367,13 @@ static void to_inbox(struct peer *p, void *context, const Islr__Envelope *m, con
     fault.has_code = 1;
     fault.code = why->code;
     fault.text = (char *)why->text;
-    put_in_inbox(a, copy(&envelope));
+    put_in_inbox(ear, copy(&envelope));
 }
 
 uint64_t actor_ask(struct actor *a, Islr__Envelope *m)
 {
     struct error e;
-    uint64_t id = peer_request(peer_of(a), m, 0, to_inbox, a, &e);
+    uint64_t id = peer_request(peer_of(a), m, 0, to_inbox, a->ear, &e);
     if (!id)
         fail_msg("%s", e.text);
     return id;
@@ -318,7 +381,7 @@ uint64_t actor_ask(struct actor *a, Islr__Envelope *m)
 
 int actor_has(struct actor *a, Islr__Envelope__BodyCase kind)
 {
-    for (struct message *i = a->inbox; i; i = i->next)
+    for (struct message *i = a->ear->inbox; i; i = i->next)
         if (i->m->body_case == kind)
             return 1;
     return 0;
@@ -327,11 +390,11 @@ int actor_has(struct actor *a, Islr__Envelope__BodyCase kind)
 Islr__Envelope *actor_next(struct actor *a, Islr__Envelope__BodyCase kind)
 {
     int late = 0;
-    a->awaited = kind;
-    a->come = actor_has(a, kind);
-    if (!a->come)
-        with_timer(a->rig, PATIENCE_MS, &a->come, &late);
-    for (struct message **at = &a->inbox; *at; at = &(*at)->next) {
+    a->ear->awaited = kind;
+    a->ear->come = actor_has(a, kind);
+    if (!a->ear->come)
+        with_timer(a->rig, PATIENCE_MS, &a->ear->come, &late);
+    for (struct message **at = &a->ear->inbox; *at; at = &(*at)->next) {
         if ((*at)->m->body_case != kind)
             continue;
         struct message *found = *at;
@@ -461,6 +524,22 @@ Islr__Envelope *client_show(struct actor *a, uint64_t run)
     get.has_run = 1;
     get.run = run;
     return actor_call(a, &m, ISLR__ENVELOPE__BODY_RUN_DETAIL);
+}
+
+void client_wait_reason(struct actor *a, uint64_t run, const char *reason)
+{
+    char said[300];
+    unsigned ms = 0;
+    for (;;) {
+        Islr__Envelope *m = client_show(a, run);
+        snprintf(said, sizeof said, "%s", m->run_detail->summary->reason);
+        envelope_free(m);
+        if (!strcmp(said, reason))
+            return;
+        if (ms >= PATIENCE_MS)
+            fail_msg("run %d: '%s', not '%s'", (int)run, said, reason);
+        rig_wait(a->rig, &ms, reason);
+    }
 }
 
 void client_wait_state(struct actor *a, uint64_t run, Islr__RunState state)

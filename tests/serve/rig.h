@@ -34,6 +34,7 @@ struct rig {
     int listening;          // on the network too
     int keep_network;       // from the next start on at the same address
     struct address network; // then: where, and what it shows
+    struct ear *ears;       // of the actors that are open
 };
 
 void rig_open(struct rig *rig); // ISLR_TEST_LOG=1 in the environment shows the server's log
@@ -41,11 +42,14 @@ void rig_open_with(struct rig *rig, int listening, uint32_t lease_ms);
 void rig_open_listening(struct rig *rig);
 void rig_stop_server(struct rig *rig);
 void rig_start_server(struct rig *rig);
-void rig_close(struct rig *rig); // all actors must be closed
+void rig_hang_up(struct rig *rig); // closes all actors, also those that a test that failed has left on its stack
+void rig_close(struct rig *rig);   // and hangs up before
 
 // Runs the loop until *flag is set; fails the test, saying what was waited for, after a long time.
 void rig_until(struct rig *rig, const int *flag, const char *what);
 void rig_for(struct rig *rig, unsigned ms);
+// Runs it for a moment, between two looks at what cannot be told of; fails the test likewise. *waited_ms: 0 at first.
+void rig_wait(struct rig *rig, unsigned *waited_ms, const char *what);
 
 // ---- actors ---------------------------------------------------------------------------------------------------------
 
@@ -54,16 +58,25 @@ struct message {
     Islr__Envelope *m;
 };
 
-struct actor {
+// What hears for an actor. It is not where the actor is: a test that fails leaves that on a stack that is gone.
+struct ear {
+    struct ear *next; // the rig's
     struct rig *rig;
+    struct actor *actor; // NULL: gone
     struct link *link;
-    int up, closed;
-    int refused;           // it is down for good: `why` says why
-    struct error why;      // of the last time that it went down
-    char role[16];         // as the server says
     struct message *inbox; // pushed messages, oldest first
     Islr__Envelope__BodyCase awaited;
     int come; // one of them is in the inbox
+};
+
+struct actor {
+    struct rig *rig;
+    struct ear *ear; // until it is closed
+    struct link *link;
+    int up, closed;
+    int refused;      // it is down for good: `why` says why
+    struct error why; // of the last time that it went down
+    char role[16];    // as the server says
     // of a rank: what it registers with
     Islr__Register facts;
     char world[32];
@@ -83,6 +96,8 @@ Islr__Envelope *actor_call(struct actor *a, Islr__Envelope *m, Islr__Envelope__B
 void actor_call_ok(struct actor *a, Islr__Envelope *m);
 // The same where a Fault of this code is wanted; its text is left in the returned static buffer.
 const char *actor_call_fault(struct actor *a, Islr__Envelope *m, enum error_code code);
+// The same where either may come: ERR_NONE, or the Fault's code and text.
+enum error_code actor_try(struct actor *a, Islr__Envelope *m, struct error *why);
 void actor_send(struct actor *a, Islr__Envelope *m);
 uint64_t actor_ask(struct actor *a, Islr__Envelope *m); // the replies all go to the inbox; returns the id
 
@@ -104,6 +119,7 @@ size_t client_count_members(struct actor *a, uint64_t group);
 void client_control(struct actor *a, Islr__Control__Verb verb, uint64_t target);
 Islr__Envelope *client_show(struct actor *a, uint64_t run); // run_detail
 void client_wait_state(struct actor *a, uint64_t run, Islr__RunState state);
+void client_wait_reason(struct actor *a, uint64_t run, const char *reason);
 
 // ---- ranks ----------------------------------------------------------------------------------------------------------
 

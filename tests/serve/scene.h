@@ -23,7 +23,6 @@ static int setup(void **state)
 static int teardown(void **state)
 {
     (void)state;
-    actor_close(&client);
     rig_close(&rig);
     return 0;
 }

@@ -27,6 +27,12 @@ static int artifact_exists(const struct hash *hash)
     return file_exists(path);
 }
 
+static void wait_gone(const struct hash *hash)
+{
+    for (unsigned ms = 0; artifact_exists(hash);)
+        rig_wait(&rig, &ms, "an artifact's end");
+}
+
 // ---- the whole way --------------------------------------------------------------------------------------------------
 
 static void check_fetched(const struct hash *hash, const uint8_t *data, size_t size)
@@ -80,14 +86,12 @@ static void check_resume_points(struct actor *reporter, uint64_t run, uint32_t a
         points[i] = rank_put(reporter, content, sizeof content);
         rank_checkpoint(reporter, run, attempt, "resume", (uint64_t)i, &points[i]);
     }
-    rig_for(&rig, 100);
-    assert_false(artifact_exists(&points[0]));
+    wait_gone(&points[0]);
     assert_true(artifact_exists(&points[1]));
     rank_finish(reporter, run, attempt, OK, 0);
     rank_finish(reporter, run, attempt, OK, 0); // said twice
     client_follow_to_end(&client, 0, ISLR__RUN_STATE__RUN_SUCCEEDED);
-    rig_for(&rig, 100);
-    assert_false(artifact_exists(&points[2]));
+    wait_gone(&points[2]);
 }
 
 static void test_run(void **state)
@@ -141,9 +145,7 @@ static void test_gangs_side_by_side(void **state)
     rig_for(&rig, 50);
     for (int i = 0; i < 4; i++) // all or none
         assert_false(actor_has(&ranks[i], ISLR__ENVELOPE__BODY_ASSIGN));
-    Islr__Envelope *d = client_show(&client, four);
-    assert_string_equal(d->run_detail->summary->reason, "needs 4 free ranks of one world, 3 are free");
-    envelope_free(d);
+    client_wait_reason(&client, four, "needs 4 free ranks of one world, 3 are free");
     rank_finish(&ranks[0], one, a, OK, 0);
     world_take(ranks, 4, four);
     world_close(ranks, 4);
@@ -153,9 +155,7 @@ static void test_gangs_side_by_side(void **state)
 
 static void expect_reason(uint64_t run, const char *reason)
 {
-    Islr__Envelope *m = client_show(&client, run);
-    assert_string_equal(m->run_detail->summary->reason, reason);
-    envelope_free(m);
+    client_wait_reason(&client, run, reason);
 }
 
 // Who has cancelled it stays to be read when it has ended.

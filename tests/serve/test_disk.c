@@ -47,6 +47,20 @@ static void wait_ack(struct actor *rank, uint64_t seq)
     assert_int_equal(acked, seq);
 }
 
+// Until what was sent has met the full disk.
+static void wait_trouble(struct actor *client)
+{
+    Islr__GetStatus get = ISLR__GET_STATUS__INIT;
+    Islr__Envelope q = ENVELOPE(GET_STATUS, get_status, &get);
+    for (unsigned ms = 0;; rig_wait(&rig, &ms, "a word of the full disk")) {
+        Islr__Envelope *status = actor_call(client, &q, ISLR__ENVELOPE__BODY_STATUS);
+        int trouble = status->status->trouble && *status->status->trouble;
+        envelope_free(status);
+        if (trouble)
+            return;
+    }
+}
+
 static void check_refused(struct actor *client)
 {
     Islr__Submit s = ISLR__SUBMIT__INIT;
@@ -81,7 +95,7 @@ static void test_full(void **state)
     // enough to overflow what the log still has room for; several messages, to see that their order is kept
     for (uint64_t i = 0; i < 20; i++)
         send_lines(&rank, run, 1 + i * 200, 200, line);
-    rig_for(&rig, 300);
+    wait_trouble(&client);
     check_refused(&client);
     // an upload of another connection, since this one is not read from
     struct hash hash = hash_memory(content, sizeof content);
@@ -196,6 +210,7 @@ static int setup(void **state)
 static int teardown(void **state)
 {
     (void)state;
+    rig_hang_up(&rig);
     rig_stop_server(&rig);
     small_disk_unmount(rig.directory);
     rig_close(&rig);

@@ -42,9 +42,6 @@ static int setup(void **state)
 static int teardown(void **state)
 {
     (void)state;
-    actor_close(&rank);
-    actor_close(&reader);
-    actor_close(&admin);
     rig_close(&rig);
     return 0;
 }

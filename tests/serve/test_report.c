@@ -33,7 +33,6 @@ static int setup_brief(void **state)
 static int teardown(void **state)
 {
     (void)state;
-    actor_close(&admin);
     rig_close(&rig);
     return 0;
 }

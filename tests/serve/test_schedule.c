@@ -4,8 +4,10 @@
 
 #include <stdio.h>
 
+#include "core/base/clock.h"
 #include "core/base/memory.h"
 #include "core/spec/spec.h"
+#include "daemon/serve_server.h"
 
 static const Islr__Finished__Outcome OK = ISLR__FINISHED__OUTCOME__OUTCOME_SUCCEEDED,
                                      FAILED = ISLR__FINISHED__OUTCOME__OUTCOME_FAILED,
@@ -35,9 +37,7 @@ static uint64_t submit_urgent(uint32_t ranks, int32_t priority)
 
 static void expect_reason(uint64_t run, const char *wanted)
 {
-    Islr__Envelope *d = client_show(&client, run);
-    assert_string_equal(d->run_detail->summary->reason, wanted);
-    envelope_free(d);
+    client_wait_reason(&client, run, wanted);
 }
 
 static void expect_no_assign(struct actor *ranks, uint32_t size)
@@ -92,17 +92,22 @@ static void test_preemption(void **state)
 static void test_preempted_later(void **state)
 {
     (void)state;
+    enum { SETTLE_MS = 700 };
     struct actor rank;
-    restart(700);
-    uint64_t low = client_submit(&client, job_tiny(1, 1));
+    restart(SETTLE_MS);
+    uint64_t before = uv_now(&rig.loop), low = client_submit(&client, job_tiny(1, 1));
     world_open(&rank, &rig, 1, "w");
     world_take(&rank, 1, low);
-    uint64_t start = uv_now(&rig.loop), high = submit_urgent(1, 5);
+    uint64_t high = submit_urgent(1, 5);
     rig_for(&rig, 100);
-    assert_false(actor_has(&rank, ISLR__ENVELOPE__BODY_STOP));
-    expect_reason(high, "needs 1 free rank of one world, 0 are free");
+    Islr__Envelope *d = client_show(&client, high);
+    if (uv_now(&rig.loop) < before + SETTLE_MS) { // this machine has not stood still for so long
+        assert_false(actor_has(&rank, ISLR__ENVELOPE__BODY_STOP));
+        assert_string_equal(d->run_detail->summary->reason, "needs 1 free rank of one world, 0 are free");
+    }
+    envelope_free(d);
     rank_expect_stop(&rank, low, ISLR__STOP__WHY__WHY_PREEMPT, 1);
-    assert_in_range(uv_now(&rig.loop) - start, 400, 9000);
+    assert_true(uv_now(&rig.loop) >= before + SETTLE_MS);
     world_close(&rank, 1);
 }
 
@@ -308,20 +313,22 @@ static void test_usage(void **state)
 {
     (void)state;
     struct actor ranks[2];
+    double begun = clock_seconds();
     uint64_t run = client_submit(&client, job_tiny(2, 1));
     world_open(ranks, &rig, 2, "w");
     uint32_t attempt = world_take(ranks, 2, run);
     rig_for(&rig, 300);
     rank_finish(&ranks[0], run, attempt, OK, 0);
-    Islr__Envelope *list = get_limits();
-    double used = find_user(list)->used_seconds;
-    assert_true(used >= 2 * 0.29 && used < 2 * 9);
-    envelope_free(list);
-    restart(0);
-    list = get_limits();
-    double after = find_user(list)->used_seconds;
-    assert_true(after > used - 0.1 && after < used + 0.1); // to the commit's millisecond
-    envelope_free(list);
+    double most = 2 * (clock_seconds() - begun) + 0.01; // milliseconds are rounded
+    for (int again = 0; again < 2; again++) {
+        Islr__Envelope *list = get_limits();
+        double used = find_user(list)->used_seconds;
+        if (used < 2 * 0.29 || used > most)
+            fail_msg("%g s of at most %g", used, most);
+        envelope_free(list);
+        if (!again)
+            restart(0);
+    }
     world_close(ranks, 2);
 }
 
@@ -350,20 +357,23 @@ static void test_time_limit_over_restart(void **state)
     (void)state;
     struct actor rank;
     Islr__JobSpec *job = job_tiny(0, 1);
-    job->limits->minutes = 6.0 / 60;
-    uint64_t run = client_submit(&client, job);
+    job->limits->minutes = 3.0 / 60;
+    uint64_t before = uv_now(&rig.loop), run = client_submit(&client, job);
     world_open(&rank, &rig, 1, "w");
-    uint64_t start = uv_now(&rig.loop);
     uint32_t attempt = world_take(&rank, 1, run);
     client_wait_state(&client, run, ISLR__RUN_STATE__RUN_RUNNING);
-    rig_for(&rig, 4000);
+    uint64_t begun = uv_now(&rig.loop); // before it, really
+    rig_for(&rig, 1000);
     restart(0);
+    const struct run *r = runs_find(&rig.server->runs, run);
+    assert_non_null(r);
+    uint64_t now = uv_now(&rig.loop);
+    assert_true(r->ran_ms + (double)((int64_t)now - r->begun_at) >
+                (double)(now - begun) - 200); // clocks differ a little
     actor_wait_up(&rank);
     envelope_free(rank_register(&rank, run, attempt));
-    uint64_t back = uv_now(&rig.loop);
     rank_expect_stop(&rank, run, ISLR__STOP__WHY__WHY_CANCEL, 1);
-    assert_true(uv_now(&rig.loop) - start >= 5900);
-    assert_true(uv_now(&rig.loop) - back < 5900); // it does not begin anew
+    assert_true(uv_now(&rig.loop) - before > 3000 - 200);
     world_close(&rank, 1);
 }
 
@@ -382,6 +392,7 @@ static uint32_t take_next(struct actor *rank, uint64_t run)
 static void test_trying_again(void **state)
 {
     (void)state;
+    enum { WAIT_MS = 1000 }; // before the third
     struct actor rank;
     Islr__JobSpec *job = job_tiny(1, 1);
     job->retry->max_attempts = 3;
@@ -391,13 +402,16 @@ static void test_trying_again(void **state)
     Islr__Envelope *d = client_show(&client, run);
     assert_null(strstr(d->run_detail->summary->reason, "tried again in ")); // as it would say while it waits
     envelope_free(d);
-    rank_finish(&rank, run, take_next(&rank, run), FAILED, 1);
-    uint64_t second = uv_now(&rig.loop);
+    uint32_t attempt = take_next(&rank, run);
+    uint64_t before = uv_now(&rig.loop);
+    rank_finish(&rank, run, attempt, FAILED, 1);
     d = client_show(&client, run);
-    assert_non_null(strstr(d->run_detail->summary->reason, "attempt 2 of 3 failed: as the test says; tried again in "));
+    if (uv_now(&rig.loop) < before + WAIT_MS) // this machine has not stood still for so long
+        assert_non_null(
+            strstr(d->run_detail->summary->reason, "attempt 2 of 3 failed: as the test says; tried again in "));
     envelope_free(d);
-    uint32_t attempt = take_next(&rank, run); // nothing else happens meanwhile
-    assert_in_range(uv_now(&rig.loop) - second, 900, 9000);
+    attempt = take_next(&rank, run); // nothing else happens meanwhile
+    assert_true(uv_now(&rig.loop) >= before + WAIT_MS);
     rank_finish(&rank, run, attempt, FAILED, 1);
     client_wait_state(&client, run, ISLR__RUN_STATE__RUN_FAILED);
     expect_reason(run, "attempt 3 of 3 failed: as the test says");
@@ -433,7 +447,7 @@ static void test_backfill(void **state)
 
 // ---- what may be done when ------------------------------------------------------------------------------------------
 
-static int may_do(Islr__Control__Verb verb, uint64_t run, char *why, size_t size)
+static int may_do(Islr__Control__Verb verb, uint64_t run, struct error *why)
 {
     Islr__Control c = ISLR__CONTROL__INIT;
     Islr__Envelope m = ENVELOPE(CONTROL, control, &c);
@@ -441,17 +455,7 @@ static int may_do(Islr__Control__Verb verb, uint64_t run, char *why, size_t size
     c.verb = verb;
     c.targets = &run;
     c.n_targets = 1;
-    actor_ask(&client, &m);
-    for (int waited = 0; waited < 10000 && !actor_has(&client, ISLR__ENVELOPE__BODY_OK) &&
-                         !actor_has(&client, ISLR__ENVELOPE__BODY_FAULT);
-         waited += 5)
-        rig_for(&rig, 5);
-    Islr__Envelope *reply = actor_next(
-        &client, actor_has(&client, ISLR__ENVELOPE__BODY_OK) ? ISLR__ENVELOPE__BODY_OK : ISLR__ENVELOPE__BODY_FAULT);
-    int code = reply->body_case == ISLR__ENVELOPE__BODY_OK ? 0 : (int)reply->fault->code;
-    snprintf(why, size, "%s", code ? reply->fault->text : "");
-    envelope_free(reply);
-    return code;
+    return (int)actor_try(&client, &m, why);
 }
 
 enum { A_QUEUED, A_HELD, A_RUNNING, A_SUCCEEDED, A_FAILED, A_CANCELLED, A_STRANGER, STATES };
@@ -464,9 +468,11 @@ static uint64_t bring_to(int wanted, struct actor *rank)
     uint64_t run = client_submit(&client, job_tiny(wanted == A_QUEUED ? 8 : 1, 1)); // 8 ranks are never there
     if (wanted == A_QUEUED)
         return run;
-    Islr__Envelope *m = rank_take(rank, 1);
-    assert_int_equal(m->assign->run, run);
-    envelope_free(m);
+    for (uint64_t given = 0; given != run;) { // one before it may have been given and cancelled at once
+        Islr__Envelope *m = rank_take(rank, 1);
+        given = m->assign->run;
+        envelope_free(m);
+    }
     client_wait_state(&client, run, ISLR__RUN_STATE__RUN_RUNNING);
     if (wanted == A_SUCCEEDED || wanted == A_FAILED)
         rank_finish(rank, run, 1, wanted == A_FAILED ? FAILED : OK, 0);
@@ -494,26 +500,26 @@ static void test_every_verb_on_every_state(void **state)
     };
     static const char *const names[] = {"queued", "held", "running", "succeeded", "failed", "cancelled"};
     struct actor rank;
-    char why[300];
+    struct error why;
     world_open(&rank, &rig, 1, "w");
     for (size_t v = 0; v < sizeof table / sizeof *table; v++) {
         for (int s = 0; s < STATES; s++) {
             uint64_t run = bring_to(s == A_HELD ? A_QUEUED : s, &rank);
             if (s == A_HELD)
                 client_control(&client, ISLR__CONTROL__VERB__VERB_HOLD, run);
-            int code = may_do(table[v].verb, run, why, sizeof why);
+            int code = may_do(table[v].verb, run, &why);
             int wanted = s == A_STRANGER ? ERR_NOT_FOUND : table[v].allowed[s] ? ERR_NONE : ERR_INVALID;
             if (code != wanted)
-                fail_msg("verb %d on a run that is %s: %d (%s)", (int)table[v].verb, names[s], code, why);
+                fail_msg("verb %d on a run that is %s: %d (%s)", (int)table[v].verb, names[s], code, why.text);
             if (s == A_STRANGER)
-                assert_string_equal(why, "there is no run 4711");
+                assert_string_equal(why.text, "there is no run 4711");
             else if (code)
-                assert_true(strstr(why, names[s]) || strstr(why, "cannot"));
+                assert_true(strstr(why.text, names[s]) || strstr(why.text, "cannot"));
             // the rank is free again for the next
             if (s != A_STRANGER)
-                may_do(ISLR__CONTROL__VERB__VERB_CANCEL, run, why, sizeof why);
+                may_do(ISLR__CONTROL__VERB__VERB_CANCEL, run, &why);
             if (s != A_STRANGER)
-                may_do(ISLR__CONTROL__VERB__VERB_CANCEL, run, why, sizeof why);
+                may_do(ISLR__CONTROL__VERB__VERB_CANCEL, run, &why);
             rig_for(&rig, 10);
             while (actor_has(&rank, ISLR__ENVELOPE__BODY_ASSIGN))
                 envelope_free(rank_take(&rank, 1));

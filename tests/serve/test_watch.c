@@ -18,8 +18,6 @@ static int setup(void **state)
 static int teardown(void **state)
 {
     (void)state;
-    actor_close(&watcher);
-    actor_close(&client);
     rig_close(&rig);
     return 0;
 }
@@ -105,8 +103,8 @@ static void test_much_is_told_once(void **state)
         answers++;
     }
     double seconds = (double)(uv_hrtime() - begun) / 1e9;
-    next(&watcher); // of the last ones
-    assert_true((double)answers <= seconds / 0.25 + 1);
+    next(&watcher);                                     // of the last ones
+    assert_true((double)answers <= seconds / 0.25 + 2); // the loop's time may lie behind by one
     assert_true(seen - first > answers);
 }
 

@@ -168,9 +168,9 @@ static void test_half_a_world(void **state)
     rank_open(&one, &rig, "halfworld", 0, 3);
     rank_open(&other, &rig, "halfworld", 2, 3);
     Islr__Envelope *m = list_workers();
-    while (!m->worker_list->n_notes) { // not before the lease is over
+    for (unsigned ms = 0; !m->worker_list->n_notes;) { // not before the lease is over
         envelope_free(m);
-        rig_for(&rig, 100);
+        rig_wait(&rig, &ms, "a note on the world");
         m = list_workers();
     }
     assert_int_equal(m->worker_list->n_notes, 1);
@@ -188,9 +188,12 @@ static void test_half_a_world(void **state)
     m = rank_take(&one, 1);
     assert_int_equal(m->assign->run, run);
     envelope_free(m);
-    rig_for(&rig, 600);
     m = list_workers();
-    assert_int_equal(m->worker_list->n_notes, 0);
+    for (unsigned ms = 0; m->worker_list->n_notes;) {
+        envelope_free(m);
+        rig_wait(&rig, &ms, "no note on the world");
+        m = list_workers();
+    }
     envelope_free(m);
     actor_close(&one);
     actor_close(&other);
@@ -257,11 +260,9 @@ static Islr__Envelope *greet(uint32_t protocol, const char *version, Islr__Hello
     assert_int_equal(connect(s, (struct sockaddr *)&address, sizeof address), 0);
     assert_int_equal(write(s, frame, size), (ssize_t)size);
     free(frame);
-    ssize_t n = 0;
-    for (int i = 0; n <= 0 && i < 200; i++) {
-        rig_for(&rig, 10);
-        n = recv(s, answer, sizeof answer, MSG_DONTWAIT);
-    }
+    ssize_t n;
+    for (unsigned ms = 0; (n = recv(s, answer, sizeof answer, MSG_DONTWAIT)) < 0;)
+        rig_wait(&rig, &ms, "an answer");
     close(s);
     assert_true(n > FRAME_HEADER_SIZE);
     Islr__Envelope *found = envelope_unpack(answer + FRAME_HEADER_SIZE, (size_t)n - FRAME_HEADER_SIZE, 1 << 20, &e);

@@ -18,7 +18,7 @@
 
 enum { STEPS = 20 };
 
-static const double SOON = 10; // seconds; the ranks of a run that failed look for each other for twice as long
+static const double SOON = 18; // seconds; the ranks of a run that failed look for each other for 20
 
 // ---- the job, on both ranks -----------------------------------------------------------------------------------------
 

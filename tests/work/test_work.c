@@ -100,7 +100,7 @@ static void server_away_for_long(void **state)
     rig_run_for(&b.rig, 20);
     atomic_store(&b.go_on, 1); // it trains on, to its end, without a server
     for (int i = 0; atomic_load(&b.go_on); i++) {
-        assert_true(i < 5000);
+        assert_true(i < 50000);
         rig_run_for(&b.rig, 2);
     }
     rig_listen(&b.rig);
@@ -136,7 +136,7 @@ static void stops_when_asked(void **state)
 }
 
 // How a run ends whose server stays away: saved, and told when the server is back at last.
-static void ends_without_server(struct bench *b, unsigned long most_ms)
+static void ends_without_server(struct bench *b)
 {
     bench_open(b, job_until_stopped);
     bench_assign(b, 5, 2, NULL, 0);
@@ -145,7 +145,7 @@ static void ends_without_server(struct bench *b, unsigned long most_ms)
         rig_run_for(&b->rig, 1);
     rig_unlisten(&b->rig);
     for (unsigned long ms = 0; atomic_load(&b->running); ms += 2) {
-        assert_true(ms < most_ms);
+        assert_true(ms < 100000);
         rig_run_for(&b->rig, 2);
     }
     rig_listen(&b->rig);
@@ -161,33 +161,45 @@ static void alone_for_too_long(void **state)
 {
     struct bench b = {0};
     (void)state;
-    ends_without_server(&b, 20 * BENCH_ALONE_MS);
+    ends_without_server(&b);
 }
 
-// Back in time, it is not held against the server.
-static void alone_for_a_moment(void **state)
+// Back in time, it is not held against the server. 0: it was not back in time.
+static int back_in_time(uint32_t alone_ms)
 {
-    struct bench b = {.alone_ms = 1000};
-    (void)state;
+    struct bench b = {.alone_ms = alone_ms};
     bench_open(&b, job_until_stopped);
     bench_assign(&b, 1, 1, NULL, 0);
     while (!atomic_load(&b.running))
         rig_run_for(&b.rig, 1);
     b.registered = 0;
+    double began = clock_seconds();
     peer_close(b.rank[0], NULL);
     rig_run_until(&b.rig, &b.registered);
-    rig_run_for(&b.rig, 1500);
-    assert_int_equal(atomic_load(&b.running), 1);
-    bench_stop(&b, 1, 1, ISLR__STOP__WHY__WHY_CANCEL);
+    int in_time = clock_seconds() - began < alone_ms / 1e3;
+    rig_run_for(&b.rig, alone_ms + alone_ms / 2);
+    if (in_time)
+        assert_int_equal(atomic_load(&b.running), 1);
+    if (atomic_load(&b.running))
+        bench_stop(&b, 1, 1, ISLR__STOP__WHY__WHY_CANCEL);
     rig_run_until(&b.rig, &b.finished);
     bench_close(&b);
+    return in_time;
+}
+
+static void alone_for_a_moment(void **state)
+{
+    uint32_t ms = 1000;
+    (void)state;
+    while (!back_in_time(ms)) // as long as this machine needs
+        assert_true((ms *= 3) < 60000);
 }
 
 static void too_much_to_deliver(void **state)
 {
     struct bench b = {.spool_max = 5000, .alone_ms = 600000}; // not because of the time
     (void)state;
-    ends_without_server(&b, 20 * BENCH_ALONE_MS);
+    ends_without_server(&b);
 }
 
 // What ends a job, and whether another attempt may do better.
@@ -292,7 +304,7 @@ static void abandoned_when_it_comes_back(void **state)
     rig_run_until(&b.rig, &b.registered);
     assert_int_equal(b.claim_run, 1);
     for (int i = 0; atomic_load(&b.running); i++) {
-        assert_true(i < 5000);
+        assert_true(i < 100000);
         rig_run_for(&b.rig, 1);
     }
     b.abandon = 0;
@@ -357,7 +369,9 @@ static void a_waiting_task_is_stopped(void **state)
     while (b.assign_ok < 2)
         uv_run(&b.rig.loop, UV_RUN_ONCE);
     bench_stop(&b, 2, 1, ISLR__STOP__WHY__WHY_CANCEL);
-    rig_run_for(&b.rig, 50);
+    bench_assign(&b, 3, 1, NULL, 0); // one too many: with its answer the rank has heard what was before it
+    b.records_run = 2;
+    rig_run_until(&b.rig, &b.assign_fault);
     assert_int_equal(atomic_load(&b.jobs), 1);
     atomic_store(&b.go_on, 1);
     rig_run_until(&b.rig, &b.finished);
@@ -386,7 +400,7 @@ static void records_on_the_way_are_bounded(void **state)
     bench_assign(&b, 1, 1, NULL, 0);
     for (uint64_t before = 0, same = 0; same < 100; before = b.passed_over) { // until no more come
         rig_run_for(&b.rig, 2);
-        same = b.passed_over && b.passed_over == before ? same + 1 : 0;
+        same = b.passed_over >= 1000 && b.passed_over == before ? same + 1 : 0;
     }
     assert_in_range(b.passed_over, 1000, MOST);
     b.deaf = 0;

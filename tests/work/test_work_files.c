@@ -152,7 +152,7 @@ static void a_file_waits_for_the_records_before_it(void **state)
     bench_open(&b, saves_and_waits);
     bench_assign(&b, 1, 1, NULL, 0);
     for (int i = 0; !b.artifact_count || b.artifacts[0].have < b.artifacts[0].total || b.passed_over < 55; i++) {
-        assert_true(i < 10000);
+        assert_true(i < 100000);
         rig_run_for(&b.rig, 1);
     }
     rig_run_for(&b.rig, 100);
@@ -186,7 +186,7 @@ static void only_the_newest_resume_point_waits(void **state)
     rig_run_for(&b.rig, 20);
     atomic_store(&b.go_on, 1);
     for (int i = 0; atomic_load(&b.go_on); i++) {
-        assert_true(i < 5000);
+        assert_true(i < 50000);
         rig_run_for(&b.rig, 2);
     }
     rig_listen(&b.rig);
