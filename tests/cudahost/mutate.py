@@ -28,8 +28,8 @@ TIMEOUT_S = 900  # of a test: a fault can make a kernel run for ever
 BACKWARD = [f"attention:test_backward_{t}" for t in ("fp32", "bf16", "fp16")]
 FORWARD = [f"attention:test_forward_{t}" for t in ("fp32", "bf16", "fp16")]
 TESTS = {
-    "attention.cu": FORWARD + BACKWARD, "attention_backward.cu": BACKWARD, "attention_mma.cu": FORWARD[1:] + BACKWARD[1:],
-    "attention_mma_backward.cu": BACKWARD[1:], "augment.cu": ["augment"], "batchnorm.cu": ["batchnorm"],
+    "attention.cu": FORWARD + BACKWARD, "attention_backward.cu": BACKWARD,
+    "attention_mma.cu": FORWARD[1:] + BACKWARD[1:], "attention_mma_backward.cu": BACKWARD[1:], "augment.cu": ["augment"], "batchnorm.cu": ["batchnorm"],
     "collapse.cu": ["embed"], "embed.cu": ["embed"], "layernorm.cu": ["layernorm"], "linear.cu": ["linear"],
     "loss.cu": ["loss"], "maximum.cu": ["maximum"], "mish.cu": ["mish"], "optimizer.cu": ["optimizer"],
     "partials.cu": ["layernorm", "linear"], "rows.cu": ["rows"], "sum_ranks.cu": ["scale:test_sum_ranks"],
