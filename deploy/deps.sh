@@ -129,6 +129,16 @@ install_python() {
     echo "$stamp" >"$deps/python/STAMP"
 }
 
+# What reads machine code, where there is a CUDA compiler without it. Only one test needs it, which is skipped without.
+install_cuobjdump() {
+    PATH=$PATH:/usr/local/cuda/bin command -v nvcc >/dev/null || return 0
+    ! PATH=$PATH:/usr/local/cuda/bin command -v cuobjdump >/dev/null || return 0
+    ! ls "$deps"/python/lib/python*/site-packages/nvidia/*/bin/cuobjdump >/dev/null 2>&1 || return 0
+    say "installing into .deps/python: nvidia-cuda-cuobjdump"
+    "$deps/python/bin/python" -m pip install --quiet --disable-pip-version-check --only-binary=:all: \
+        nvidia-cuda-cuobjdump || say "pip could not: what the CUDA kernels take of a card goes untested"
+}
+
 tests=no
 case ${1:-} in
 '') ;;
@@ -152,4 +162,5 @@ fi
 install_arrow
 if [ $tests = yes ]; then
     install_python
+    install_cuobjdump
 fi

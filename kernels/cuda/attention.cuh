@@ -187,7 +187,7 @@ template <class T> __global__ void __launch_bounds__(THREADS) zero_tail_kernel(s
         zero_columns<T>(m, row, 0, m.columns);
 }
 
-enum { TAIL_BLOCKS = 32 };
+enum { TAIL_BLOCKS = SHARES(32, 2) };
 
 template <class T> void queue_zero_tail(struct stream *s, const struct rows &rows, const struct mat &m)
 {

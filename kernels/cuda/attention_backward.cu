@@ -17,11 +17,10 @@ namespace
 struct work {
     struct attention_backward a;
     score_input in;
-    float factor;            // 1 / scale
-    int first_clip, clips;   // of this part
-    float *p, *ds;           // [clips, heads, L, L]
-    float *relative;         // [2 (key, query), heads, chunks, 2L-1, s]
-    int chunks, first_chunk; // chunks of all parts, and the first of this
+    float factor;          // 1 / scale
+    int first_clip, clips; // of this part
+    float *p, *ds;         // [clips, heads, L, L]
+    float *relative;       // [2 (key, query), heads, CHUNKS, 2L-1, s]: of the parts so far
 };
 
 } // namespace
@@ -195,9 +194,9 @@ __global__ void __launch_bounds__(tile_sizes<TILE>::THREADS) rows_backward_kerne
 
 // ---- relative rows ------------------------------------------------------------------------------------------------
 // A block takes a tile of distances and a slice of columns, of one head and one of the two gradients, over the clips of
-// a chunk.
+// a chunk. Parts come one after the other, so each adds to what the one before it left.
 
-enum { CHUNKS = 8 };
+enum { CHUNKS = SHARES(8, 3) };
 
 // The chunk's clips of this part: [first, end).
 __device__ static inline int chunk_first(const struct work &w, int chunk)
@@ -242,13 +241,12 @@ __global__ void __launch_bounds__(tile_sizes<TILE>::THREADS) relative_backward_k
             add_partners<TILE>(sum, VALUE, m, partners, partners);
         }
     }
-    float *out = w.relative +
-                 (static_cast<size_t>(which * w.a.heads + head) * w.chunks + w.first_chunk + chunk) * distances * size;
+    float *out = w.relative + (static_cast<size_t>(which * w.a.heads + head) * CHUNKS + chunk) * distances * size;
     for (int y = 0; y < 2; y++)
         for (int x = 0; x < 2; x++) {
             int e = e0 + own_row<TILE>(y), c = d + own_column<TILE>(x);
             if (e < distances && c < size)
-                out[static_cast<size_t>(e) * size + c] = sum[y][x];
+                out[e * size + c] = w.first_clip == 0 ? sum[y][x] : out[e * size + c] + sum[y][x];
         }
 }
 
@@ -281,7 +279,7 @@ void queue_relative_rows(struct stream *s, const struct attention_backward *a, c
 
 // ---- launcher -----------------------------------------------------------------------------------------------------
 
-constexpr size_t MATRICES_MOST = static_cast<size_t>(512) << 20; // bytes of P and dS at once
+constexpr size_t MATRICES_MOST = SHARES(static_cast<size_t>(512) << 20, 24 << 10); // bytes of P and dS at once
 
 template <int TILE, class T> static void queue_part(struct stream *s, const struct work &w)
 {
@@ -313,21 +311,20 @@ void cuda_attention_backward(struct stream *s, const struct attention_backward *
     int part = most < 1 ? 1 : most < static_cast<size_t>(clips) ? static_cast<int>(most) : clips;
     int parts = (clips + part - 1) / part;
     size_t matrices = clip_floats * part,
-           relative = static_cast<size_t>(2 * a->heads) * parts * CHUNKS * (2 * frames - 1) * size;
+           relative = static_cast<size_t>(2 * a->heads) * CHUNKS * (2 * frames - 1) * size;
     float *memory = static_cast<float *>(cuda_scratch(s, sizeof(float) * (2 * matrices + relative)));
     if (!memory)
         return;
-    struct work w = {*a, in, factor, 0, 0, memory, memory + matrices, memory + 2 * matrices, parts * CHUNKS, 0};
+    struct work w = {*a, in, factor, 0, 0, memory, memory + matrices, memory + 2 * matrices};
     with_type(a->qkv.type, [&](auto t) {
         using T = decltype(t);
         with_tile(frames, [&](auto tile) {
             for (int i = 0; i < parts; i++) {
                 w.first_clip = i * part;
                 w.clips = clips - w.first_clip < part ? clips - w.first_clip : part;
-                w.first_chunk = i * CHUNKS;
                 queue_part<decltype(tile)::value, T>(s, w);
             }
         });
     });
-    queue_relative_rows(s, a, w.relative, w.chunks);
+    queue_relative_rows(s, a, w.relative, CHUNKS);
 }

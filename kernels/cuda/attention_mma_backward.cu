@@ -6,11 +6,12 @@
 //  2. dq, dk and dv of a tile of rows, each a product with a matrix of these: [dS | dS by distance] times keys and
 //     their relative rows for dq, the same transposed with queries for dk, P transposed with dcontext for dv;
 //  3. gradients of the relative rows by distance, [dS by distance] transposed times queries or keys, over a chunk of
-//     the clips: a block owns its sums, so they are made in one order;
+//     the clips: a block owns its sums, so they are made in one order, and each part of the batch adds to those of the
+//     part before it;
 //  4. the distances that share a relative row, added up (attention_backward.cu).
 #include "kernels/cuda/attention_mma.cuh"
 
-enum { PAIRS = SIZE_LIMIT / 16, MATRIX = MMA_TILE * SLICE_STEP, CHUNKS = 16, RELATIVE_TILE = 64 };
+enum { PAIRS = SIZE_LIMIT / 16, MATRIX = MMA_TILE * SLICE_STEP, CHUNKS = SHARES(16, 3), RELATIVE_TILE = 64 };
 
 namespace
 {
@@ -22,8 +23,7 @@ struct work {
     int first_clip, clips; // of this part
     int side;              // of P and dS
     void *matrices;        // [clips, heads, {P, dS}, side, side] of the run's type
-    float *relative;       // [2 (key, query), heads, chunks, 2L-1, s]
-    int chunks, first_chunk;
+    float *relative;       // [2 (key, query), heads, CHUNKS, 2L-1, s]: of the parts so far
 };
 
 enum third { QUERY, KEY, VALUE };
@@ -275,8 +275,10 @@ __device__ static inline void store_relative(const struct work &w, float *out, i
     for (int n = 0; n < PAIRS; n++)
         for (int x = 0; x < 8; x++) {
             int e = e0 + p.g + x / 2 % 2 * 8, column = n * 16 + x / 4 * 8 + 2 * p.t + x % 2;
-            if (e < distances && column < w.in.size)
-                out[static_cast<size_t>(e) * w.in.size + column] = c[n][x / 4][x % 4];
+            if (e < distances && column < w.in.size) {
+                float *to = out + e * w.in.size + column, sum = c[n][x / 4][x % 4];
+                *to = w.first_clip == 0 ? sum : *to + sum;
+            }
         }
 }
 
@@ -315,15 +317,13 @@ template <class T> __global__ void __launch_bounds__(MMA_THREADS) mma_relative_k
                 }
         }
     }
-    store_relative<T>(w,
-                      w.relative + (static_cast<size_t>(which * w.a.heads + head) * w.chunks + w.first_chunk + chunk) *
-                                       (2 * w.in.frames - 1) * size,
-                      e0, c);
+    size_t sums = static_cast<size_t>(which * w.a.heads + head) * CHUNKS + chunk;
+    store_relative<T>(w, w.relative + sums * (2 * w.in.frames - 1) * size, e0, c);
 }
 
 // ---- launcher -----------------------------------------------------------------------------------------------------
 
-constexpr size_t MATRICES_MOST = static_cast<size_t>(512) << 20; // bytes of P and dS at once
+constexpr size_t MATRICES_MOST = SHARES(static_cast<size_t>(512) << 20, 24 << 10); // bytes of P and dS at once
 
 template <int TILES, class T> static void queue_part(struct stream *s, const struct work &w)
 {
@@ -343,19 +343,17 @@ void queue_mma_backward(struct stream *s, const struct attention_backward *a, co
     size_t most = MATRICES_MOST / clip_bytes;
     int part = most < 1 ? 1 : most < static_cast<size_t>(clips) ? static_cast<int>(most) : clips;
     int parts = (clips + part - 1) / part;
-    size_t relative = static_cast<size_t>(2 * a->heads) * parts * CHUNKS * (2 * in.frames - 1) * in.size;
+    size_t relative = static_cast<size_t>(2 * a->heads) * CHUNKS * (2 * in.frames - 1) * in.size;
     char *memory = static_cast<char *>(cuda_scratch(s, clip_bytes * part + sizeof(float) * relative));
     if (!memory)
         return;
-    struct work w = {
-        *a, in, factor, 0, 0, side, memory, reinterpret_cast<float *>(memory + clip_bytes * part), parts * CHUNKS, 0};
+    struct work w = {*a, in, factor, 0, 0, side, memory, reinterpret_cast<float *>(memory + clip_bytes * part)};
     with_mma_tiles(a->qkv.type, in.frames, [&](auto t, auto tiles) {
         for (int i = 0; i < parts; i++) {
             w.first_clip = i * part;
             w.clips = clips - w.first_clip < part ? clips - w.first_clip : part;
-            w.first_chunk = i * CHUNKS;
             queue_part<decltype(tiles)::value, decltype(t)>(s, w);
         }
     });
-    queue_relative_rows(s, a, w.relative, w.chunks);
+    queue_relative_rows(s, a, w.relative, CHUNKS);
 }

@@ -7,13 +7,15 @@
 #include "kernels/cuda/kernel.cuh"
 
 enum {
-    LANES = 8,             // threads across a strip
-    STRIP = LANES * SPAN,  // its columns: 128 bytes of a 16-bit type
-    ROW_THREADS = 32,      // threads that share a column
-    CHUNK_ROWS_LEAST = 64, // rows of a chunk
-    CHUNKS_MOST = 64,      // of a group
+    LANES = 8,            // threads across a strip
+    STRIP = LANES * SPAN, // its columns: 128 bytes of a 16-bit type
+    ROW_THREADS = 32,     // threads that share a column
+    CHUNK_THREADS = LANES * ROW_THREADS,
+    CHUNK_ROWS_LEAST = SHARES(64, 3), // rows of a chunk
+    CHUNKS_MOST = SHARES(64, 4),      // of a group
     FINISH_COLUMNS = 32,
-    FINISH_TURNS = 8
+    FINISH_TURNS = SHARES(8, 2),
+    FINISH_THREADS = FINISH_COLUMNS * FINISH_TURNS
 };
 
 namespace
@@ -94,7 +96,7 @@ __device__ static inline void sum_rows(float v[SPAN])
 // Of a chunk: the mean, and the sum of squared distances from it. The mean comes with the error of sums in fp32: the
 // distances from it are exact where that matters, so their own mean corrects it, and their squares.
 template <class T>
-__global__ void __launch_bounds__(THREADS) chunk_statistics_kernel(struct mat z, struct cut c, struct pair *out)
+__global__ void __launch_bounds__(CHUNK_THREADS) chunk_statistics_kernel(struct mat z, struct cut c, struct pair *out)
 {
     int column = blockIdx.z * STRIP + threadIdx.x * SPAN, left = c.columns - column;
     int group = blockIdx.x, chunk = blockIdx.y;
@@ -164,7 +166,8 @@ __device__ static inline void sum_turns(double *a, double *b)
     }
 }
 
-__global__ void finish_statistics_kernel(struct batchnorm_forward a, struct cut c, const struct pair *chunks)
+__global__ void __launch_bounds__(FINISH_THREADS)
+    finish_statistics_kernel(struct batchnorm_forward a, struct cut c, const struct pair *chunks)
 {
     int column = blockIdx.x * FINISH_COLUMNS + threadIdx.x;
     double mean = 0, var = 0;
@@ -186,7 +189,7 @@ __global__ void finish_statistics_kernel(struct batchnorm_forward a, struct cut 
 }
 
 // Where the statistics are those of other batches: to mean and rstd of every group.
-__global__ void copy_statistics_kernel(struct batchnorm_forward a, struct cut c)
+__global__ void __launch_bounds__(THREADS) copy_statistics_kernel(struct batchnorm_forward a, struct cut c)
 {
     size_t at = item_index();
     if (at >= static_cast<size_t>(c.groups) * c.columns)
@@ -207,7 +210,7 @@ __device__ static inline void load_columns(struct columns &v, const float *mean,
     load_span(v.bias, bias + column, left);
 }
 
-template <class T> __global__ void normalise_kernel(struct batchnorm_forward a, size_t count)
+template <class T> __global__ void __launch_bounds__(THREADS) normalise_kernel(struct batchnorm_forward a, size_t count)
 {
     if (item_index() >= count)
         return;
@@ -252,7 +255,7 @@ __device__ static inline void differentiate(const struct batchnorm_backward &a, 
 
 // Sums of g and of g*x over a chunk.
 template <class T>
-__global__ void __launch_bounds__(THREADS)
+__global__ void __launch_bounds__(CHUNK_THREADS)
     chunk_sums_kernel(struct batchnorm_backward a, struct cut c, struct pair *out)
 {
     int column = blockIdx.z * STRIP + threadIdx.x * SPAN, left = c.columns - column;
@@ -299,7 +302,8 @@ __device__ static inline struct pair add_chunks(const struct cut &c, const struc
 }
 
 // Gradients of weight and bias; and means [groups, 2, columns] of g and of g*x, which the statistics take away.
-__global__ void finish_sums_kernel(struct batchnorm_backward a, struct cut c, const struct pair *chunks, float *means)
+__global__ void __launch_bounds__(FINISH_THREADS)
+    finish_sums_kernel(struct batchnorm_backward a, struct cut c, const struct pair *chunks, float *means)
 {
     int column = blockIdx.x * FINISH_COLUMNS + threadIdx.x;
     double sum = 0, product = 0;
@@ -319,7 +323,9 @@ __global__ void finish_sums_kernel(struct batchnorm_backward a, struct cut c, co
     a.dbias[column] = static_cast<float>(sum);
 }
 
-template <class T> __global__ void input_gradient_kernel(struct batchnorm_backward a, const float *means, size_t count)
+template <class T>
+__global__ void __launch_bounds__(THREADS)
+    input_gradient_kernel(struct batchnorm_backward a, const float *means, size_t count)
 {
     if (item_index() >= count)
         return;

@@ -2,7 +2,7 @@
 // parameters (kernels/cpu/collapse.c has the formulas and the names). In double: it is little, and done once a pass.
 #include "kernels/cuda/collapse.cuh"
 
-enum { MIDDLE = 8, KERNEL = 5, POS_COLUMNS = 3 + 16, E = EMBED_DIM, BLOCKS = 16 };
+enum { MIDDLE = 8, KERNEL = 5, POS_COLUMNS = 3 + 16, E = EMBED_DIM, BLOCKS = SHARES(16, 2) };
 enum { DIRECT = E * 3, MIXED = E * 16, B = E * MIDDLE * KERNEL, PRODUCTS = DIRECT + MIXED + B };
 constexpr double NORM_EPS = 1e-5; // of type_norm and landmark_norm
 

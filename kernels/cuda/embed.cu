@@ -20,7 +20,7 @@ enum {
     MEANS = PARTS * EMBED_DIM,                  //
     SPLITS = 12,                                // threads that share the landmarks of a tap
     TAP_THREADS = SPLITS * EMBED_TAPS * HALVES, //
-    CHUNKS_MOST = 512                           // blocks that share the clips in the backward
+    CHUNKS_MOST = SHARES(512, 3)                // blocks that share the clips in the backward
 };
 
 namespace
@@ -382,7 +382,7 @@ __global__ void __launch_bounds__(BLOCK)
 }
 
 // out [EMBED_COLLAPSED_SIZE] = the sums over the blocks, in double. A warp's lane an element.
-enum { SUM_PARTS = 8 };
+enum { SUM_PARTS = SHARES(8, 2) };
 __global__ void __launch_bounds__(WARP_SIZE *SUM_PARTS)
     add_gradients_kernel(const float *partials, int count, double *out)
 {

@@ -61,6 +61,14 @@ void launch_kernel(struct stream *s, const char *text, const launch_shape &shape
     cuda_check(s, cudaGetLastError(), text);
 }
 
+// SHARES(usual, small): a number that only decides into how many shares a sum or a pass is cut. Where the tests have
+// everything cut up (tests/cudahost/meson.build), it is so small that small shapes are, too.
+#ifdef ISLR_SMALL_SHARES
+#define SHARES(usual, small) (small)
+#else
+#define SHARES(usual, small) (usual)
+#endif
+
 // A thread for each of `count` items.
 enum { THREADS = 256 };
 static inline launch_shape launch_over(size_t count)

@@ -4,7 +4,7 @@
 #include "kernels/cuda/kernel.cuh"
 #include "kernels/cuda/partials.h"
 
-enum { COLUMNS_MOST = 1024 * SPAN };
+enum { ROW_THREADS_MOST = 1024, COLUMNS_MOST = ROW_THREADS_MOST * SPAN };
 
 __device__ static inline uint32_t row_id(const int32_t *id, int row)
 {
@@ -26,7 +26,8 @@ __device__ static inline void row_statistics(const float v[SPAN], int columns, i
     *rstd = 1 / sqrtf(block_sum(squares) / static_cast<float>(columns) + eps);
 }
 
-template <class T> __global__ void __launch_bounds__(1024) layernorm_forward_kernel(struct layernorm_forward a)
+template <class T>
+__global__ void __launch_bounds__(ROW_THREADS_MOST) layernorm_forward_kernel(struct layernorm_forward a)
 {
     int row = blockIdx.x, column = threadIdx.x * SPAN, columns = a.x.columns, left = columns - column;
     uint32_t id = row_id(a.id, row);
@@ -63,7 +64,7 @@ template <class T> __global__ void __launch_bounds__(1024) layernorm_forward_ker
 // [blocks, 2, columns], weight first.
 
 template <class T>
-__global__ void __launch_bounds__(1024)
+__global__ void __launch_bounds__(ROW_THREADS_MOST)
     layernorm_backward_kernel(struct layernorm_backward a, int rows_each, float *partial)
 {
     int column = threadIdx.x * SPAN, columns = a.dy.columns, left = columns - column;
@@ -128,7 +129,7 @@ void cuda_layernorm_forward(struct stream *s, const struct layernorm_forward *a)
     with_type(type, [&](auto t) { LAUNCH(s, shape, layernorm_forward_kernel<decltype(t)>, *a); });
 }
 
-enum { BLOCKS_MOST = 512, ROWS_LEAST = 4 };
+enum { BLOCKS_MOST = SHARES(512, 3), ROWS_LEAST = SHARES(4, 2) };
 
 void cuda_layernorm_backward(struct stream *s, const struct layernorm_backward *a)
 {

@@ -43,7 +43,7 @@ __device__ static inline void store_product(const struct gemm_product &p, int ro
     *c = from_float<C>(x);
 }
 
-template <class T, class C> __global__ void __launch_bounds__(THREADS) product_kernel(struct gemm_product p)
+template <class T, class C> __global__ void __launch_bounds__(HALF *HALF) product_kernel(struct gemm_product p)
 {
     SHARED(float, a, TILE *STEP);
     SHARED(float, b, TILE *STEP);
@@ -85,7 +85,7 @@ static void queue_product(struct stream *s, const struct gemm_product *p)
 
 // ---- bias ---------------------------------------------------------------------------------------------------------
 
-template <class T> __global__ void add_bias_kernel(struct mat y, const T *bias, size_t count)
+template <class T> __global__ void __launch_bounds__(THREADS) add_bias_kernel(struct mat y, const T *bias, size_t count)
 {
     if (item_index() >= count)
         return;
@@ -101,7 +101,12 @@ template <class T> __global__ void add_bias_kernel(struct mat y, const T *bias, 
 // ---- column sums --------------------------------------------------------------------------------------------------
 // A block adds up some rows of SUM_COLUMNS columns, its warps taking turns, to partial [blocks of rows, columns].
 
-enum { SUM_WARPS = 8, SUM_COLUMNS = WARP_SIZE * SPAN, SUM_BLOCKS_MOST = 128, SUM_ROWS_LEAST = 32 };
+enum {
+    SUM_WARPS = 8,
+    SUM_COLUMNS = WARP_SIZE * SPAN,
+    SUM_BLOCKS_MOST = SHARES(128, 3),
+    SUM_ROWS_LEAST = SHARES(32, 2)
+};
 
 template <class T>
 __global__ void __launch_bounds__(THREADS) sum_columns_kernel(struct mat m, int rows_each, float *partial)

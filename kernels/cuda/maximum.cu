@@ -2,7 +2,8 @@
 #include "kernels/cuda/kernel.cuh"
 
 // A NaN in either operand comes through.
-template <class T> __global__ void maximum_forward_kernel(struct maximum_forward a, size_t count)
+template <class T>
+__global__ void __launch_bounds__(THREADS) maximum_forward_kernel(struct maximum_forward a, size_t count)
 {
     if (item_index() >= count)
         return;
@@ -15,7 +16,8 @@ template <class T> __global__ void maximum_forward_kernel(struct maximum_forward
     store_span<T>(a.y, at.row, at.column, left);
 }
 
-template <class T> __global__ void maximum_backward_kernel(struct maximum_backward a, size_t count)
+template <class T>
+__global__ void __launch_bounds__(THREADS) maximum_backward_kernel(struct maximum_backward a, size_t count)
 {
     if (item_index() >= count)
         return;

@@ -1,7 +1,7 @@
 // Mish with a residual: backend.h, struct mish_forward and mish_backward. A thread takes eight elements.
 #include "kernels/cuda/kernel.cuh"
 
-template <class T> __global__ void mish_forward_kernel(struct mish_forward a, size_t count)
+template <class T> __global__ void __launch_bounds__(THREADS) mish_forward_kernel(struct mish_forward a, size_t count)
 {
     if (item_index() >= count)
         return;
@@ -15,7 +15,7 @@ template <class T> __global__ void mish_forward_kernel(struct mish_forward a, si
     store_span<T>(a.y, at.row, at.column, z);
 }
 
-template <class T> __global__ void mish_backward_kernel(struct mish_backward a, size_t count)
+template <class T> __global__ void __launch_bounds__(THREADS) mish_backward_kernel(struct mish_backward a, size_t count)
 {
     if (item_index() >= count)
         return;

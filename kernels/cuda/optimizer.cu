@@ -161,7 +161,8 @@ void cuda_unpack_blocks(struct stream *s, const struct unpack_blocks *a)
 
 // ---- conversion ---------------------------------------------------------------------------------------------------
 
-template <class From, class To> __global__ void convert_kernel(const From *x, To *y, size_t count)
+template <class From, class To>
+__global__ void __launch_bounds__(THREADS) convert_kernel(const From *x, To *y, size_t count)
 {
     size_t at = item_index() * SPAN;
     int left = span_left(at, count);

@@ -2,7 +2,7 @@
 #include "kernels/cuda/kernel.cuh"
 #include "kernels/cuda/partials.h"
 
-enum { LANES = 32, PARTS = 16 }; // columns of a block, and threads that share a column
+enum { LANES = 32, PARTS = SHARES(16, 2) }; // columns of a block, and threads that share a column
 
 namespace
 {
@@ -13,7 +13,7 @@ struct sums {
 };
 } // namespace
 
-__global__ void add_partials_kernel(struct sums a)
+__global__ void __launch_bounds__(LANES *PARTS) add_partials_kernel(struct sums a)
 {
     SHARED(float, part, PARTS *LANES);
     int column = blockIdx.x * LANES + threadIdx.x;

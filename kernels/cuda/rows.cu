@@ -7,7 +7,7 @@ __device__ static inline int held(const struct rows &rows, int clip)
     return rows.offset[clip + 1] - rows.offset[clip];
 }
 
-template <class T> __global__ void pack_rows_kernel(struct pack_rows a, size_t count)
+template <class T> __global__ void __launch_bounds__(THREADS) pack_rows_kernel(struct pack_rows a, size_t count)
 {
     if (item_index() >= count)
         return;
@@ -20,7 +20,7 @@ template <class T> __global__ void pack_rows_kernel(struct pack_rows a, size_t c
     store_span<T>(a.packed, at.row, at.column, x);
 }
 
-template <class T> __global__ void unpack_rows_kernel(struct unpack_rows a, size_t count)
+template <class T> __global__ void __launch_bounds__(THREADS) unpack_rows_kernel(struct unpack_rows a, size_t count)
 {
     if (item_index() >= count)
         return;
@@ -53,7 +53,7 @@ template <class T> __device__ static inline void store_zeros(const struct mat &m
     store_span<T>(m, at.row, at.column, zeros);
 }
 
-template <class T> __global__ void mixup_forward_kernel(struct mixup_forward a, size_t count)
+template <class T> __global__ void __launch_bounds__(THREADS) mixup_forward_kernel(struct mixup_forward a, size_t count)
 {
     if (item_index() >= count)
         return;
@@ -67,7 +67,8 @@ template <class T> __global__ void mixup_forward_kernel(struct mixup_forward a, 
     blend<T>(a.rows, a.x, a.y, at, clip, a.partner[clip], c, 1 - c);
 }
 
-template <class T> __global__ void mixup_backward_kernel(struct mixup_backward a, size_t count)
+template <class T>
+__global__ void __launch_bounds__(THREADS) mixup_backward_kernel(struct mixup_backward a, size_t count)
 {
     if (item_index() >= count)
         return;
@@ -87,7 +88,7 @@ __device__ static inline float share_of(const struct rows &rows, int clip)
     return length > 0 ? 1.0f / static_cast<float>(length) : 0;
 }
 
-template <class T> __global__ void mean_forward_kernel(struct mean_forward a, size_t count)
+template <class T> __global__ void __launch_bounds__(THREADS) mean_forward_kernel(struct mean_forward a, size_t count)
 {
     if (item_index() >= count)
         return;
@@ -105,7 +106,7 @@ template <class T> __global__ void mean_forward_kernel(struct mean_forward a, si
     store_span<T>(a.y, at.row, at.column, sum);
 }
 
-template <class T> __global__ void mean_backward_kernel(struct mean_backward a, size_t count)
+template <class T> __global__ void __launch_bounds__(THREADS) mean_backward_kernel(struct mean_backward a, size_t count)
 {
     if (item_index() >= count)
         return;

@@ -3,7 +3,7 @@
 #include "kernels/loss_scale.h"
 #include "kernels/cuda/kernel.cuh"
 
-__global__ void update_scale_kernel(struct update_scale a)
+__global__ void __launch_bounds__(1) update_scale_kernel(struct update_scale a)
 {
     scale_step(&a);
 }
