@@ -9,7 +9,7 @@ soup=$scratch/run/final/soup.safetensors
 # limits.minutes: the run is stopped, fails, and can go on from where it was. In the seconds here it is prepared, and trains;
 # where they are too few for this machine, there are more.
 for command in "" "${mpirun[*]} -np 2"; do
-    for seconds in $(bound 3) $(bound 12) $(bound 48); do
+    for seconds in $(bound 4) $(bound 16) $(bound 48); do
         rm -rf "$scratch/late"
         # shellcheck disable=SC2086
         expect 1 $command "$ISLRD" run "$scratch/job.yaml" limits.minutes="$(awk "BEGIN { print $seconds / 60 }")" \

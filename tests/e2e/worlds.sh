@@ -36,7 +36,7 @@ done
 ran() { cat /proc/"$1"/task/*/schedstat | awk '{ sum += $1 } END { print sum }'; }
 idle=$(pgrep -f "$ISLRD work" -P "$alpha,$beta" | tr '\n' ' ')
 declare -A before=()
-for try in 1 2 3 4; do # they may have begun just now
+for _ in 1 2 3 4; do # they may have begun just now
     most=0
     for rank in $idle; do before[$rank]=$(ran "$rank"); done
     sleep 2
