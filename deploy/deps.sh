@@ -5,7 +5,7 @@
 # usage: deploy/deps.sh [--tests]
 #   --tests   also what the tests use: cmocka, the openssl and sqlite3 commands, pgrep, ip, clang's libFuzzer, and a Python
 #             environment in .deps/python with numpy, pyarrow and safetensors (tests check our files with them; islr itself
-#             needs no Python)
+#             needs no Python), and in it cuobjdump where nvcc came without
 #
 # Arrow C++ (the parquet reader) comes from its own packages where `pkg-config parquet` finds them; otherwise headers
 # and libraries are taken out of the pyarrow wheel and put into .deps/arrow. ISLR_ARROW_WHEEL=FILE gives a wheel that is

@@ -3,18 +3,23 @@
 architecture registers, local memory, shared memory, and the threads that a block of it may have. Fails on what a card
 would refuse to launch, or would run slowly.
 
-The number of threads stands in one place, the kernel's __launch_bounds__; launches are made of the same constants. A
-kernel without it fails here: it could be launched with more threads than there are registers for.
+The number of threads stands in one place, the kernel's __launch_bounds__, which the launch's constants are those of. A
+kernel without it fails here: it could be launched with more threads than there are registers for. So does one that is
+launched otherwise: that is read off the host model (tests/cudahost), on which the programs given run.
 
-usage: resources.py LIBRARY ARCHITECTURES KERNELS [CUOBJDUMP..]   ARCHITECTURES: as in 75,90, those that it must
-have code for; KERNELS: the directory of the sources; CUOBJDUMP: where it may be besides PATH. Exits 77 where it is in
-none of these, or nothing is given."""
+usage: resources.py LIBRARY ARCHITECTURES MODEL [--cuobjdump PLACE]... PROGRAM[:TEST]...
+ARCHITECTURES: as in 75,90, those that it must have code for; MODEL: the shared object of the host model; PLACE: where
+cuobjdump may be besides PATH; PROGRAM: an operation test, or one test of it. Exits 77 where there is no cuobjdump, and
+where nothing is given."""
+import argparse
 import glob
+import os
 import pathlib
 import re
 import shutil
 import subprocess
 import sys
+import tempfile
 
 SHARED_MOST = 48 << 10  # of a block, static and dynamic, on any card: no kernel asks for more by attribute
 WARP, PARTITIONS, PARTITION_REGISTERS, REGISTER_UNIT = 32, 4, 16384, 8  # of multiprocessors from 7.5 to 12.0
@@ -27,7 +32,7 @@ DYNAMIC = {
 }
 
 # Local memory: the most bytes of a thread, and why it has any. All others have none.
-ASIDE = (48, "registers that the compiler sets aside so that one more block fits; how many differs with the architecture")
+ASIDE = (48, "registers that the compiler sets aside so that one more block fits; it differs with the architecture")
 LOCAL = {
     "attention_forward_kernel": ASIDE,
     "augment_kernel": (128, "the two faces' places, which the coordinate indexes"),
@@ -131,43 +136,86 @@ def check_unfused(cuobjdump, library):
         yield f"{missing} has no PTX"
 
 
-def check_tables(kernels, sources):
-    """The tables above name kernels that are there, and all that use dynamic shared memory."""
+def read_launches(model, programs):
+    """kernel -> the most threads and the most bytes of dynamic shared memory of its launches"""
+    most = {}
+    with tempfile.TemporaryDirectory() as scratch:
+        launches = pathlib.Path(scratch) / "launches"
+        for program in programs:
+            path, _, only = program.partition(":")
+            env = dict(os.environ, ISLR_CUDA_LIBRARY=model, ISLR_TEST_DEVICE="cuda", ISLR_TEST_ONLY=only,
+                       CUDAHOST_LAUNCHES=str(launches))
+            # What the matrix library leaves to kernels: all, or what goes with a product.
+            for library_does in ("none", "product") if path.endswith("linear") else ("product",):
+                run = subprocess.run([path], env=dict(env, CUDAHOST_GEMM=library_does), stdout=subprocess.PIPE,
+                                     stderr=subprocess.STDOUT, text=True)
+                if run.returncode:
+                    sys.exit(f"{program}: exit status {run.returncode}\n{run.stdout[-2000:]}")
+        for line in launches.read_text().splitlines():
+            kernel, threads, shared = line.split()
+            most[kernel] = tuple(map(max, most.get(kernel, (0, 0)), (int(threads), int(shared))))
+    return most
+
+
+def check_launches(launches, threads):
+    """threads: of each kernel, what its instances may have."""
+    for kernel, most in sorted(threads.items()):
+        if kernel not in launches:
+            yield f"{kernel} was not launched: nothing is known of its launches"
+        elif launches[kernel][0] > most:
+            yield f"{kernel} is launched with {launches[kernel][0]} threads, its __launch_bounds__ says {most}"
+    for kernel, (_, shared) in sorted(launches.items()):
+        most = max((size for start, size in DYNAMIC.items() if start.startswith(kernel)), default=0)
+        if shared > most:
+            yield f"{kernel} is launched with {shared} bytes of dynamic shared memory, DYNAMIC says {most}"
+
+
+def check_tables(kernels):
+    """The tables name kernels that are there."""
     names = {name_of(k)[0] for k in kernels}
-    for name in LOCAL:
-        if name not in names:
-            yield f"LOCAL has {name}, which is no kernel"
+    for name in LOCAL.keys() - names:
+        yield f"LOCAL has {name}, which is no kernel"
     for start in DYNAMIC:
         if not any(name_of(k)[1].startswith(start) for k in kernels):
             yield f"DYNAMIC has {start}, which is no kernel"
-    uses = sum(len(re.findall(r"\bDYNAMIC_SHARED\(", f.read_text())) for f in sources.glob("*.cu"))
-    listed = len({re.match(r"\w+?_kernel", start).group(0) for start in DYNAMIC})
-    if uses != listed:
-        yield f"{uses} kernels use dynamic shared memory, DYNAMIC has {listed}"
-    for f in sources.iterdir():
-        if "cudaFuncSetAttribute" in f.read_text():
-            yield f"{f.name} asks for more shared memory by attribute, of which nothing is known here"
+
+
+def check_library(cuobjdump, library, architectures, launches):
+    usage, threads = read_usage(cuobjdump, library), read_threads(cuobjdump, library)
+    yield from check_tables({k for _, k in usage})
+    yield from check_unfused(cuobjdump, library)
+    count, most = {}, {}
+    for (arch, kernel), used in usage.items():
+        bound = threads.get((arch, kernel))
+        name, rest = name_of(kernel)
+        count[arch] = count.get(arch, 0) + 1
+        most[name] = max(most.get(name, 0), bound or 0)
+        for fault in faults_of(kernel, used, bound):
+            yield f"sm_{arch} {rest}: {fault}"
+    yield from check_launches(launches, most)
+    if sorted(count) != sorted(architectures) or len(set(count.values())) != 1:
+        yield f"kernels of each architecture: {count}; wanted: as many of each of {', '.join(architectures)}"
+    print(f"{len(usage)} kernels, architectures {', '.join(sorted(count))}")
 
 
 def main():
-    if len(sys.argv) < 4:
+    if len(sys.argv) == 1:
         print("skipped: no CUDA library in this build")
-        sys.exit(77)
-    library, architectures, sources, *places = sys.argv[1:]
-    cuobjdump = find_cuobjdump(places)
-    usage, threads = read_usage(cuobjdump, library), read_threads(cuobjdump, library)
-    faults = list(check_tables({k for _, k in usage}, pathlib.Path(sources)))
-    faults += check_unfused(cuobjdump, library)
-    count = {}
-    for (arch, kernel), used in usage.items():
-        count[arch] = count.get(arch, 0) + 1
-        faults += [f"sm_{arch} {name_of(kernel)[1]}: {f}" for f in faults_of(kernel, used, threads.get((arch, kernel)))]
-    if sorted(count) != sorted(architectures.split(",")) or len(set(count.values())) != 1:
-        faults.append(f"kernels of each architecture: {count}; wanted: as many of each of {architectures}")
+        return 77
+    p = argparse.ArgumentParser()
+    p.add_argument("library")
+    p.add_argument("architectures")
+    p.add_argument("model")
+    p.add_argument("--cuobjdump", action="append", default=[])
+    p.add_argument("programs", nargs="*")
+    a = p.parse_intermixed_args()
+    cuobjdump = find_cuobjdump(a.cuobjdump)
+    launches = read_launches(a.model, a.programs)
+    faults = list(check_library(cuobjdump, a.library, a.architectures.split(","), launches))
     for fault in faults:
         print(fault)
-    print(f"{len(usage)} kernels, architectures {', '.join(sorted(count))}: {len(faults)} faults")
-    return bool(faults) or not usage
+    print(f"{len(faults)} faults")
+    return bool(faults)
 
 
 if __name__ == "__main__":

@@ -25,6 +25,8 @@ struct backend *backend_cudahost_open(int order, struct error *e);
 //   CUDAHOST_GEMM=none|product            what the matrix library does: see gemm.cc
 //   CUDAHOST_CAPTURE=spoilt               captures of streams fail, at their end
 //   CUDAHOST_CAPTURE=broken               they are broken from the beginning
+//   CUDAHOST_LAUNCHES=PATH                at the program's end a line of each kernel that it launched is added: name,
+//                                         most threads of a block, most bytes of dynamic shared memory
 int cudahost_configure(struct error *e);
 
 // 1: blocks, warps and lanes run in ascending order; others: in descending order.

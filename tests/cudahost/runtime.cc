@@ -1,6 +1,7 @@
 // The CUDA runtime's functions over the host model: see include/cuda_runtime_api.h.
 #include "cuda_runtime_api.h"
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -131,10 +132,37 @@ cudaError_t stream_queue(cudaStream_t s, std::function<cudaError_t()> work)
     return result(runtime.sticky);
 }
 
+// The most that launches of each kernel asked for, written where CUDAHOST_LAUNCHES says.
+static struct launches {
+    struct most {
+        unsigned threads;
+        size_t shared_bytes;
+    };
+    std::map<std::string, struct most> of;
+    void add(const struct grid &g)
+    {
+        std::string name(g.kernel, strcspn(g.kernel, "<,"));
+        struct most *m = &of[name];
+        m->threads = std::max(m->threads, g.threads.x * g.threads.y * g.threads.z);
+        m->shared_bytes = std::max(m->shared_bytes, g.shared_bytes);
+    }
+    ~launches()
+    {
+        const char *path = getenv("CUDAHOST_LAUNCHES");
+        FILE *f = path ? fopen(path, "a") : NULL;
+        for (const auto &kernel : of)
+            if (f)
+                fprintf(f, "%s %u %zu\n", kernel.first.c_str(), kernel.second.threads, kernel.second.shared_bytes);
+        if (f)
+            fclose(f);
+    }
+} launches;
+
 cudaError_t launch(cudaStream_t s, const struct grid &g, std::function<void()> body)
 {
     if (grid_fault(g))
         return result(cudaErrorInvalidConfiguration);
+    launches.add(g);
     return stream_queue(s, [=] { return grid_run(g, body) ? cudaErrorLaunchFailure : cudaSuccess; });
 }
 
