@@ -169,20 +169,22 @@ static const char MIGRATION_5[] =
     "  artifact_id INTEGER NOT NULL REFERENCES artifacts ON DELETE CASCADE, run_id INTEGER NOT NULL REFERENCES runs,"
     "  PRIMARY KEY (artifact_id, run_id)"
     ") STRICT, WITHOUT ROWID;"
-    // Artifacts that may be without a checkpoint: new ones, and those of checkpoints that went. What has one leaves when
-    // somebody looks (artifact_collect), so that a look takes no longer for all those that are needed.
-    "CREATE TABLE loose (artifact_id INTEGER PRIMARY KEY REFERENCES artifacts ON DELETE CASCADE) STRICT;"
-    "INSERT INTO loose SELECT id FROM artifacts;"
-    "CREATE TRIGGER artifact_comes AFTER INSERT ON artifacts"
-    " BEGIN INSERT OR IGNORE INTO loose VALUES (new.id); END;"
-    "CREATE TRIGGER checkpoint_goes AFTER DELETE ON checkpoints"
-    " BEGIN INSERT OR IGNORE INTO loose VALUES (old.artifact_id); END;"
     "DROP INDEX checkpoints_by_artifact;"
     "CREATE INDEX checkpoints_by_artifact ON checkpoints (artifact_id, run_id);"
     "CREATE INDEX checkpoints_by_run ON checkpoints (run_id);"
     "CREATE INDEX checkpoints_to_resume ON checkpoints (run_id, what) WHERE what = 'resume';";
 
-static const char *const migrations[] = {MIGRATION_1, MIGRATION_2, MIGRATION_3, MIGRATION_4, MIGRATION_5};
+// Artifacts that may be without a checkpoint: new ones, and those of checkpoints that went. What has one leaves when
+// somebody looks (artifact_collect), so that a look takes no longer for all those that are needed.
+static const char MIGRATION_6[] =
+    "CREATE TABLE loose (artifact_id INTEGER PRIMARY KEY REFERENCES artifacts ON DELETE CASCADE) STRICT;"
+    "INSERT INTO loose SELECT id FROM artifacts;"
+    "CREATE TRIGGER artifact_comes AFTER INSERT ON artifacts"
+    " BEGIN INSERT OR IGNORE INTO loose VALUES (new.id); END;"
+    "CREATE TRIGGER checkpoint_goes AFTER DELETE ON checkpoints"
+    " BEGIN INSERT OR IGNORE INTO loose VALUES (old.artifact_id); END;";
+
+static const char *const migrations[] = {MIGRATION_1, MIGRATION_2, MIGRATION_3, MIGRATION_4, MIGRATION_5, MIGRATION_6};
 
 static const char SQL_VERSION[] = "PRAGMA user_version";
 
